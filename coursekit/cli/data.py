@@ -1,0 +1,90 @@
+"""The command ``coursekit data``: which data sets there are, and getting and checking them."""
+
+from typing import Annotated
+
+import typer
+
+from coursekit.errors import CourseError
+
+data = typer.Typer(
+    name="data",
+    no_args_is_help=True,
+    help="List, download and check the data sets. They live where COURSEKIT_DATA says, else in your cache.",
+)
+
+
+@data.command("list")
+def list_() -> None:
+    """Show every data set: what it is, its download, whether it is here, its licence."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from coursekit.datasets import store
+
+    table = Table(
+        "Name", "What", "Download", "State", "Licence", box=None, header_style="bold", pad_edge=False
+    )
+    for entry in store.registry().values():
+        table.add_row(
+            entry.name, entry.about, entry.size if entry.files else "–", store.state(entry), entry.licence
+        )
+    Console().print(table)
+    typer.echo(f"\nFolder: {store.home()}")
+
+
+@data.command()
+def get(
+    names: Annotated[list[str], typer.Argument(metavar="NAME...", help="Data sets, as `list` names them.")],
+) -> None:
+    """Download data sets that are not here yet."""
+    from coursekit.datasets import store
+
+    for entry in _entries(names):
+        typer.echo(f"{entry.title} is here: {store.fetch(entry)}" if entry.files else _embedded(entry.title))
+
+
+@data.command()
+def verify(
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[NAME...]", help="Data sets; without it, all that are here."),
+    ] = None,
+) -> None:
+    """Compare files with their checksums; exit status 1 if one is damaged or missing."""
+    from coursekit.datasets import store
+
+    here = [entry.name for entry in store.registry().values() if store.state(entry) in ("here", "in part")]
+    if not (names or here):
+        typer.echo(f"No data set lies in {store.home()}: nothing to check.")
+    bad = 0
+    for entry in _entries(names or here):
+        if not entry.files:
+            typer.echo(_embedded(entry.title))
+        for finding in store.verify(entry):
+            bad += not finding.good
+            typer.echo(f"{'ok ' if finding.good else 'BAD'} {entry.name}/{finding.file}: {finding.message}")
+    if bad:
+        raise CourseError(f"{bad} bad {'file' if bad == 1 else 'files'}, see above.")
+
+
+@data.command()
+def path(
+    name: Annotated[str | None, typer.Argument(help="A data set; without it, the folder of all.")] = None,
+) -> None:
+    """Print where data lives, or where one set lives or would live."""
+    from coursekit.datasets import store
+
+    typer.echo(store.folder_of(*_entries([name])) if name else store.home())
+
+
+def _entries(names: list[str]) -> list:
+    from coursekit.datasets import store
+
+    try:
+        return [store.find(name) for name in names]
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
+
+
+def _embedded(title: str) -> str:
+    return f"{title} ships inside an installed package: nothing to download or to check."

@@ -1,0 +1,22 @@
+import subprocess
+import sys
+
+import pytest
+
+from coursekit import datasets
+
+
+def test_every_public_name_is_there_and_listed():
+    for name in datasets.__all__:
+        assert getattr(datasets, name).__name__ == name
+    assert dir(datasets) == sorted(datasets.__all__)
+
+
+def test_name_that_is_not_there_is_an_attribute_error():
+    with pytest.raises(AttributeError, match=r"coursekit\.datasets.*no attribute 'minst'"):
+        _ = datasets.minst
+
+
+def test_the_registry_is_read_without_waiting_for_torch():
+    code = "from coursekit.datasets import store; store.registry(); import sys; print('torch' in sys.modules)"
+    assert subprocess.check_output([sys.executable, "-c", code], text=True) == "False\n"
