@@ -1,0 +1,49 @@
+"""The command ``coursekit``. Each command has a module of its own name; heavy imports wait inside the functions."""
+
+import sys
+from typing import Annotated
+
+import typer
+
+from coursekit import __version__
+from coursekit.cli.data import data
+from coursekit.cli.doctor import doctor
+from coursekit.cli.run import run
+from coursekit.errors import CourseError
+
+app = typer.Typer(
+    help="Run, check and look after the lecture notebooks.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"coursekit {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+app.command()(run)
+app.add_typer(data, name="data")
+app.command()(doctor)
+
+
+def main() -> None:
+    """Run the command line; an error that the reader can mend is one message, not a traceback."""
+    try:
+        app()
+    except CourseError as error:
+        typer.secho(f"coursekit: {error}", fg=typer.colors.RED, err=True)
+        sys.exit(1)

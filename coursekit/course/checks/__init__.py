@@ -1,0 +1,1 @@
+"""The checks of the exercises, one module a subject; ``coursekit.course.exercise`` finds them by name."""

@@ -1,0 +1,86 @@
+"""Pictures in grids, labelled rows of pictures, labelled curves, labelled points."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from matplotlib.axes import Axes
+from torch import Tensor
+
+from coursekit.figures.style import COLOURS, INK
+
+DASHES = ("-", "--", "-.", ":")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*", "<", ">")
+
+
+def image_grid(
+    ax: Axes, images: Float[Tensor, "n c h w"], columns: int | None = None, *, signed: bool = False, gap: float = 0.12
+) -> Axes:
+    """Draw ``images`` (N, C, H, W) as one mosaic, row by row; C is 1 (grey) or 3 (colour, in [0, 1]).
+
+    Grey images are drawn as ink on paper, 0 white and 1 black. With ``signed`` every image is scaled by its own
+    largest magnitude and drawn from blue (negative) over white to red (positive): right for filters.
+    """
+    n, channels, height, width = images.shape
+    if n == 0 or channels not in (1, 3):
+        raise ValueError(f"expected at least one image of 1 or 3 channels, got shape {tuple(images.shape)}")
+    columns = columns or math.ceil(math.sqrt(n))
+    rows = math.ceil(n / columns)
+    gap_px = max(1, round(gap * width))
+    canvas = torch.full((rows * (height + gap_px) - gap_px, columns * (width + gap_px) - gap_px, channels), torch.nan)
+    shown = images.detach().float().cpu()
+    if signed:
+        shown = shown / shown.abs().amax(dim=(1, 2, 3), keepdim=True).clamp_min(1e-12)
+    for i, image in enumerate(shown):
+        top, left = (i // columns) * (height + gap_px), (i % columns) * (width + gap_px)
+        canvas[top : top + height, left : left + width] = image.permute(1, 2, 0)  # (C, H, W) -> (H, W, C)
+    canvas = canvas.numpy()
+    if channels == 3:
+        ax.imshow(np.nan_to_num(canvas, nan=1.0).clip(0, 1))
+    elif signed:
+        ax.imshow(canvas[..., 0], cmap="RdBu_r", vmin=-1, vmax=1)
+    else:
+        ax.imshow(canvas[..., 0], vmin=0, vmax=1)
+    ax.set_axis_off()
+    return ax
+
+
+def image_rows(ax: Axes, rows: Mapping[str, Float[Tensor, "n 1 h w"]], *, gap: float = 0.12) -> Axes:
+    """Draw grey images in labelled rows, the label at the left: originals above, what became of them below."""
+    stacks = list(rows.values())
+    if len({stack.shape for stack in stacks}) != 1:
+        raise ValueError(f"expected rows of one shape, got {[tuple(stack.shape) for stack in stacks]}")
+    n, _, height, width = stacks[0].shape
+    image_grid(ax, torch.cat(stacks), columns=n, gap=gap)
+    step = height + max(1, round(gap * width))
+    for i, label in enumerate(rows):
+        ax.text(-0.6 * width, i * step + height / 2, label, ha="right", va="center", fontsize=12, color=INK)
+    return ax
+
+
+def curves(ax: Axes, x: Sequence[float], lines: Mapping[str, Sequence[float]], *, markers: bool = True) -> Axes:
+    """Draw labelled curves over ``x``; each differs in colour, dash and marker, and its name stands at its end."""
+    for i, (name, y) in enumerate(lines.items()):
+        style: dict[str, Any] = {"marker": MARKERS[i % len(MARKERS)]} if markers else {}
+        ax.plot(x, y, color=COLOURS[i % len(COLOURS)], linestyle=DASHES[i % len(DASHES)], label=name, **style)
+    if len(lines) > 1:
+        ax.legend()
+    ax.grid(axis="y")
+    return ax
+
+
+def points(ax: Axes, xy: Float[Tensor, "n 2"], labels: Int[Tensor, " n"], names: Sequence[str], size: float = 28) -> Axes:
+    """Scatter the points (N, 2). A class whose name is one character is drawn with it; else by marker and colour, with a legend."""
+    xy, labels = xy.detach().cpu(), labels.cpu()
+    glyphs = all(len(name) == 1 for name in names)
+    for k in labels.unique().tolist():
+        marker = f"${names[k]}$" if glyphs else MARKERS[k % len(MARKERS)]
+        colour = COLOURS[k % len(COLOURS)]
+        x, y = xy[labels == k].T  # (n_k,), (n_k,)
+        ax.scatter(x, y, s=size, color=colour, marker=marker, alpha=0.8, linewidth=0, label=names[k])
+    if not glyphs:
+        ax.legend()
+    return ax

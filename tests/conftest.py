@@ -1,0 +1,26 @@
+"""Shape annotations of the package are checked at run time in every test."""
+
+import os
+
+import pytest
+from jaxtyping import install_import_hook
+
+os.environ.setdefault("MPLBACKEND", "agg")
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# An int will do where a float is asked for, as everywhere in Python's type hints.
+install_import_hook("coursekit", "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))")
+
+
+@pytest.fixture(autouse=True)
+def same_random_numbers():
+    """Every test draws the same numbers, whichever tests ran before it."""
+    import torch
+
+    torch.manual_seed(0)
+
+
+@pytest.fixture(autouse=True)
+def no_profile_from_outside(monkeypatch):
+    """The variable that tests of notebooks use must not reach the tests of the package."""
+    monkeypatch.delenv("COURSEKIT_PROFILE", raising=False)

@@ -1,0 +1,40 @@
+"""The map of the course is what the folders hold."""
+
+from pathlib import Path
+
+import pytest
+
+from coursekit.course import lectures
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_nineteen_lectures_in_order():
+    assert [it.number for it in lectures.lectures()] == [f"{n:02}" for n in range(19)]
+
+
+def test_measured_lectures_are_the_notebooks_that_exist():
+    here = sorted(path.stem for path in (ROOT / "notebooks").glob("*.ipynb"))
+    assert [it.name for it in lectures.lectures() if it.seconds] == here
+
+
+def test_the_readme_holds_the_table_of_today():
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert lectures.update(readme) == readme, "run `make readme`"
+
+
+@pytest.mark.parametrize("lecture", [it for it in lectures.lectures() if it.seconds], ids=lambda it: it.name)
+def test_the_notebook_tells_the_run_times_of_the_map(lecture):
+    text = (ROOT / "notebooks" / f"{lecture.name}.ipynb").read_text(encoding="utf-8")
+    assert lecture.runs_in.replace(" · ", ", ") in text.replace("`", "")
+
+
+def test_what_is_to_come_has_no_link():
+    table = lectures.table("notebooks/")
+    assert "[Start here](notebooks/00_start_here.ipynb)" in table
+    assert "| 18 | Wasserstein autoencoders | Is a penalty" in table
+
+
+def test_a_notebook_shows_the_map(capsys):
+    lectures.course_map()
+    assert "Markdown" in capsys.readouterr().out  # plain Python shows an object's name

@@ -1,0 +1,49 @@
+"""Set-up: profile, seed, device."""
+
+import random
+
+import numpy as np
+import pytest
+import torch
+
+from coursekit.course import setup
+from coursekit.course import session as session_module
+
+
+def test_pick_takes_the_value_of_the_profile_and_falls_back_to_quick():
+    picked = {name: setup(name, device="cpu").pick(smoke=1, quick=2, full=3) for name in ("smoke", "quick", "full")}
+    assert picked == {"smoke": 1, "quick": 2, "full": 3}
+    assert setup("full", device="cpu").pick(quick=2) == 2
+    assert setup("smoke", device="cpu").pick(quick=2, full=3) == 2
+    assert setup("smoke", device="cpu").pick(quick=2, smoke=0) == 0
+
+
+def test_set_up_prints_one_stable_line(capsys):
+    setup("quick", seed=3, device="cpu")
+    assert capsys.readouterr().out == "profile quick · seed 3 · device cpu\n"
+
+
+def test_the_environment_wins_over_the_notebook(monkeypatch):
+    monkeypatch.setenv("COURSEKIT_PROFILE", "smoke")
+    assert setup("full", device="cpu").profile == "smoke"
+
+
+def test_an_unknown_profile_is_answered_with_the_near_one():
+    with pytest.raises(ValueError, match=r"smoke, quick, full, got 'quik'\. Did you mean 'quick'\?"):
+        setup("quik")
+    with pytest.raises(ValueError, match=r"got 'xyz'\.$"):
+        setup("xyz")
+
+
+def test_the_seed_reaches_every_generator():
+    def draw():
+        setup("quick", seed=7, device="cpu")
+        return random.random(), np.random.rand(), torch.rand(()).item()
+
+    assert draw() == draw()
+
+
+def test_asking_for_the_session_before_set_up_says_what_to_do(monkeypatch):
+    monkeypatch.setattr(session_module, "_current", None)
+    with pytest.raises(RuntimeError, match=r"run the cell with `course = setup\(PROFILE, SEED, DEVICE\)`"):
+        session_module.current()

@@ -1,0 +1,170 @@
+"""Autoencoders against closed forms and against scikit-learn."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from sklearn.decomposition import PCA
+from torch import nn
+
+from coursekit import autoencoders as ae
+
+
+@pytest.fixture
+def cloud():
+    """300 centred points (300, 6) with very different spread along six rotated axes."""
+    spread = torch.tensor([4.0, 3.0, 2.0, 0.5, 0.3, 0.1])
+    rotation = torch.linalg.qr(torch.randn(6, 6)).Q
+    points = torch.randn(300, 6) * spread @ rotation.T
+    return points - points.mean(dim=0)
+
+
+def pca_residual(x, k):
+    pca = PCA(k).fit(x)
+    return F.mse_loss(torch.as_tensor(pca.inverse_transform(pca.transform(x))), x).item()
+
+
+@pytest.mark.parametrize("build", [ae.linear, ae.Tied])
+def test_linear_training_reaches_the_residual_of_pca_and_its_subspace(cloud, build):
+    model = build(6, 3)
+    optimizer = torch.optim.LBFGS(model.parameters(), max_iter=500, line_search_fn="strong_wolfe")
+
+    def loss():
+        optimizer.zero_grad()
+        value = F.mse_loss(model(cloud), cloud)
+        value.backward()
+        return value
+
+    optimizer.step(loss)
+    assert ae.reconstruction_error(model, cloud) == pytest.approx(pca_residual(cloud, 3), rel=1e-4)
+    projection = model(torch.eye(6))  # row i is what becomes of axis i
+    wanted = torch.as_tensor(PCA(3).fit(cloud).components_).float()
+    torch.testing.assert_close(projection, wanted.T @ wanted, atol=5e-3, rtol=0)
+
+
+def test_tied_weights_are_one_matrix_and_an_optimum_is_a_projection(cloud):
+    model = ae.Tied(6, 2)
+    assert [p.shape for p in model.parameters()] == [(6, 2)]
+    with torch.no_grad():
+        model.weight.copy_(torch.as_tensor(PCA(2).fit(cloud).components_.T))
+    assert ae.reconstruction_error(model, cloud) == pytest.approx(pca_residual(cloud, 2), rel=1e-5)
+
+
+def test_tied_equals_its_formula():
+    model = ae.Tied(3, 1)
+    with torch.no_grad():
+        model.weight.copy_(torch.tensor([[1.0], [2.0], [0.0]]))
+    torch.testing.assert_close(model(torch.tensor([[1.0, 1.0, 5.0]])), torch.tensor([[3.0, 6.0, 0.0]]))
+
+
+@pytest.mark.parametrize("build", [ae.linear, ae.Tied])
+@pytest.mark.parametrize("k", [0, 4, 7])
+def test_a_code_that_could_copy_is_refused(build, k):
+    with pytest.raises(ValueError, match=rf"1 ≤ k < d=4 numbers, got k={k}"):
+        build(4, k)
+
+
+def test_deep_mirrors_its_widths_and_leaves_code_and_output_free():
+    model = ae.deep(9, 7, 5, 2)
+    widths = [layer.weight.shape for layer in model.modules() if isinstance(layer, nn.Linear)]
+    assert widths == [(7, 9), (5, 7), (2, 5), (5, 2), (7, 5), (9, 7)]
+    assert isinstance(model.encoder[-1], nn.Linear)
+    assert isinstance(model.decoder[-1], nn.Linear)
+    with pytest.raises(ValueError, match="at least an input and a code"):
+        ae.deep(9)
+
+
+@pytest.mark.parametrize("size", [8, 28])
+def test_convolutional_gives_back_pictures_of_the_size_it_was_made_for(size):
+    model = ae.convolutional(5, size, channels=(4, 6))
+    pictures = torch.rand(3, 1, size, size)
+    assert model.encoder(pictures).shape == (3, 5)
+    assert model(pictures).shape == pictures.shape
+    with pytest.raises(ValueError, match="multiple of 4, got 30"):
+        ae.convolutional(5, 30)
+
+
+def test_sparse_code_is_not_negative_and_l1_is_its_mean_sum():
+    code = ae.sparse(4, 10).encoder(torch.randn(20, 4))
+    assert code.min() == 0
+    assert ae.l1(torch.tensor([[1.0, -2.0], [0.0, 4.0]])) == pytest.approx(3.5)
+
+
+def test_keep_top_keeps_the_highest_and_not_the_largest_in_magnitude():
+    z = torch.tensor([[3.0, -9.0, 1.0, 2.0], [-1.0, -2.0, -3.0, -4.0]])
+    torch.testing.assert_close(ae.keep_top(z, 2), torch.tensor([[3.0, 0.0, 0.0, 2.0], [-1.0, -2.0, 0.0, 0.0]]))
+
+
+def test_keep_top_keeps_exactly_k_where_entries_tie():
+    assert (ae.keep_top(torch.ones(5, 8), 3) != 0).sum(dim=1).tolist() == [3] * 5
+
+
+@pytest.mark.parametrize("k", [0, 5])
+def test_keep_top_refuses_a_k_outside_the_code(k):
+    with pytest.raises(ValueError, match=f"1 ≤ k ≤ 4, the length of the code, got k={k}"):
+        ae.keep_top(torch.ones(2, 4), k)
+
+
+def test_k_sparse_code_has_k_entries_and_gradients_only_for_its_support():
+    model = ae.KSparse(d=5, m=9, k=2)
+    x = torch.randn(1, 5)
+    code = model.encoder(x)
+    assert (code != 0).sum() == 2
+    model(x).sum().backward()
+    touched = model.weight.grad.abs().sum(dim=0) > 0  # (m,)
+    assert torch.equal(touched, code[0] != 0)
+    with pytest.raises(ValueError, match="1 ≤ k ≤ m=9, got k=10"):
+        ae.KSparse(5, 9, 10)
+
+
+def test_k_sparse_with_every_unit_on_is_the_tied_linear_autoencoder():
+    sparse, tied = ae.KSparse(5, 3, k=3), ae.Tied(5, 3)
+    with torch.no_grad():
+        tied.weight.copy_(sparse.weight)
+    x = torch.randn(4, 5)
+    torch.testing.assert_close(sparse(x), tied(x))
+
+
+def test_noise_has_the_spread_asked_for_and_masks_the_share():
+    x = torch.ones(400, 100)
+    assert (ae.add_noise(x, 0.3) - x).std().item() == pytest.approx(0.3, rel=0.02)
+    assert (ae.mask(x, 0.25) == 0).double().mean().item() == pytest.approx(0.25, abs=0.01)
+    assert torch.equal(ae.mask(x, 0.0), x)
+
+
+def test_linear_denoiser_is_the_ridge_solution_of_its_normal_equations():
+    """On data with exactly the covariance Σ and noise exactly orthogonal to them, least squares gives A."""
+    sigma = 0.7
+    orthonormal = torch.linalg.qr(torch.randn(50, 8, dtype=torch.double)).Q * 50**0.5
+    mixing = torch.randn(4, 4, dtype=torch.double)
+    x, noise = orthonormal[:, :4] @ mixing.T, sigma * orthonormal[:, 4:]  # (50, 4) each, uncorrelated
+    fitted = torch.linalg.lstsq(x + noise, x).solution.T
+    torch.testing.assert_close(ae.linear_denoiser(x.T @ x / 50, sigma), fitted)
+
+
+def test_linear_denoiser_without_noise_is_the_identity():
+    covariance = torch.diag(torch.tensor([3.0, 2.0, 1.0]))
+    torch.testing.assert_close(ae.linear_denoiser(covariance, 0.0), torch.eye(3))
+
+
+def test_posterior_mean_is_tweedies_formula():
+    data, sigma = torch.randn(30, 2, dtype=torch.double), 0.5
+    noisy = torch.randn(10, 2, dtype=torch.double, requires_grad=True)
+    log_density = torch.logsumexp(-torch.cdist(noisy, data).square() / (2 * sigma**2), dim=1).sum()
+    score = torch.autograd.grad(log_density, noisy)[0]
+    torch.testing.assert_close(ae.posterior_mean(noisy, data, sigma), noisy + sigma**2 * score)
+
+
+def test_posterior_mean_goes_to_the_nearest_point_without_noise_and_to_the_mean_with_much():
+    data = torch.tensor([[0.0, 0.0], [1.0, 1.0]])
+    noisy = torch.tensor([[0.1, 0.2]])
+    torch.testing.assert_close(ae.posterior_mean(noisy, data, 0.01), data[:1])
+    torch.testing.assert_close(ae.posterior_mean(noisy, data, 1e4), torch.tensor([[0.5, 0.5]]))
+
+
+def test_reconstruction_error_goes_in_pieces_and_equals_the_whole():
+    model, x = ae.linear(3, 1), torch.randn(2500, 3)
+    assert ae.reconstruction_error(model, x) == pytest.approx(F.mse_loss(model(x), x).item(), rel=1e-5)
+    noisy = x + 1
+    assert ae.reconstruction_error(model, x, noisy) == pytest.approx(F.mse_loss(model(noisy), x).item(), rel=1e-5)
+    with pytest.raises(ValueError, match="at least one picture"):
+        ae.reconstruction_error(model, x[:0])
