@@ -73,7 +73,9 @@ def convolutional(k: int, size: int = 28, channels: tuple[int, int] = (32, 64)) 
     ``size`` must be a multiple of 4, since each convolution halves the picture.
     """
     if size % 4:
-        raise ValueError(f"expected a size that is a multiple of 4, got {size}: pad the pictures, or pick another size")
+        raise ValueError(
+            f"expected a size that is a multiple of 4, got {size}: pad the pictures, or pick another size"
+        )
     a, b = channels
     s = size // 4
     encoder = nn.Sequential(
@@ -162,7 +164,9 @@ def linear_denoiser(covariance: Float[Tensor, "d d"], sigma: float) -> Float[Ten
     return torch.linalg.solve(noisy, covariance)  # (Σ + σ²I)⁻¹Σ: both factors are symmetric and commute
 
 
-def posterior_mean(noisy: Float[Tensor, "n d"], data: Float[Tensor, "m d"], sigma: float) -> Float[Tensor, "n d"]:
+def posterior_mean(
+    noisy: Float[Tensor, "n d"], data: Float[Tensor, "m d"], sigma: float
+) -> Float[Tensor, "n d"]:
     """E[x | x̃], the best of all denoisers, when x is one of the rows of ``data`` with equal probability and x̃ = x + σε.
 
     E[x | x̃] = Σᵢ wᵢxᵢ with wᵢ ∝ exp(−‖x̃ − xᵢ‖²/2σ²), which equals x̃ + σ²∇log p_σ(x̃), where p_σ is the kernel density
@@ -173,7 +177,9 @@ def posterior_mean(noisy: Float[Tensor, "n d"], data: Float[Tensor, "m d"], sigm
 
 
 @torch.no_grad()
-def reconstruction_error(model: nn.Module, x: Float[Tensor, "n *d"], noisy: Float[Tensor, "n *d"] | None = None) -> float:
+def reconstruction_error(
+    model: nn.Module, x: Float[Tensor, "n *d"], noisy: Float[Tensor, "n *d"] | None = None
+) -> float:
     """Mean squared error per pixel of the model's x̂ against x, from x itself or from a ``noisy`` copy of it.
 
     A thousand rows at a time, so that a whole data set fits.
@@ -195,4 +201,6 @@ def _stack(widths: tuple[int, ...]) -> nn.Sequential:
 
 def _narrow(d: int, k: int) -> None:
     if not 1 <= k < d:
-        raise ValueError(f"expected a code of 1 ≤ k < d={d} numbers, got k={k}: with k ≥ d it could copy its input")
+        raise ValueError(
+            f"expected a code of 1 ≤ k < d={d} numbers, got k={k}: with k ≥ d it could copy its input"
+        )

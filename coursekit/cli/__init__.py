@@ -1,4 +1,4 @@
-"""The command ``coursekit``. Each command has a module of its own name; heavy imports wait inside the functions."""
+"""The command ``coursekit``: each command in a module of its own name, heavy imports inside the functions."""
 
 import sys
 from typing import Annotated
@@ -20,7 +20,7 @@ app = typer.Typer(
 )
 
 
-def _print_version(wanted: bool) -> None:
+def _print_version(wanted: bool | None) -> None:
     if wanted:
         typer.echo(f"coursekit {__version__}")
         raise typer.Exit
@@ -29,8 +29,9 @@ def _print_version(wanted: bool) -> None:
 @app.callback()
 def _root(
     version: Annotated[
-        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
-    ] = False,
+        bool | None,
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version."),
+    ] = None,
 ) -> None:
     pass
 
@@ -42,6 +43,8 @@ app.command()(doctor)
 
 def main() -> None:
     """Run the command line; an error that the reader can mend is one message, not a traceback."""
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors="replace")  # a terminal without ✓ or ≤ shows a question mark, not an error
     try:
         app()
     except CourseError as error:

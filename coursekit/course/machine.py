@@ -21,7 +21,9 @@ class Finding:
     advice: str = ""
 
     def __str__(self) -> str:
-        return f"{SIGNS[self.verdict]} {self.subject}: {self.found}" + (f". {self.advice}" if self.advice else "")
+        return f"{SIGNS[self.verdict]} {self.subject}: {self.found}" + (
+            f". {self.advice}" if self.advice else ""
+        )
 
 
 def findings() -> Iterator[Finding]:
@@ -43,7 +45,9 @@ def check_machine() -> None:
 def _python() -> Finding:
     found = f"{platform.python_version()} on {platform.system()}"
     if sys.version_info < (3, 11):
-        return Finding("Python", "trouble", found, "The course needs 3.11 or newer: make a new environment with it")
+        return Finding(
+            "Python", "trouble", found, "The course needs 3.11 or newer: make a new environment with it"
+        )
     return Finding("Python", "ok", found)
 
 
@@ -72,7 +76,9 @@ def _torch() -> Finding:
     try:
         import torch
     except ImportError as error:
-        return Finding("PyTorch", "trouble", f"does not import: {error}", "Install it again in this environment")
+        return Finding(
+            "PyTorch", "trouble", f"does not import: {error}", "Install it again in this environment"
+        )
     from coursekit.training import resolve_device
 
     device = resolve_device("auto")
@@ -92,8 +98,12 @@ def _kernel() -> Finding:
 def _surroundings() -> Iterator[Finding]:
     """Settings that have tripped others."""
     if os.environ.get("VSCODE_PID") and int(metadata.version("ipykernel").split(".")[0]) >= 7:
-        yield Finding("VS Code", "note", "ipykernel 7 may hang there", "If it does: pip install 'ipykernel<7'")
-    if (backend := os.environ.get("MPLBACKEND")) and "inline" not in backend:  # Jupyter itself sets the inline one
+        yield Finding(
+            "VS Code", "note", "ipykernel 7 may hang there", "If it does: pip install 'ipykernel<7'"
+        )
+    if (
+        backend := os.environ.get("MPLBACKEND")
+    ) and "inline" not in backend:  # Jupyter itself sets the inline one
         yield Finding("MPLBACKEND", "note", f"is set to {backend}", "The notebooks draw inline all the same")
 
 
@@ -105,5 +115,10 @@ def _disk() -> Finding:
         there = there.parent
     free = shutil.disk_usage(there).free / 1e9
     if free < 1:
-        return Finding("Disk", "trouble", f"{free:.1f} GB free for data", "Make room, or set COURSEKIT_DATA to a folder elsewhere")
+        return Finding(
+            "Disk",
+            "trouble",
+            f"{free:.1f} GB free for data",
+            "Make room, or set COURSEKIT_DATA to a folder elsewhere",
+        )
     return Finding("Disk", "ok", "more than 1 GB free for data")

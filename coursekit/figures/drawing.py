@@ -17,7 +17,12 @@ MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*", "<", ">")
 
 
 def image_grid(
-    ax: Axes, images: Float[Tensor, "n c h w"], columns: int | None = None, *, signed: bool = False, gap: float = 0.12
+    ax: Axes,
+    images: Float[Tensor, "n c h w"],
+    columns: int | None = None,
+    *,
+    signed: bool = False,
+    gap: float = 0.12,
 ) -> Axes:
     """Draw ``images`` (N, C, H, W) as one mosaic, row by row; C is 1 (grey) or 3 (colour, in [0, 1]).
 
@@ -30,7 +35,9 @@ def image_grid(
     columns = columns or math.ceil(math.sqrt(n))
     rows = math.ceil(n / columns)
     gap_px = max(1, round(gap * width))
-    canvas = torch.full((rows * (height + gap_px) - gap_px, columns * (width + gap_px) - gap_px, channels), torch.nan)
+    canvas = torch.full(
+        (rows * (height + gap_px) - gap_px, columns * (width + gap_px) - gap_px, channels), torch.nan
+    )
     shown = images.detach().float().cpu()
     if signed:
         shown = shown / shown.abs().amax(dim=(1, 2, 3), keepdim=True).clamp_min(1e-12)
@@ -61,7 +68,9 @@ def image_rows(ax: Axes, rows: Mapping[str, Float[Tensor, "n 1 h w"]], *, gap: f
     return ax
 
 
-def curves(ax: Axes, x: Sequence[float], lines: Mapping[str, Sequence[float]], *, markers: bool = True) -> Axes:
+def curves(
+    ax: Axes, x: Sequence[float], lines: Mapping[str, Sequence[float]], *, markers: bool = True
+) -> Axes:
     """Draw labelled curves over ``x``; each differs in colour, dash and marker, and its name stands at its end."""
     for i, (name, y) in enumerate(lines.items()):
         style: dict[str, Any] = {"marker": MARKERS[i % len(MARKERS)]} if markers else {}
@@ -72,7 +81,9 @@ def curves(ax: Axes, x: Sequence[float], lines: Mapping[str, Sequence[float]], *
     return ax
 
 
-def points(ax: Axes, xy: Float[Tensor, "n 2"], labels: Int[Tensor, " n"], names: Sequence[str], size: float = 28) -> Axes:
+def points(
+    ax: Axes, xy: Float[Tensor, "n 2"], labels: Int[Tensor, " n"], names: Sequence[str], size: float = 28
+) -> Axes:
     """Scatter the points (N, 2). A class whose name is one character is drawn with it; else by marker and colour, with a legend."""
     xy, labels = xy.detach().cpu(), labels.cpu()
     glyphs = all(len(name) == 1 for name in names)

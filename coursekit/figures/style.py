@@ -8,7 +8,18 @@ MUTED = "#5f6b7a"
 
 # The first eight follow Okabe and Ito (2008), who chose hues that colour-blind readers tell apart, darkened until each holds
 # 3:1 against white. Lines also differ in dash and marker, points carry their class's name: colour is never alone.
-COLOURS = ("#0072b2", "#d55e00", "#00805f", "#aa4499", "#b07800", "#2b88b8", "#444b55", "#8a5a2b", "#6a51a3", "#c2185b")
+COLOURS = (
+    "#0072b2",
+    "#d55e00",
+    "#00805f",
+    "#aa4499",
+    "#b07800",
+    "#2b88b8",
+    "#444b55",
+    "#8a5a2b",
+    "#6a51a3",
+    "#c2185b",
+)
 
 
 def use_style() -> None:

@@ -35,7 +35,10 @@ def test_a_figure_is_shown_once_with_alt_text_size_and_numbered_caption(shown):
     show(a_line(), alt="A rising line.", caption="It rises again.")
     (data, metadata), (caption, _), _, (second, _) = shown
     assert metadata["image/png"] == {"alt": "A rising line.", "width": 400, "height": 200}
-    assert Image.open(io.BytesIO(base64.b64decode(data["image/png"]))).size == (640, 320)  # 1.6 pixels a point
+    assert Image.open(io.BytesIO(base64.b64decode(data["image/png"]))).size == (
+        640,
+        320,
+    )  # 1.6 pixels a point
     assert (caption.data, second.data) == ("*Figure 1. It rises.*", "*Figure 2. It rises again.*")
     assert plt.get_fignums() == []
 
@@ -73,7 +76,11 @@ def test_at_smoke_every_control_is_visited_at_both_ends_and_put_back(shown):
         seen.append((k, share, kind, marked))
         return a_line(k=k)
 
-    slider, pick, box = IntSlider(value=2, min=0, max=5), Dropdown(options=[("one", 1), ("two", 2)]), Checkbox(False)
+    slider, pick, box = (
+        IntSlider(value=2, min=0, max=5),
+        Dropdown(options=[("one", 1), ("two", 2)]),
+        Checkbox(False),
+    )
     explore(draw, k=slider, share=(0.0, 1.0), kind=pick, marked=box, alt="A line.", caption="Move k.")
     assert [seen[0], seen[-1]] == [(2, 0.5, 1, False), (2, 0.5, 1, True)]
     assert {it[0] for it in seen} == {0, 2, 5}

@@ -47,7 +47,9 @@ def test_a_missing_kernel_is_trouble(monkeypatch):
     assert "python -m ipykernel install" in str(machine._kernel())
 
 
-@pytest.mark.parametrize(("variable", "value", "subject"), [("VSCODE_PID", "1", "VS Code"), ("MPLBACKEND", "agg", "MPLBACKEND")])
+@pytest.mark.parametrize(
+    ("variable", "value", "subject"), [("VSCODE_PID", "1", "VS Code"), ("MPLBACKEND", "agg", "MPLBACKEND")]
+)
 def test_settings_that_have_tripped_others_are_noted(monkeypatch, variable, value, subject):
     monkeypatch.setenv(variable, value)
     monkeypatch.setattr(metadata, "version", lambda name: "7.0.1")

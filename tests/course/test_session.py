@@ -11,7 +11,9 @@ from coursekit.course import session as session_module
 
 
 def test_pick_takes_the_value_of_the_profile_and_falls_back_to_quick():
-    picked = {name: setup(name, device="cpu").pick(smoke=1, quick=2, full=3) for name in ("smoke", "quick", "full")}
+    picked = {
+        name: setup(name, device="cpu").pick(smoke=1, quick=2, full=3) for name in ("smoke", "quick", "full")
+    }
     assert picked == {"smoke": 1, "quick": 2, "full": 3}
     assert setup("full", device="cpu").pick(quick=2) == 2
     assert setup("smoke", device="cpu").pick(quick=2, full=3) == 2

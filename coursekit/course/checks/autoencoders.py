@@ -45,7 +45,9 @@ def _my_autoencoder(function: Callable[[], nn.Module]) -> str:
     if not torch.allclose(rebuilt, model.decoder(code), atol=1e-5):
         raise Wrong("the module's output is not decoder(encoder(x)): nothing may bypass the code")
 
-    fit(Descent(model, lambda b: F.mse_loss(model(b), b), lr=2e-3), x, epochs=60, device="cpu", progress=False)
+    fit(
+        Descent(model, lambda b: F.mse_loss(model(b), b), lr=2e-3), x, epochs=60, device="cpu", progress=False
+    )
     with torch.no_grad():
         error = F.mse_loss(model(t), t).item()
     pca = PCA(8).fit(x)
@@ -66,7 +68,10 @@ CHECKS = {
         _tied_reconstruction,
         {
             "a projection": (torch.arange(6.0).view(2, 3), torch.eye(3)[:, :2]),
-            "columns that are not orthonormal": (torch.arange(6.0).view(2, 3), torch.tensor([[1.0, 2.0], [0.0, 1.0], [3.0, -1.0]])),
+            "columns that are not orthonormal": (
+                torch.arange(6.0).view(2, 3),
+                torch.tensor([[1.0, 2.0], [0.0, 1.0], [3.0, -1.0]]),
+            ),
             "one row": (torch.ones(1, 4), torch.linspace(-1, 1, 8).view(4, 2)),
         },
     ),

@@ -31,7 +31,9 @@ def _my_classifier(function: Callable[[torch.Tensor, torch.Tensor, torch.Tensor]
         raise Wrong(f"expected one label a picture, shape ({len(unseen)},), got shape {tuple(found.shape)}")
     accuracy = (found == data.test_labels).double().mean().item()
     if accuracy < 0.96:
-        raise Wrong(f"{accuracy:.1%} of the unseen digits right; wanted at least 96 %. Do nearby pictures share their label?")
+        raise Wrong(
+            f"{accuracy:.1%} of the unseen digits right; wanted at least 96 %. Do nearby pictures share their label?"
+        )
     return "at least 96 % of the unseen digits right"
 
 

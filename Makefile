@@ -1,0 +1,43 @@
+# Everything runs from nothing but Python and make: the environment in .venv is built when it is needed.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
+
+.PHONY: course test lint bench lab readme clean help
+
+help:  ## this list
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+course: $(READY)  ## execute every notebook at profile quick and report which claims hold
+	$(BIN)/coursekit run
+
+test: $(READY)  ## all tests: the package, and every notebook by papermill and by nbval
+	$(BIN)/python tests/all.py
+
+lint: $(READY)  ## style of code and notebooks
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check --exclude '*.ipynb' .
+
+bench: .bench-venv/.ready  ## measure speed against peers, one thread, as ratios in one run
+	.bench-venv/bin/python -m tests.benchmarks
+
+lab: $(READY)  ## open the notebooks in JupyterLab, on this machine only, with a token
+	$(BIN)/jupyter lab --ip=127.0.0.1 --notebook-dir=notebooks
+
+readme: $(READY)  ## make the README's table of lectures anew
+	$(BIN)/python -m coursekit.course.lectures README.md
+
+clean:  ## remove what the targets above made, except runs/
+	rm -rf $(VENV) .bench-venv .pytest_cache .ruff_cache .coverage .coverage.* build dist
+
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --editable '.[dev]'
+	touch $@
+
+.bench-venv/.ready: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .bench-venv
+	.bench-venv/bin/python -m pip install --editable '.[bench]'
+	touch $@

@@ -1,0 +1,425 @@
+"""``coursekit run`` on small notebooks. Kernels start slowly, so a few runs serve many tests."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+import typer
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+from typer.testing import CliRunner
+
+from coursekit.cli import notebooks, pool, run
+from coursekit.cli.board import Board
+
+run_module = sys.modules["coursekit.cli.run"]  # in the package, the name means the command
+
+PARAMETERS = 'PROFILE = "quick"\nSEED = 0\nDEVICE = "auto"\nEPOCHS = 1'
+RECORDS = """
+from IPython.display import display
+class ClaimFailed(AssertionError): pass
+def record(kind, **fields):
+    display({"text/plain": kind}, raw=True, metadata={"coursekit": {kind: fields}})
+def claim(number, verdict):
+    about = dict(statement=f"claim {number}", value=3, bound="≤ 4", source="E1")
+    record("claim", number=number, verdict=verdict, **about)
+    if verdict == "fails":
+        raise ClaimFailed(f"claim {number}")
+record("setup", profile=PROFILE, seed=SEED, device="cpu", threads=1, versions={"torch": "2.13.0"})
+"""
+WAIT = """
+import time
+from pathlib import Path
+while not Path("go").exists():
+    time.sleep(0.05)
+"""
+
+
+def write(folder: Path, name: str, *sources: str) -> Path:
+    """A lecture in miniature: title, parameters, the records' functions, and the given cells."""
+    parameters = new_code_cell(PARAMETERS, metadata={"tags": ["parameters"]})
+    cells = [new_markdown_cell(f"# On {name}"), parameters, new_code_cell(RECORDS.strip())]
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{name}.ipynb"
+    notebooks.write(new_notebook(cells=cells + [new_code_cell(source.strip()) for source in sources]), path)
+    return path
+
+
+def coursekit(*arguments: object, status: int = 0) -> str:
+    """The command in this process."""
+    app = typer.Typer()
+    app.command()(run)
+    result = CliRunner().invoke(app, [*map(str, arguments)])
+    assert result.exit_code == status, result.output
+    return result.output
+
+
+def ends(pid: int) -> bool:
+    """Whether the process is gone, or about to be (a zombie only waits for its parent to notice)."""
+    for _ in range(200):
+        if not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE:
+            return True
+        time.sleep(0.05)
+    return False
+
+
+def entries(out: Path) -> dict[str, dict]:
+    record = json.loads((out / "run.json").read_text(encoding="utf-8"))
+    return {entry["name"]: entry for entry in record["notebooks"]}
+
+
+@pytest.fixture(scope="module")
+def course(tmp_path_factory):
+    """One run, in a process of its own, over a course in which everything happens that may happen."""
+    folder = tmp_path_factory.mktemp("course")
+    sources = folder / "not {here}"
+    write(
+        sources,
+        "01_good",
+        'claim(1, "holds"); claim(2, "not judged")',
+        "import os, sys\nprint(os.environ.get('COURSEKIT_PROFILE'), os.environ['OMP_NUM_THREADS'])",
+        "print(os.getcwd()); print(sys.executable); print(PROFILE, SEED, DEVICE, EPOCHS)",
+    )
+    write(sources, "02_claim", 'claim(1, "holds"); claim(2, "fails")', "print('never')")
+    write(sources, "03_error", "def f(x):\n    return 1 / x\n\nf(0)", "print('never')")
+    write(
+        sources,
+        "04_widget",
+        "from ipywidgets import interact\n\ndef draw(x):\n    raise KeyError('slider')\n\n"
+        "interact(draw, x=(0, 3));",
+        "print('still running')",
+    )
+    write(sources, "05_kernel", "import os, signal", "os.kill(os.getpid(), signal.SIGKILL)")
+    write(
+        sources,
+        "06_worker",
+        "import os\nfrom pathlib import Path\nPath('kernel').write_text(str(os.getpid()))",
+        "import psutil, time\npsutil.Process(os.getppid()).kill()\ntime.sleep(600)",
+    )
+    write(sources, "07_plain", "EPOCHS")
+    out = folder / "out"
+    options = ["--profile", "smoke", "--seed", "7", "-p", "EPOCHS=[1, 'two']", "--jobs", "2", "--out", out]
+    result = subprocess.run(
+        [sys.executable, "-m", "coursekit", "run", sources, *options],
+        env=os.environ | {"COURSEKIT_PROFILE": "full", "OMP_NUM_THREADS": "3"},
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        timeout=300,
+    )
+    return sources, out, result
+
+
+def test_whatever_goes_wrong_every_notebook_gets_its_status(course):
+    _, out, result = course
+    assert result.returncode == 1, result.stderr
+    assert result.stderr == ""
+    assert {name: entry["status"] for name, entry in entries(out).items()} == {
+        "01_good": "ok",
+        "02_claim": "claim failed",
+        "03_error": "error",
+        "04_widget": "widget error",  # where papermill alone is content
+        "05_kernel": "kernel died",
+        "06_worker": "worker died",
+        "07_plain": "ok",
+    }
+
+
+def test_the_record_of_a_run_has_one_form(course):
+    _, out, _ = course
+    record = json.loads((out / "run.json").read_text(encoding="utf-8"))
+    settings = {name: record[name] for name in ("profile", "device", "seed", "parameters", "jobs", "timeout")}
+    assert settings == {
+        "profile": "smoke",
+        "device": None,
+        "seed": 7,
+        "parameters": {"EPOCHS": [1, "two"]},
+        "jobs": 2,
+        "timeout": None,
+    }
+    assert record["format"] == 1
+    assert record["interrupted"] is False
+    forms = {
+        tuple(sorted((key, type(value).__name__) for key, value in e.items())) for e in record["notebooks"]
+    }
+    assert len(forms) == 1
+    entry = entries(out)["01_good"]
+    assert entry["title"] == "On 01_good"
+    assert entry["setup"]["versions"] == {"torch": "2.13.0"}
+    assert (entry["setup"]["profile"], entry["setup"]["seed"]) == ("smoke", 7)
+    assert [claim["verdict"] for claim in entry["claims"]] == ["holds", "not judged"]
+    assert entry["cells"] == entry["cells_run"] == 5
+    assert entry["peak_bytes"] > 10e6
+    assert 0 < entry["seconds"] < record["seconds"]
+
+
+def test_a_kernel_gets_the_parameters_one_thread_and_the_folder_of_its_notebook(course):
+    sources, out, _ = course
+    nb = notebooks.read(out / "notebooks" / "01_good.ipynb")
+    printed = [output.text for _, output in notebooks.outputs(nb) if output.output_type == "stream"]
+    assert printed == ["None 1\n", f"{sources}\n{sys.executable}\nsmoke 7 auto [1, 'two']\n"]
+
+
+@pytest.mark.parametrize(
+    ("name", "where", "source", "message"),
+    [
+        ("02_claim", "cell", 'claim(1, "holds"); claim(2, "fails")', "ClaimFailed: claim 2"),
+        ("03_error", "cell", "f(0)", "ZeroDivisionError: division by zero"),
+        ("04_widget", "widget", "interact(draw, x=(0, 3))", "KeyError: 'slider'"),
+        ("05_kernel", "cell", "os.kill(os.getpid()", "KernelDied: the kernel died in this cell"),
+        ("06_worker", "cell", "psutil.Process(os.getppid()).kill()", "The worker process was killed"),
+    ],
+)
+def test_the_failing_cell_is_named_and_shown_once(course, name, where, source, message):
+    _, out, result = course
+    [problem] = entries(out)[name]["problems"]
+    assert problem["where"] == where
+    assert source in problem["source"]
+    assert message in entries(out)[name]["message"]
+    assert result.stdout.count(f"── {name}: ") == 1
+    shown = result.stdout.split(f"── {name}: ")[1].split("\n── ")[0]
+    assert problem["source"] in shown
+    assert message in shown
+    assert "\x1b" not in result.stdout
+
+
+def test_what_was_computed_before_a_failure_is_kept(course):
+    _, out, _ = course
+    for name, cells in {"02_claim": 3, "05_kernel": 4, "06_worker": 3}.items():
+        assert entries(out)[name]["cells_run"] == cells
+        assert notebooks.records(notebooks.read(out / "notebooks" / f"{name}.ipynb"), "setup")
+
+
+def test_the_kernel_of_a_killed_worker_is_killed(course):
+    sources, _, _ = course
+    assert ends(int((sources / "kernel").read_text()))
+
+
+def test_plain_lines_say_what_starts_and_ends_and_a_summary_follows(course):
+    _, out, result = course
+    lines = result.stdout.splitlines()
+    assert lines.count("01_good: started") == 1
+    assert any(line.startswith("01_good: ok, ") and "1 claim held, 1 not judged" in line for line in lines)
+    assert "7 notebooks: 2 ok, 1 claim failed, 1 error" in lines[-2]
+    assert "2 claims held, 1 failed, 1 not judged" in lines[-2]
+    assert lines[-1] == f"Report: {out / 'index.html'}"
+    assert (out / "index.html").is_file()
+
+
+def test_at_the_deadline_the_notebook_says_which_cell_was_running(tmp_path):
+    nb = new_notebook(cells=[new_code_cell(WAIT.strip()), new_code_cell("'never'")])
+    notebooks.write(nb, tmp_path / "slow.ipynb")
+    coursekit(tmp_path / "slow.ipynb", "--timeout", 1, "--out", tmp_path / "out", status=1)
+    entry = entries(tmp_path / "out")["slow"]
+    assert entry["status"] == "timeout"
+    assert "this cell was still running" in entry["message"]
+    assert entry["problems"][0]["source"] == WAIT.strip()
+    assert entry["problems"][0]["count"] == 1
+
+
+@pytest.mark.skipif(os.name == "nt", reason="there a signal for one process cannot be sent")
+def test_after_ctrl_c_finished_work_is_kept_no_kernel_is_left_and_resume_continues(tmp_path):
+    write(tmp_path, "1_done", "with open('done.txt', 'a') as file:\n    file.write('once ')")
+    mark = "import os\nfrom pathlib import Path\nPath('kernel').write_text(str(os.getpid()))"
+    write(tmp_path, "2_slow", mark, WAIT)
+    write(tmp_path, "3_next")
+    command = [sys.executable, "-m", "coursekit", "run", tmp_path, "--jobs", "1", "--out", tmp_path / "out"]
+    handler = signal.signal(signal.SIGINT, signal.default_int_handler)  # which a shell may have set to ignore
+    try:
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    finally:
+        signal.signal(signal.SIGINT, handler)
+    saved = tmp_path / "out" / "notebooks" / "2_slow.ipynb"
+    deadline = time.monotonic() + 120
+    while not (saved.exists() and (tmp_path / "kernel").exists() and mark_is_saved(saved)):
+        assert time.monotonic() < deadline
+        assert process.poll() is None
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    stdout, stderr = process.communicate(timeout=60)
+
+    assert (process.returncode, stderr) == (130, "")
+    assert "with --resume continues" in stdout
+    assert ends(int((tmp_path / "kernel").read_text()))
+    assert {name: entry["status"] for name, entry in entries(tmp_path / "out").items()} == {
+        "1_done": "ok",
+        "2_slow": "interrupted",
+        "3_next": "not run",
+    }
+    assert entries(tmp_path / "out")["2_slow"]["problems"][0]["source"] == WAIT.strip()
+    assert "Interrupted: 1 of 3" in (tmp_path / "out" / "index.html").read_text(encoding="utf-8")
+
+    (tmp_path / "go").touch()
+    coursekit("--resume", "--out", tmp_path / "out")
+    assert {entry["status"] for entry in entries(tmp_path / "out").values()} == {"ok"}
+    assert (tmp_path / "done.txt").read_text() == "once "
+
+
+def mark_is_saved(path: Path) -> bool:
+    return notebooks.code_cells(notebooks.read(path))[2].execution_count is not None
+
+
+def test_update_writes_back_what_succeeded_normalised_and_nothing_else(tmp_path):
+    good = write(tmp_path, "1_good", "print(6 * 7)")
+    bad = write(tmp_path, "2_bad", "1 / 0")
+    edited = write(tmp_path, "3_edited", "with open('3_edited.ipynb', 'a') as file:\n    file.write(' ')")
+    before = {path: path.read_bytes() for path in (good, bad, edited)}
+    output = coursekit(tmp_path, "--update", "--jobs", 2, "--out", tmp_path / "out", status=1)
+    nb = notebooks.read(good)
+    assert nb == notebooks.normalise(notebooks.read(tmp_path / "out" / "notebooks" / "1_good.ipynb"))
+    assert notebooks.fingerprint(nb) == notebooks.fingerprint(nb_of(before[good], tmp_path))
+    assert notebooks.code_cells(nb)[-1].outputs[0].text == "42\n"
+    assert notebooks.records(nb, "setup")[0]["profile"] == "quick"
+    assert bad.read_bytes() == before[bad]
+    assert edited.read_bytes() == before[edited] + b" "
+    assert f"Not updated, for it changed during the run: {edited}" in output
+
+
+def nb_of(content: bytes, folder: Path):
+    (folder / "copy").write_bytes(content)
+    return notebooks.read(folder / "copy")
+
+
+def test_a_kernel_that_cannot_start_is_an_error_of_its_notebook(tmp_path, monkeypatch):
+    path = write(tmp_path, "1_good")
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken" / "ipykernel_launcher.py").write_text("raise SystemExit('no kernel today')")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "broken"))
+    output = coursekit(path, "--out", tmp_path / "out", status=1)
+    entry = entries(tmp_path / "out")["1_good"]
+    assert entry["status"] == "error"
+    assert "Kernel died before replying to kernel_info" in entry["message"]
+    assert "Kernel died before replying to kernel_info" in output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["9_autoencoder"], "unknown notebook '9_autoencoder': did you mean 9_autoencoders?"),
+        (["--profile", "quik"], "unknown profile 'quik': did you mean quick?"),
+        (["--device", "gpu"], "unknown device 'gpu': did you mean cpu?"),
+        (["-p", "EPOCH=3"], "unknown parameter of 9_autoencoders.ipynb 'EPOCH': did you mean EPOCHS?"),
+        (["-p", "EPOCHS"], "--parameter wants NAME=VALUE, for example EPOCHS=3; it was given 'EPOCHS'"),
+        (["-p", "SEED=3"], "the parameter SEED has an option of its own: --seed"),
+        (["--update", "--seed", "0"], "--update writes committed notebooks: at profile quick"),
+        (["--resume"], "nothing to resume"),
+        (["--out", "notebooks"], "notebooks is not empty. Continue its run with --resume, or choose another"),
+        (["--out", "file"], "--out wants a folder, and file is a file"),
+        (["--out", "notebooks", "--resume"], "no run to resume in notebooks: cannot read run.json"),
+        (["--out", "old", "--resume"], "old/run.json was written by another version of coursekit"),
+        (["9", "other"], "have one name: give each a run of its own"),
+    ],
+)
+def test_what_cannot_be_done_is_said_before_anything_starts(tmp_path, monkeypatch, arguments, message):
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path / "notebooks", "9_autoencoders")
+    write(tmp_path / "other", "9_autoencoders")
+    (tmp_path / "file").touch()
+    (tmp_path / "old").mkdir()
+    (tmp_path / "old" / "run.json").write_text('{"format": 0}')
+    before = sorted(tmp_path.rglob("*"))
+    assert message in coursekit(*arguments, status=2).replace("\\", "/")
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.fixture
+def finished(tmp_path, monkeypatch):
+    """A folder ``runs`` with two finished runs of one notebook, at quick (the newer one) and at smoke."""
+    monkeypatch.chdir(tmp_path)
+    source = write(tmp_path / "notebooks", "9_autoencoders")
+    for age, profile in enumerate(("quick", "smoke")):
+        settings = {"profile": profile, "device": None, "seed": None, "parameters": {}}
+        entry = run_module._entry(source, settings) | {"status": "ok", "seconds": 2.0}
+        folder = tmp_path / "runs" / profile
+        (folder / "notebooks").mkdir(parents=True)
+        shutil.copy(source, folder / entry["executed"])
+        record = {"format": 1, "seconds": 2.0, **settings, "notebooks": [entry]}
+        (folder / "run.json").write_text(json.dumps(record))
+        os.utime(folder / "run.json", (1e9 - age, 1e9 - age))
+    return source
+
+
+@pytest.mark.parametrize("profile", ["quick", "smoke"])
+def test_resume_finds_the_newest_run_of_these_settings_and_has_nothing_left_to_do(finished, profile):
+    output = coursekit("--resume", "--profile", profile)
+    assert "started" not in output
+    assert f"Report: {Path('runs', profile, 'index.html')}" in output
+
+
+def test_resume_does_not_mix_settings(finished):
+    output = coursekit("--resume", "--profile", "smoke", "--out", "runs/quick", status=2)
+    assert "the run in runs/quick had profile quick. Choose another folder." in output.replace("\\", "/")
+
+
+@pytest.mark.parametrize("change", ["source", "result", "status", "nothing"])
+def test_what_changed_since_is_run_again(finished, change):
+    settings = {"profile": "quick", "device": None, "seed": None, "parameters": {}}
+    folder, before = run_module._open(None, settings, resume=True)
+    if change == "source":
+        write(finished.parent, finished.stem, "1 + 1")
+    if change == "result":
+        (folder / "notebooks" / finished.name).unlink()
+    if change == "status":
+        before["notebooks"][0]["status"] = "timeout"
+    [entry] = run_module._plan([finished], settings, before["notebooks"], folder)
+    assert entry["status"] == ("ok" if change == "nothing" else "not run")
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("3", 3),
+        ("1e-3", 0.001),
+        ("True", True),
+        ("(1, 2)", [1, 2]),
+        ("relu", "relu"),
+        ("a=b", "a=b"),
+        ("{1}", "{1}"),
+    ],
+)
+def test_a_parameter_is_a_python_literal_or_text(text, value):
+    assert run_module._parameter(f"NAME={text}") == ("NAME", value)
+
+
+def test_without_a_folder_the_run_is_named_after_time_and_profile(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    folder, before = run_module._open(None, {"profile": "full"}, resume=False)
+    assert folder.parent == Path("runs")
+    assert folder.name.endswith("-full")
+    assert before["notebooks"] == []
+
+
+def test_a_result_that_is_no_notebook_is_an_error_of_its_notebook(tmp_path):
+    settings = {"profile": "quick", "device": None, "seed": None, "parameters": {}}
+    entry = run_module._entry(write(tmp_path, "1_good"), settings)
+    (tmp_path / "notebooks").mkdir()
+    (tmp_path / "notebooks" / "1_good.ipynb").write_text("{")
+    run_module._conclude(entry, tmp_path, None)
+    assert entry["status"] == "error"
+    assert "is not a notebook" in entry["message"]
+
+
+def test_on_a_terminal_a_table_shows_how_far_each_notebook_is(tmp_path, monkeypatch):
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", "100")
+    settings = {"profile": "quick", "device": None, "seed": None, "parameters": {}}
+    names = ("1_done", "2_at_work", "3_starting", "4_to_come")
+    shown = [run_module._entry(write(tmp_path, name), settings) for name in names]
+    with Board(shown) as board:
+        for entry in shown[:3]:
+            entry["status"] = "running"
+            board.show(entry, pool.Started())
+        board.show(shown[1], pool.Progress(cell=2, cells=9, held=3, failed=1, kernel=1))
+        shown[0] |= {"status": "kernel died", "seconds": 75.0, "cells_run": 2}
+        board.show(shown[0], pool.Finished(None))
+        with board.console.capture() as capture:
+            board.console.print(board.table(), no_wrap=True, style=None)
+    text = capture.get()
+    for expected in ("kernel died", "1 min 15 s", "2 of 9", "3 held, 1 failed", "starting", "not run"):
+        assert expected in text

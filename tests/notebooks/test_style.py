@@ -1,0 +1,164 @@
+"""Every lecture notebook keeps the form of the course, and the rules catch what breaks it."""
+
+import copy
+
+import form
+import pytest
+
+from coursekit.cli import notebooks as files
+
+NOTEBOOKS = files.find_notebooks()
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_the_notebook_keeps_the_form(path):
+    assert form.problems(path) == []
+
+
+@pytest.fixture(scope="module")
+def good():
+    return files.read(files.find_notebooks(["09"])[0])
+
+
+def first(nb, condition):
+    return next(cell for cell in nb.cells if condition(cell))
+
+
+def with_figure(cell):
+    return any("image/png" in output.get("data", {}) for output in cell.get("outputs", ()))
+
+
+def drop_alt(nb):
+    for output in first(nb, with_figure).outputs:
+        if "image/png" in output.get("data", {}):
+            output.metadata["image/png"].alt = ""
+
+
+def drop_parameters_tag(nb):
+    nb.cells[2].metadata.tags = []
+
+
+def rename_profile(nb):
+    nb.cells[2].source = nb.cells[2].source.replace('PROFILE = "quick"', 'PROFILE = "full"')
+
+
+def drop_question(nb):
+    nb.cells[0].source = nb.cells[0].source.replace("?**", ".**")
+
+
+def drop_set_up(nb):
+    nb.cells[3].source = "course = 1"
+
+
+def drop_import(nb):
+    nb.cells[1].source = "import torch"
+
+
+def drop_slide_type(nb):
+    del nb.cells[5].metadata["slideshow"]
+
+
+def lengthen(nb):
+    nb.cells[1].source += "\n" * 30 + "x = 1"
+
+
+def swap_counts(nb):
+    nb.cells[1].execution_count = 2
+
+
+def clear_a_checked_cell(nb):
+    first(nb, lambda cell: form.CHECKED in form.tags(cell)).outputs = []
+
+
+def drop_check_tag(nb):
+    first(nb, lambda cell: "claim(" in cell.source and form.CHECKED in form.tags(cell)).metadata.tags = []
+
+
+def fail_a_claim(nb):
+    cell = first(
+        nb,
+        lambda cell: any(
+            "claim" in o.get("metadata", {}).get("coursekit", {}) for o in cell.get("outputs", ())
+        ),
+    )
+    cell.outputs[-1].metadata.coursekit.claim.verdict = "fails"
+
+
+def leave_stderr(nb):
+    nb.cells[1].outputs.append({"output_type": "stream", "name": "stderr", "text": "careful"})
+
+
+def leave_error(nb):
+    nb.cells[1].outputs.append(
+        {"output_type": "error", "ename": "KeyError", "evalue": "'x'", "traceback": []}
+    )
+
+
+def leave_papermill(nb):
+    nb.metadata["papermill"] = {"duration": 3}
+
+
+def break_link(nb):
+    nb.cells[-1].source += " [gone](99_gone.ipynb)"
+
+
+def unbalance(nb):
+    cell = first(nb, lambda cell: "### END SOLUTION" in cell.source)
+    cell.source = cell.source.replace("### END SOLUTION", "")
+
+
+def drop_box(nb):
+    cell = first(nb, lambda cell: "**Erratum E22.**" in cell.source)
+    cell.source = cell.source.replace("**Erratum E22.**", "E22")
+
+
+def drop_ending(nb):
+    nb.cells[-1].source = "The end."
+
+
+def renumber_section(nb):
+    cell = first(nb, lambda cell: "## 3 · " in cell.source)
+    cell.source = cell.source.replace("## 3 · ", "## 4 · ")
+
+
+def twin_ids(nb):
+    nb.cells[5].id = nb.cells[4].id
+
+
+@pytest.mark.parametrize(
+    ("spoil", "complaint"),
+    [
+        (drop_alt, "has no alternative text"),
+        (drop_parameters_tag, "third cell is not tagged parameters"),
+        (rename_profile, 'do not begin with PROFILE = "quick"'),
+        (drop_question, "lacks one question in bold"),
+        (drop_set_up, "does not call setup"),
+        (drop_import, "does not import setup"),
+        (drop_slide_type, "has the slide type None"),
+        (lengthen, "lines, expected at most 25"),
+        (swap_counts, "not executed from top to bottom"),
+        (clear_a_checked_cell, "is compared but holds no output"),
+        (drop_check_tag, "makes a claim but is not tagged"),
+        (fail_a_claim, "claim 1 fails"),
+        (leave_stderr, "shows stderr to the reader"),
+        (leave_error, "an error in a cell: KeyError"),
+        (leave_papermill, "not normalised"),
+        (break_link, "links to 99_gone.ipynb, which does not exist"),
+        (unbalance, "solution markers"),
+        (drop_box, "erratum E22 has a claim but no box"),
+        (drop_ending, r"lacks **Next:**"),
+        (renumber_section, "section 3 is called"),
+        (twin_ids, "two cells share an id"),
+    ],
+    ids=lambda it: getattr(it, "__name__", ""),
+)
+def test_a_notebook_that_breaks_a_rule_is_caught(good, spoil, complaint, tmp_path):
+    import nbformat
+
+    nb = copy.deepcopy(good)
+    spoil(nb)
+    path = tmp_path / "09_autoencoders.ipynb"
+    path.write_text(nbformat.writes(nb), encoding="utf-8")
+    (tmp_path / "00_start_here.ipynb").touch()
+    found = [found for rule in form.RULES for found in rule(nb, path)]
+    assert any(complaint in it for it in found), found

@@ -1,0 +1,382 @@
+import functools
+import signal
+import threading
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.nn.functional import mse_loss
+
+from coursekit.errors import CourseError
+from coursekit.training import Descent, TrainingDiverged, fit, load_checkpoint, seed_everything
+from coursekit.training import loop as loop_module
+from coursekit.training.loop import _checked
+
+
+def denoiser(lr=None, **settings):
+    """A step that draws from both kinds of randomness: noise in the loss and dropout in the model."""
+    seed_everything(7)
+    model = nn.Sequential(nn.Linear(6, 4), nn.Dropout(0.3), nn.Linear(4, 6))
+    return Descent(model, lambda x: mse_loss(model(x + 0.1 * torch.randn_like(x)), x), lr=lr, **settings)
+
+
+@pytest.fixture
+def data():
+    return torch.rand(50, 6, generator=torch.Generator().manual_seed(1))
+
+
+def weights(step):
+    return nn.utils.parameters_to_vector(step.model.parameters()).detach()
+
+
+def run(step, data, **settings):
+    return fit(step, data, **{"epochs": 3, "batch_size": 16, "device": "cpu", "progress": False} | settings)
+
+
+# What a step does
+
+
+def test_descent_is_adam_written_by_hand(data):
+    step, twin = denoiser(lr=0.01), denoiser().model
+    optimizer = torch.optim.Adam(twin.parameters(), lr=0.01)
+    for _ in range(5):
+        torch.manual_seed(3)
+        ours = step(data)
+        torch.manual_seed(3)
+        optimizer.zero_grad()
+        loss = mse_loss(twin(data + 0.1 * torch.randn_like(data)), data)
+        loss.backward()
+        optimizer.step()
+        torch.testing.assert_close(ours, loss)
+    torch.testing.assert_close(weights(step), nn.utils.parameters_to_vector(twin.parameters()).detach())
+
+
+def test_clipping_bounds_the_length_of_a_plain_gradient_step(data):
+    model = nn.Linear(6, 6)
+    sgd = torch.optim.SGD(model.parameters(), lr=1.0)
+    step = Descent(model, lambda x: 1e4 * mse_loss(model(x), x), optimizer=sgd, clip=0.5)
+    before = weights(step)
+    step(data)
+    assert (weights(step) - before).norm().item() == pytest.approx(0.5, rel=1e-4)
+
+
+def test_of_several_losses_the_one_named_loss_is_descended(data):
+    model = nn.Linear(6, 6, bias=False)
+    step = Descent(model, lambda x: {"loss": mse_loss(model(x), x), "size": (model.weight**2).sum()}, lr=0.01)
+    history = run(step, data, epochs=30)
+    assert list(history.losses) == ["loss", "size"]
+    assert history.epoch_losses["loss"][-1] < 0.5 * history.epoch_losses["loss"][0]
+
+
+def test_bf16_computes_the_loss_in_bfloat16_and_keeps_float32_weights(data):
+    model, seen = nn.Linear(6, 6), []
+
+    def loss(x):
+        y = model(x)
+        seen.append(y.dtype)
+        return mse_loss(y.float(), x)
+
+    for precision in ("auto", "float32", "bf16"):
+        Descent(model, loss, precision=precision)(data)
+    assert seen == [torch.float32, torch.float32, torch.bfloat16]
+    assert model.weight.dtype == torch.float32
+
+
+def test_compiled_and_plain_losses_agree_and_what_cannot_be_compiled_raises(data, monkeypatch):
+    monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend="eager"))
+    model = nn.Linear(6, 6)
+    compiled = Descent(model, lambda x: mse_loss(model(x), x), compile=True)
+    expected = mse_loss(model(data), data)
+    torch.testing.assert_close(compiled(data), expected)
+    branching = Descent(model, lambda x: model(x).sum() if x.sum() > 0 else model(x).mean(), compile=True)
+    with pytest.raises(torch._dynamo.exc.TorchDynamoException, match=r"[Dd]ata-dependent"):
+        branching(data)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"lr": 0.1, "optimizer": torch.optim.SGD([torch.zeros(1)])}, "lr or optimizer, not both"),
+        ({"clip": 0.0}, "expected a positive number, got 0.0"),
+        ({"precision": "fp8"}, "'auto', 'float32' or 'bf16', got 'fp8'"),
+    ],
+)
+def test_descent_refuses(settings, message):
+    with pytest.raises(ValueError, match=message):
+        denoiser(**settings)
+
+
+# What the loop does
+
+
+def test_equals_the_plainest_loop(data):
+    step, plain = denoiser(), denoiser()
+    history = run(step, data, seed=5)
+    torch.manual_seed(5)
+    losses = [
+        plain(data[torch.from_numpy(index)]).item()
+        for epoch in range(3)
+        for index in np.split(np.random.default_rng((5, epoch)).permutation(50), [16, 32, 48])
+    ]
+    np.testing.assert_array_equal(history.losses["loss"], losses)
+    assert torch.equal(weights(step), weights(plain))
+
+
+def test_every_sample_comes_once_an_epoch_and_tensors_stay_aligned():
+    x = torch.arange(50)
+    seen = []
+    history = run(lambda a, b: seen.append((a, b)) or torch.tensor(0.0), (x, 2 * x), keep={})
+    assert [len(a) for a, _ in seen] == [16, 16, 16, 2] * 3
+    for epoch in range(3):
+        a, b = (torch.cat(column) for column in zip(*seen[4 * epoch : 4 * epoch + 4], strict=True))
+        assert torch.equal(a.sort().values, x)
+        assert torch.equal(b, 2 * a)
+    assert not torch.equal(seen[0][0], seen[4][0])
+    assert (history.steps, history.epochs, history.steps_per_epoch) == (12, 3, 4)
+
+
+def test_same_seed_same_run_other_seed_other_run(data):
+    first, again, other = (run(denoiser(), data, seed=seed).losses["loss"] for seed in (1, 1, 2))
+    np.testing.assert_array_equal(first, again)
+    assert not np.allclose(first, other)
+
+
+def test_the_callers_random_numbers_do_not_change(data):
+    step = denoiser()
+    torch.manual_seed(0)
+    expected = torch.rand(3)
+    torch.manual_seed(0)
+    run(step, data)
+    assert torch.equal(torch.rand(3), expected)
+
+
+def test_looking_at_a_run_does_not_change_it(data):
+    plain, watched = denoiser(), denoiser()
+
+    def look(epoch, history):
+        assert not watched.model.training
+        assert not torch.is_grad_enabled()
+        return {"drawn": torch.rand(()), "epoch": epoch, "steps": history.steps}
+
+    run(plain, data)
+    history = run(watched, data, each_epoch=look)
+    assert torch.equal(weights(plain), weights(watched))
+    assert history.extra["epoch"].tolist() == [1, 2, 3]
+    assert history.extra["steps"].tolist() == [4, 8, 12]
+    assert not watched.model.training
+
+
+def test_a_step_of_two_optimisers_needs_no_class(data):
+    generator, critic = nn.Linear(2, 6), nn.Linear(6, 1)
+    opt_g, opt_c = (torch.optim.SGD(net.parameters(), lr=0.1) for net in (generator, critic))
+
+    def step(x):
+        z = torch.randn(len(x), 2)
+        opt_c.zero_grad()
+        loss_c = (critic(generator(z).detach()) - critic(x)).mean()
+        loss_c.backward()
+        opt_c.step()
+        opt_g.zero_grad()
+        loss_g = -critic(generator(z)).mean()
+        loss_g.backward()
+        opt_g.step()
+        return {"critic": loss_c, "generator": loss_g}
+
+    keep = {"G": generator, "D": critic, "opt_G": opt_g, "opt_D": opt_c}
+    history = run(step, data, keep=keep)
+    assert {name: len(values) for name, values in history.losses.items()} == {"critic": 12, "generator": 12}
+
+
+def test_a_large_batch_is_the_whole_set_and_no_epoch_is_no_step(data):
+    assert run(denoiser(), data, batch_size=1000).steps == 3
+    step = denoiser()
+    before = weights(step)
+    assert run(step, data, epochs=0).losses == {}
+    assert torch.equal(weights(step), before)
+
+
+@pytest.mark.parametrize(
+    ("bad", "error", "message"),
+    [
+        (np.zeros((3, 2)), TypeError, r"data\[0\] must be a tensor, got ndarray; see torch.as_tensor"),
+        ((torch.zeros(3), [1, 2, 3]), TypeError, r"data\[1\] must be a tensor, got list"),
+        ((torch.zeros(3, 2), torch.zeros(4)), ValueError, r"one N, got shapes \[\(3, 2\), \(4,\)\]"),
+        (torch.tensor(1.0), ValueError, r"shape \(N, ...\) with one N, got shapes \[\(\)\]"),
+        ((), ValueError, r"got shapes \[\]"),
+        (torch.zeros(0, 2), ValueError, r"at least one sample, got shapes \[\(0, 2\)\]"),
+        ((torch.zeros(2), torch.tensor([1.0, torch.nan])), ValueError, r"data\[1\] holds 1 values of 2"),
+    ],
+)
+def test_bad_data_is_refused(bad, error, message):
+    with pytest.raises(error, match=message):
+        _checked(bad)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"epochs": -1}, "expected epochs ≥ 0 and batch_size ≥ 1, got -1 and 16"),
+        ({"batch_size": 0}, "got 3 and 0"),
+        ({"seed": -1}, "seed must be an integer from 0 to 2³² − 1, got -1"),
+        ({"keep": {}, "checkpoint": "x"}, "nothing to save in the checkpoint"),
+    ],
+)
+def test_bad_settings_are_refused(data, settings, message):
+    with pytest.raises(ValueError, match=message):
+        run(denoiser(), data, **settings)
+
+
+# Runs that go astray
+
+
+def breaking(step, at, value=torch.nan):
+    """``step``, whose loss is multiplied by ``value`` in call number ``at``."""
+    calls = 0
+
+    def broken(*batch):
+        nonlocal calls
+        calls += 1
+        return step(*batch) * (value if calls == at else 1.0)
+
+    broken.keep = step.keep
+    return broken
+
+
+@pytest.mark.parametrize("look_each_step", [True, False])
+def test_nan_is_reported_with_its_step_and_the_history_before_it(data, monkeypatch, look_each_step):
+    monkeypatch.setattr(loop_module, "INTERVAL", 0.0 if look_each_step else 1e9)
+    expected = run(denoiser(), data).losses["loss"]
+    message = (
+        rf"loss became nan at step 7 \(epoch 2\); its last finite values: .*{expected[5]:.4g}\. Lower the"
+    )
+    with pytest.raises(TrainingDiverged, match=message) as caught:
+        run(breaking(denoiser(), at=7), data)
+    np.testing.assert_array_equal(caught.value.history.losses["loss"], expected[:6])
+    assert caught.value.history.steps == 6
+    assert "checkpoint" not in str(caught.value)
+
+
+def test_infinite_weights_after_a_finite_loss_are_noticed_before_they_are_saved(data, tmp_path):
+    step = denoiser()
+
+    def overshoot(x):
+        loss = step(x)
+        nn.init.constant_(step.model[0].weight, torch.inf)
+        return loss
+
+    path = tmp_path / "c.safetensors"
+    with pytest.raises(TrainingDiverged, match=r"0\.weight of model is NaN or infinite after step 1"):
+        run(overshoot, data, keep=step.keep, checkpoint=path, checkpoint_every=0.0)
+    assert not path.exists()
+
+
+def test_the_last_good_checkpoint_is_named_and_is_good(data, tmp_path):
+    path = tmp_path / "c.safetensors"
+    step = breaking(denoiser(), at=7, value=torch.inf)
+    with pytest.raises(
+        TrainingDiverged, match=r"loss became inf at step 7 .* checkpoint is .*c\.safetensors"
+    ):
+        run(step, data, checkpoint=path, checkpoint_every=0.0)
+    assert load_checkpoint(path, denoiser().keep)["history"]["steps"] == 6
+    healed = denoiser()
+    run(healed, data, checkpoint=path)
+    twin = denoiser()
+    run(twin, data)
+    assert torch.equal(weights(healed), weights(twin))
+
+
+@pytest.mark.parametrize(
+    ("losses", "error", "message"),
+    [
+        (lambda: 0.5, TypeError, "'loss' is float. Return loss itself, not loss.item()"),
+        (lambda: torch.zeros(2), TypeError, r"'loss' is shape \(2,\)"),
+        (lambda: {"a": None}, TypeError, "'a' is NoneType"),
+    ],
+)
+def test_a_step_that_returns_no_scalar_tensor_is_told(data, losses, error, message):
+    with pytest.raises(error, match=message):
+        run(lambda _: losses(), data, keep={})
+
+
+def test_a_step_that_changes_its_losses_is_told(data):
+    names = iter("aab")
+    with pytest.raises(ValueError, match=r"\('a',\) at first, \('b',\) at step 3"):
+        run(lambda _: {next(names): torch.tensor(0.0)}, data, keep={})
+
+
+# Interruption and resumption; a run that is killed is in test_resume
+
+
+def test_ctrl_c_saves_a_whole_step_and_the_run_goes_on_to_the_same_bits(data, tmp_path):
+    path = tmp_path / "deep" / "c.safetensors"
+    step, calls = denoiser(), []
+
+    def pressed(x):
+        calls.append(x)
+        if len(calls) == 6:
+            signal.raise_signal(signal.SIGINT)
+        return step(x)
+
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+        run(pressed, data, keep=step.keep, checkpoint=path)
+    assert signal.getsignal(signal.SIGINT) is before
+    assert load_checkpoint(path, {})["history"]["steps"] == len(calls) == 6
+
+    resumed, twin = denoiser(), denoiser()
+    history = run(resumed, data, checkpoint=path)
+    expected = run(twin, data)
+    np.testing.assert_array_equal(history.losses["loss"], expected.losses["loss"])
+    assert torch.equal(weights(resumed), weights(twin))
+
+
+def test_a_second_ctrl_c_does_not_wait(data, tmp_path):
+    def pressed(x):
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
+        pytest.fail("still running")
+
+    with pytest.raises(KeyboardInterrupt):
+        run(pressed, data, keep=denoiser().keep, checkpoint=tmp_path / "c.safetensors")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_run_in_another_thread_leaves_signals_alone(data, tmp_path):
+    path = tmp_path / "c.safetensors"
+    thread = threading.Thread(target=run, args=(denoiser(), data), kwargs={"checkpoint": path})
+    thread.start()
+    thread.join()
+    assert path.exists()
+
+
+def test_a_finished_run_is_not_repeated_and_more_epochs_continue_it(data, tmp_path):
+    path = tmp_path / "c.safetensors"
+    finished = run(denoiser(), data, checkpoint=path, each_epoch=lambda epoch, _: {"twice": 2 * epoch})
+    again = run(lambda _: pytest.fail("a step"), data, keep=denoiser().keep, checkpoint=path)
+    np.testing.assert_array_equal(again.losses["loss"], finished.losses["loss"])
+    assert again.extra["twice"].tolist() == [2, 4, 6]
+    assert again.checkpoint == path
+    longer = run(denoiser(), data, checkpoint=path, epochs=5)
+    np.testing.assert_array_equal(longer.losses["loss"], run(denoiser(), data, epochs=5).losses["loss"])
+    np.testing.assert_array_equal(longer.extra["twice"], [2, 4, 6, np.nan, np.nan])
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"seed": 1}, "seed is 0 there, 1 here. Delete it or name another file"),
+        ({"batch_size": 8}, "batch_size is 16 there, 8 here"),
+        ({"data": torch.zeros(49, 6)}, r"data is \[\[50, 6\]\] there, \[\[49, 6\]\] here"),
+        ({"epochs": 2}, "has done 12 steps, epochs=2 makes 8"),
+        ({"keep": {"net": nn.Linear(6, 6)}}, r"keep is \['model', 'optimizer'\] there, \['net'\] here"),
+    ],
+)
+def test_a_checkpoint_of_another_run_is_refused(data, tmp_path, settings, message):
+    path = tmp_path / "c.safetensors"
+    run(denoiser(), data, checkpoint=path)
+    step = denoiser()
+    before = weights(step)
+    with pytest.raises(CourseError, match=message):
+        run(step, checkpoint=path, **{"data": data} | settings)
+    assert torch.equal(weights(step), before)
