@@ -1,11 +1,13 @@
 """Autoencoders: an encoder z = f(x), a decoder x̂ = g(z), and a reason why x̂ cannot simply be x.
 
-The reason is what tells them apart: a narrow code (linear, tied, deep, convolutional), a penalty on the code or a limit on
-how many of its entries are on (sparse, k-sparse), or an input that was damaged (denoising).
+The reason is what tells them apart: a narrow code (linear, tied, deep, convolutional), a penalty on the code or a
+limit on how many of its entries are on (sparse, k-sparse), or an input that was damaged (denoising).
 """
 
+from itertools import pairwise
+
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor, nn
 
 
@@ -17,7 +19,7 @@ class Autoencoder(nn.Module):
         self.encoder = encoder
         self.decoder = decoder
 
-    def forward(self, x: Float[Tensor, "n *d"]) -> Float[Tensor, "n *d"]:
+    def forward(self, x: Float[Tensor, " n *d"]) -> Float[Tensor, " n *d"]:
         """The reconstruction g(f(x))."""
         return self.decoder(self.encoder(x))
 
@@ -58,7 +60,7 @@ class Tied(nn.Module):
 
 
 def deep(*widths: int) -> Autoencoder:
-    """Fully connected layers of the given widths and their mirror image, ReLU between them, none at the code or the output.
+    """Fully connected layers of the given widths and their mirror image, ReLU between, none at code and output.
 
     ``deep(784, 512, 256, 32)`` maps 784 → 512 → 256 → 32 → 256 → 512 → 784.
     """
@@ -68,14 +70,12 @@ def deep(*widths: int) -> Autoencoder:
 
 
 def convolutional(k: int, size: int = 28, channels: tuple[int, int] = (32, 64)) -> Autoencoder:
-    """Grey pictures (N, 1, size, size) to a code of k numbers and back: two strided convolutions and their mirror image.
+    """Grey pictures (N, 1, size, size) to a code of k numbers and back: two strided convolutions and their mirror.
 
     ``size`` must be a multiple of 4, since each convolution halves the picture.
     """
     if size % 4:
-        raise ValueError(
-            f"expected a size that is a multiple of 4, got {size}: pad the pictures, or pick another size"
-        )
+        raise ValueError(f"expected a size that is a multiple of 4, got {size}: pad the pictures, or pick another size")
     a, b = channels
     s = size // 4
     encoder = nn.Sequential(
@@ -143,31 +143,29 @@ class KSparse(nn.Module):
         return self.decoder(self.encoder(x))
 
 
-def add_noise(x: Float[Tensor, "n *d"], sigma: float) -> Float[Tensor, "n *d"]:
+def add_noise(x: Float[Tensor, " n *d"], sigma: float) -> Float[Tensor, " n *d"]:
     """x̃ = x + σε with ε ~ N(0, I), drawn from PyTorch's global generator."""
     return x + sigma * torch.randn_like(x)
 
 
-def mask(x: Float[Tensor, "n *d"], share: float) -> Float[Tensor, "n *d"]:
+def mask(x: Float[Tensor, " n *d"], share: float) -> Float[Tensor, " n *d"]:
     """x̃ = x with each entry set to 0 with probability ``share`` (Vincent et al. 2008)."""
-    kept: Bool[Tensor, "n *d"] = torch.rand_like(x) >= share
+    kept = torch.rand_like(x) >= share
     return x * kept
 
 
 def linear_denoiser(covariance: Float[Tensor, "d d"], sigma: float) -> Float[Tensor, "d d"]:
     """The best linear denoiser A = Σ(Σ + σ²I)⁻¹: it minimises E‖A(x + σε) − x‖² for centred x with covariance Σ.
 
-    Along an eigenvector of Σ with eigenvalue λ it multiplies by λ/(λ + σ²): strong directions are kept, weak ones are shrunk.
+    Along an eigenvector of Σ with eigenvalue λ it multiplies by λ/(λ + σ²): strong directions stay, weak ones shrink.
     """
     d = covariance.shape[0]
     noisy = covariance + sigma**2 * torch.eye(d, dtype=covariance.dtype, device=covariance.device)
     return torch.linalg.solve(noisy, covariance)  # (Σ + σ²I)⁻¹Σ: both factors are symmetric and commute
 
 
-def posterior_mean(
-    noisy: Float[Tensor, "n d"], data: Float[Tensor, "m d"], sigma: float
-) -> Float[Tensor, "n d"]:
-    """E[x | x̃], the best of all denoisers, when x is one of the rows of ``data`` with equal probability and x̃ = x + σε.
+def posterior_mean(noisy: Float[Tensor, "n d"], data: Float[Tensor, "m d"], sigma: float) -> Float[Tensor, "n d"]:
+    """E[x | x̃], the best of all denoisers, when x is a row of ``data``, each as likely, and x̃ = x + σε.
 
     E[x | x̃] = Σᵢ wᵢxᵢ with wᵢ ∝ exp(−‖x̃ − xᵢ‖²/2σ²), which equals x̃ + σ²∇log p_σ(x̃), where p_σ is the kernel density
     estimate with bandwidth σ (Robbins 1956; Alain & Bengio 2014).
@@ -178,7 +176,7 @@ def posterior_mean(
 
 @torch.no_grad()
 def reconstruction_error(
-    model: nn.Module, x: Float[Tensor, "n *d"], noisy: Float[Tensor, "n *d"] | None = None
+    model: nn.Module, x: Float[Tensor, " n *d"], noisy: Float[Tensor, " n *d"] | None = None
 ) -> float:
     """Mean squared error per pixel of the model's x̂ against x, from x itself or from a ``noisy`` copy of it.
 
@@ -194,13 +192,11 @@ def reconstruction_error(
 def _stack(widths: tuple[int, ...]) -> nn.Sequential:
     """Linear layers between the widths, ReLU between the layers."""
     layers: list[nn.Module] = []
-    for a, b in zip(widths[:-1], widths[1:], strict=True):
+    for a, b in pairwise(widths):
         layers += [nn.Linear(a, b), nn.ReLU()]
     return nn.Sequential(*layers[:-1])
 
 
 def _narrow(d: int, k: int) -> None:
     if not 1 <= k < d:
-        raise ValueError(
-            f"expected a code of 1 ≤ k < d={d} numbers, got k={k}: with k ≥ d it could copy its input"
-        )
+        raise ValueError(f"expected a code of 1 ≤ k < d={d} numbers, got k={k}: with k ≥ d it could copy its input")

@@ -91,9 +91,7 @@ def test_sparse_code_is_not_negative_and_l1_is_its_mean_sum():
 
 def test_keep_top_keeps_the_highest_and_not_the_largest_in_magnitude():
     z = torch.tensor([[3.0, -9.0, 1.0, 2.0], [-1.0, -2.0, -3.0, -4.0]])
-    torch.testing.assert_close(
-        ae.keep_top(z, 2), torch.tensor([[3.0, 0.0, 0.0, 2.0], [-1.0, -2.0, 0.0, 0.0]])
-    )
+    torch.testing.assert_close(ae.keep_top(z, 2), torch.tensor([[3.0, 0.0, 0.0, 2.0], [-1.0, -2.0, 0.0, 0.0]]))
 
 
 def test_keep_top_keeps_exactly_k_where_entries_tie():
@@ -167,8 +165,6 @@ def test_reconstruction_error_goes_in_pieces_and_equals_the_whole():
     model, x = ae.linear(3, 1), torch.randn(2500, 3)
     assert ae.reconstruction_error(model, x) == pytest.approx(F.mse_loss(model(x), x).item(), rel=1e-5)
     noisy = x + 1
-    assert ae.reconstruction_error(model, x, noisy) == pytest.approx(
-        F.mse_loss(model(noisy), x).item(), rel=1e-5
-    )
+    assert ae.reconstruction_error(model, x, noisy) == pytest.approx(F.mse_loss(model(noisy), x).item(), rel=1e-5)
     with pytest.raises(ValueError, match="at least one picture"):
         ae.reconstruction_error(model, x[:0])

@@ -118,11 +118,7 @@ def test_every_dependency_is_pinned_within_its_range():
     from packaging.utils import canonicalize_name
 
     lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
-    pins = {
-        canonicalize_name(line.split("==")[0]): line.split("==")[1]
-        for line in lines
-        if not line.startswith("#")
-    }
+    pins = {canonicalize_name(line.split("==")[0]): line.split("==")[1] for line in lines if not line.startswith("#")}
     assert pins["torch"] == "2.13.0"
     for line in project()["dependencies"] + project()["optional-dependencies"]["dev"]:
         wanted = Requirement(line)
@@ -131,12 +127,10 @@ def test_every_dependency_is_pinned_within_its_range():
 
 def test_no_file_names_a_machine():
     """Neither a home folder nor a work folder of whoever wrote this belongs into the repository."""
-    listed = subprocess.run(
-        ["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True
-    ).stdout.split("\n")
+    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split(
+        "\n"
+    )
     texts = [ROOT / name for name in listed if name and not name.endswith((".png", ".safetensors"))]
     forbidden = re.compile(r"/(root|work|home/\w+|Users/\w+|tmp/bash)/")
-    named = [
-        path.name for path in texts if path.exists() and forbidden.search(path.read_text(encoding="utf-8"))
-    ]
+    named = [path.name for path in texts if path.exists() and forbidden.search(path.read_text(encoding="utf-8"))]
     assert named == []

@@ -21,13 +21,9 @@ def list_() -> None:
 
     from coursekit.datasets import store
 
-    table = Table(
-        "Name", "What", "Download", "State", "Licence", box=None, header_style="bold", pad_edge=False
-    )
+    table = Table("Name", "What", "Download", "State", "Licence", box=None, header_style="bold", pad_edge=False)
     for entry in store.registry().values():
-        table.add_row(
-            entry.name, entry.about, entry.size if entry.files else "–", store.state(entry), entry.licence
-        )
+        table.add_row(entry.name, entry.about, entry.size if entry.files else "–", store.state(entry), entry.licence)
     Console().print(table)
     typer.echo(f"\nFolder: {store.home()}")
 

@@ -72,9 +72,7 @@ def _meant_by(name: str | Path) -> list[Path]:
     wanted = path.name.removesuffix(".ipynb")
     if wanted in course and path.parent == Path():
         return [course[wanted]]
-    if wanted.isdigit() and (
-        found := [file for stem, file in course.items() if _number(stem) == int(wanted)]
-    ):
+    if wanted.isdigit() and (found := [file for stem, file in course.items() if _number(stem) == int(wanted)]):
         return found
     raise unknown("notebook", str(name), course)
 

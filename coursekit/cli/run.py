@@ -27,13 +27,9 @@ FORMAT = 1  # of run.json
 def run(
     names: Annotated[
         list[str] | None,
-        typer.Argument(
-            metavar="[NOTEBOOK]...", help="Numbers (09), names or paths; without, the whole course."
-        ),
+        typer.Argument(metavar="[NOTEBOOK]...", help="Numbers (09), names or paths; without, the whole course."),
     ] = None,
-    profile: Annotated[
-        str, typer.Option(metavar="[smoke|quick|full]", help="How much to compute.")
-    ] = "quick",
+    profile: Annotated[str, typer.Option(metavar="[smoke|quick|full]", help="How much to compute.")] = "quick",
     jobs: Annotated[
         int | None, typer.Option("--jobs", "-j", min=1, help="Notebooks at a time; without, one per core.")
     ] = None,
@@ -44,9 +40,7 @@ def run(
     seed: Annotated[int | None, typer.Option(help="Random seed; without, as the notebooks say.")] = None,
     parameter: Annotated[
         list[str] | None,
-        typer.Option(
-            "--parameter", "-p", metavar="NAME=VALUE", help="Any other name of the parameters cell."
-        ),
+        typer.Option("--parameter", "-p", metavar="NAME=VALUE", help="Any other name of the parameters cell."),
     ] = None,
     out: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Folder of the report; without, a new one in runs/.")
@@ -81,9 +75,7 @@ def run(
         typer.secho(f"coursekit: {error}", fg=typer.colors.RED, err=True)
         raise typer.Exit(2) from error
 
-    waiting = [
-        entry for entry in entries if entry["status"] == "not run" and Path(entry["source"]) in sources
-    ]
+    waiting = [entry for entry in entries if entry["status"] == "not run" and Path(entry["source"]) in sources]
     contents = {source: source.read_bytes() for source in sources}
     jobs = max(1, min(jobs or _cores(), len(waiting)))
     record = {

@@ -48,9 +48,7 @@ def between(low: float, high: float) -> Bound:
 
 def within(target: float, tolerance: float) -> Bound:
     """The bound |value − target| ≤ tolerance."""
-    return Bound(
-        f"{in_words(target)} ± {in_words(tolerance)}", lambda value: abs(value - target) <= tolerance
-    )
+    return Bound(f"{in_words(target)} ± {in_words(tolerance)}", lambda value: abs(value - target) <= tolerance)
 
 
 _claims: list[dict[str, Any]] = []
@@ -105,9 +103,7 @@ def claim(statement: str, holds: object, value: Any, source: str, *, trained: bo
     emit("claim", record, text=_line(record), markup=_markup(record))
     if record["verdict"] == "fails":
         wanted = f"expected {bound}, measured" if bound else "measured"
-        raise ClaimFailed(
-            f"claim {record['number']}: {statement}: {wanted} {in_words(record['value'])} ({source})"
-        )
+        raise ClaimFailed(f"claim {record['number']}: {statement}: {wanted} {in_words(record['value'])} ({source})")
 
 
 def claims_table() -> None:

@@ -53,9 +53,7 @@ def explore(draw: Callable[..., "Figure"], *, alt: str, caption: str, **controls
     sliders = {name: interactive.widget_from_abbrev(spec) for name, spec in controls.items()}
     for name, slider in sliders.items():
         if slider is None:
-            raise TypeError(
-                f"no control for {name}={controls[name]!r}: pass a widget, (low, high), or a list"
-            )
+            raise TypeError(f"no control for {name}={controls[name]!r}: pass a widget, (low, high), or a list")
         slider.description = slider.description or name.replace("_", " ")
         slider.style.description_width = "initial"
 
@@ -110,9 +108,7 @@ def _bundle(figure: "Figure", alt: str) -> tuple[dict[str, Any], dict[str, Any]]
     from PIL import Image
 
     if not alt.strip():
-        raise ValueError(
-            "a figure needs an alternative text: what would you say of it to someone on the phone?"
-        )
+        raise ValueError("a figure needs an alternative text: what would you say of it to someone on the phone?")
     drawn, packed = io.BytesIO(), io.BytesIO()
     figure.savefig(drawn, format="png")
     plt.close(figure)

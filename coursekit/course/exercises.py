@@ -48,9 +48,7 @@ def exercise(function: Callable[..., Any]) -> None:
     emit("exercise", {"name": name, "verdict": "solved", "message": praise}, text=f"✓ {name}: {praise}")
 
 
-def against(
-    reference: Callable[..., Any], cases: dict[str, tuple[Any, ...]], tolerance: float = 1e-5
-) -> Check:
+def against(reference: Callable[..., Any], cases: dict[str, tuple[Any, ...]], tolerance: float = 1e-5) -> Check:
     """The check that a function equals ``reference`` on every one of the named ``cases`` (tuples of arguments)."""
 
     def check(function: Callable[..., Any]) -> str:
@@ -67,9 +65,7 @@ def against(
             if difference := differs(expected, got, tolerance):
                 raise Wrong(f"{_so_far(right)}wrong on {case}: {difference}")
             if any(differs(a, b, 0.0) for a, b in zip(arguments, given, strict=True)):
-                raise Wrong(
-                    f"right on {case}, but it changes its argument in place; return a new value instead"
-                )
+                raise Wrong(f"right on {case}, but it changes its argument in place; return a new value instead")
             right.append(case)
         return f"right on {', '.join(right)}"
 
@@ -110,9 +106,7 @@ def differs(expected: Any, got: Any, tolerance: float) -> str:
 
 def _kind(value: Any) -> str:
     shape = getattr(value, "shape", None)
-    return f"a {type(value).__name__}" + (
-        f" of shape {tuple(shape)}" if shape is not None else f" ({value!r})"
-    )
+    return f"a {type(value).__name__}" + (f" of shape {tuple(shape)}" if shape is not None else f" ({value!r})")
 
 
 def _so_far(right: list[str]) -> str:
@@ -128,6 +122,4 @@ def _check(name: str) -> Check:
         if name in found:
             return found[name]
         known += found
-    raise LookupError(
-        f"no exercise is called {name!r}: keep the name of the function; there are {', '.join(known)}"
-    )
+    raise LookupError(f"no exercise is called {name!r}: keep the name of the function; there are {', '.join(known)}")

@@ -2,7 +2,7 @@
 
 import sys
 import tomllib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
@@ -54,11 +54,10 @@ def course_map() -> None:
     display(Markdown(table()))
 
 
-def _rows(members: Iterable[Lecture], folder: str) -> list[str]:
-    return [
-        f"| {it.number} | {f'[{it.title}]({folder}{it.name}.ipynb)' if it.seconds else it.title} | {it.question} | {it.runs_in} |"
-        for it in members
-    ]
+def _rows(members: Iterable[Lecture], folder: str) -> Iterator[str]:
+    for it in members:
+        title = f"[{it.title}]({folder}{it.name}.ipynb)" if it.seconds else it.title
+        yield f"| {it.number} | {title} | {it.question} | {it.runs_in} |"
 
 
 def _duration(seconds: int) -> str:

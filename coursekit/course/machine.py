@@ -3,7 +3,6 @@
 import os
 import platform
 import shutil
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import metadata
@@ -21,9 +20,7 @@ class Finding:
     advice: str = ""
 
     def __str__(self) -> str:
-        return f"{SIGNS[self.verdict]} {self.subject}: {self.found}" + (
-            f". {self.advice}" if self.advice else ""
-        )
+        return f"{SIGNS[self.verdict]} {self.subject}: {self.found}" + (f". {self.advice}" if self.advice else "")
 
 
 def findings() -> Iterator[Finding]:
@@ -43,12 +40,7 @@ def check_machine() -> None:
 
 
 def _python() -> Finding:
-    found = f"{platform.python_version()} on {platform.system()}"
-    if sys.version_info < (3, 11):
-        return Finding(
-            "Python", "trouble", found, "The course needs 3.11 or newer: make a new environment with it"
-        )
-    return Finding("Python", "ok", found)
+    return Finding("Python", "ok", f"{platform.python_version()} on {platform.system()}")
 
 
 def _packages() -> Iterator[Finding]:
@@ -76,9 +68,7 @@ def _torch() -> Finding:
     try:
         import torch
     except ImportError as error:
-        return Finding(
-            "PyTorch", "trouble", f"does not import: {error}", "Install it again in this environment"
-        )
+        return Finding("PyTorch", "trouble", f"does not import: {error}", "Install it again in this environment")
     from coursekit.training import resolve_device
 
     device = resolve_device("auto")
@@ -98,12 +88,8 @@ def _kernel() -> Finding:
 def _surroundings() -> Iterator[Finding]:
     """Settings that have tripped others."""
     if os.environ.get("VSCODE_PID") and int(metadata.version("ipykernel").split(".")[0]) >= 7:
-        yield Finding(
-            "VS Code", "note", "ipykernel 7 may hang there", "If it does: pip install 'ipykernel<7'"
-        )
-    if (
-        backend := os.environ.get("MPLBACKEND")
-    ) and "inline" not in backend:  # Jupyter itself sets the inline one
+        yield Finding("VS Code", "note", "ipykernel 7 may hang there", "If it does: pip install 'ipykernel<7'")
+    if (backend := os.environ.get("MPLBACKEND")) and "inline" not in backend:  # Jupyter itself sets the inline one
         yield Finding("MPLBACKEND", "note", f"is set to {backend}", "The notebooks draw inline all the same")
 
 

@@ -77,6 +77,10 @@ def setup(profile: str = "quick", seed: int = 0, device: str = "auto") -> Sessio
     _show_figures_inline()
     use_style()
     seed_everything(seed)
+    if profile != "full":
+        # The models are small, and two threads that wait for each other beside any other program are many times slower
+        # than one.
+        torch.set_num_threads(1)
     _current = Session(profile, seed, resolve_device(device))
     _new_notebook()
     emit(

@@ -35,8 +35,7 @@ def open_content(path: Path) -> Iterator[BinaryIO]:
 def damaged(path: Path, expected: str, got: str) -> CourseError:
     """The error for a file that is not what it should be."""
     return CourseError(
-        f"{path} is damaged or another file: expected {expected}, got {got}. "
-        "Delete it and load the set again."
+        f"{path} is damaged or another file: expected {expected}, got {got}. Delete it and load the set again."
     )
 
 

@@ -42,9 +42,7 @@ class ImageSet:
     def __repr__(self) -> str:
         n, *shape = self.images.shape
         size = "×".join(map(str, shape))
-        return (
-            f"{self.name}: {n} + {len(self.test_images)} test images of {size}, {len(self.classes)} classes"
-        )
+        return f"{self.name}: {n} + {len(self.test_images)} test images of {size}, {len(self.classes)} classes"
 
 
 def digits(seed: int = 0) -> ImageSet:

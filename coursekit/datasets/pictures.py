@@ -47,9 +47,7 @@ def _read(package: str, filename: str) -> Float[Tensor, "3 h w"]:
 
     path = files(package) / filename
     if not path.is_file():
-        raise CourseError(
-            f"the installed {package.partition('.')[0]} holds no {filename}: expected it at {path}."
-        )
+        raise CourseError(f"the installed {package.partition('.')[0]} holds no {filename}: expected it at {path}.")
     pixels = img_as_float32(imread(path))  # (h, w) or (h, w, 3)
     colours = gray2rgb(pixels) if pixels.ndim == 2 else pixels
     return torch.from_numpy(colours).movedim(-1, 0).contiguous()

@@ -119,9 +119,7 @@ def home() -> Path:
 def folder_of(entry: Entry) -> Path:
     """The folder of one data set, whether it exists or not; ``CourseError`` for an embedded one."""
     if not entry.files:
-        raise CourseError(
-            f"{entry.title} has no folder: it ships inside an installed package ({entry.source})."
-        )
+        raise CourseError(f"{entry.title} has no folder: it ships inside an installed package ({entry.source}).")
     return home() / entry.name
 
 
@@ -324,13 +322,9 @@ def _unpack(entry: Entry, path: Path) -> None:
                 raise damaged(path, f"{member.name} of {wanted[member.name]} bytes", f"{member.size}")
         if lost := wanted.keys() - {member.name for member in members}:
             raise damaged(path, f"{', '.join(sorted(lost))} inside", f"{len(members)} others")
-        sums = {
-            member.name: _extract(archive, member, path.parent) for member in members if member.name in wanted
-        }
+        sums = {member.name: _extract(archive, member, path.parent) for member in members if member.name in wanted}
     with _whole(path.with_name(SUMS)) as part:
-        part.write_text(
-            "".join(f"{digest}  {name}\n" for name, digest in sums.items()), "utf-8", newline="\n"
-        )
+        part.write_text("".join(f"{digest}  {name}\n" for name, digest in sums.items()), "utf-8", newline="\n")
 
 
 def _extract(archive: tarfile.TarFile, member: tarfile.TarInfo, folder: Path) -> str:

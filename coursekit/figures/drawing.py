@@ -35,9 +35,7 @@ def image_grid(
     columns = columns or math.ceil(math.sqrt(n))
     rows = math.ceil(n / columns)
     gap_px = max(1, round(gap * width))
-    canvas = torch.full(
-        (rows * (height + gap_px) - gap_px, columns * (width + gap_px) - gap_px, channels), torch.nan
-    )
+    canvas = torch.full((rows * (height + gap_px) - gap_px, columns * (width + gap_px) - gap_px, channels), torch.nan)
     shown = images.detach().float().cpu()
     if signed:
         shown = shown / shown.abs().amax(dim=(1, 2, 3), keepdim=True).clamp_min(1e-12)
@@ -68,9 +66,7 @@ def image_rows(ax: Axes, rows: Mapping[str, Float[Tensor, "n 1 h w"]], *, gap: f
     return ax
 
 
-def curves(
-    ax: Axes, x: Sequence[float], lines: Mapping[str, Sequence[float]], *, markers: bool = True
-) -> Axes:
+def curves(ax: Axes, x: Sequence[float], lines: Mapping[str, Sequence[float]], *, markers: bool = True) -> Axes:
     """Draw labelled curves over ``x``; each differs in colour, dash and marker, and its name stands at its end."""
     for i, (name, y) in enumerate(lines.items()):
         style: dict[str, Any] = {"marker": MARKERS[i % len(MARKERS)]} if markers else {}
@@ -84,7 +80,10 @@ def curves(
 def points(
     ax: Axes, xy: Float[Tensor, "n 2"], labels: Int[Tensor, " n"], names: Sequence[str], size: float = 28
 ) -> Axes:
-    """Scatter the points (N, 2). A class whose name is one character is drawn with it; else by marker and colour, with a legend."""
+    """Scatter the points (N, 2), each drawn as the name of its class where all names are one character long.
+
+    Longer names become markers and colours with a legend.
+    """
     xy, labels = xy.detach().cpu(), labels.cpu()
     glyphs = all(len(name) == 1 for name in names)
     for k in labels.unique().tolist():

@@ -6,8 +6,9 @@ from cycler import cycler
 INK = "#22272e"
 MUTED = "#5f6b7a"
 
-# The first eight follow Okabe and Ito (2008), who chose hues that colour-blind readers tell apart, darkened until each holds
-# 3:1 against white. Lines also differ in dash and marker, points carry their class's name: colour is never alone.
+# The first eight follow Okabe and Ito (2008), who chose hues that colour-blind readers tell apart, darkened until
+# each holds 3:1 against white. Lines also differ in dash and marker, points carry their class's name: colour is
+# never alone.
 COLOURS = (
     "#0072b2",
     "#d55e00",

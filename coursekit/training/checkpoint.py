@@ -73,9 +73,7 @@ def read_checkpoint(path: Path | str) -> dict[str, Any]:
     except FileNotFoundError as error:
         raise CourseError(f"there is no checkpoint {path}") from error
     except (OSError, SafetensorError) as error:
-        raise CourseError(
-            f"{path} is damaged or no safetensors file ({error}). Delete it and train again."
-        ) from error
+        raise CourseError(f"{path} is damaged or no safetensors file ({error}). Delete it and train again.") from error
     if header is None:
         raise CourseError(f"{path} is a safetensors file, but not a checkpoint of coursekit.training")
     if header["format"] != FORMAT:

@@ -52,9 +52,7 @@ class Descent:
         if lr is not None and optimizer is not None:
             raise ValueError("lr belongs to the default optimiser: give lr or optimizer, not both")
         if clip is not None and not clip > 0:
-            raise ValueError(
-                f"clip is the largest norm of the gradient: expected a positive number, got {clip}"
-            )
+            raise ValueError(f"clip is the largest norm of the gradient: expected a positive number, got {clip}")
         computes_in_bf16("cpu", precision)  # a misspelt precision is told here, not in the first step
         self.model = model
         self.loss = torch.compile(loss, fullgraph=True) if compile else loss
@@ -237,9 +235,7 @@ def _require_finite_weights(keep: Mapping[str, Any], history: History) -> None:
     for name, thing in keep.items():
         for weight, values in thing.named_parameters() if isinstance(thing, nn.Module) else ():
             if _count_nonfinite(values):
-                raise TrainingDiverged(
-                    f"{weight} of {name} is NaN or infinite after step {history.steps}", history
-                )
+                raise TrainingDiverged(f"{weight} of {name} is NaN or infinite after step {history.steps}", history)
 
 
 def _resume(
@@ -257,8 +253,7 @@ def _resume(
         differing = [f"it has done {steps} steps, epochs={epochs} makes {wanted}"]
     if differing:
         raise CourseError(
-            f"the checkpoint {path} is of another run: {'; '.join(differing)}. "
-            "Delete it or name another file."
+            f"the checkpoint {path} is of another run: {'; '.join(differing)}. Delete it or name another file."
         )
     restore(path, saved, keep)
     history.load_state(saved["history"])

@@ -70,9 +70,7 @@ class LiveCurve:
             return
         total = self.epochs * history.steps_per_epoch
         left = elapsed * (total - history.steps) / (history.steps - self.first)
-        text = (
-            f"{_epoch(history, self.epochs)} · {_latest(history)} · {elapsed:.0f} s, about {left:.0f} s left"
-        )
+        text = f"{_epoch(history, self.epochs)} · {_latest(history)} · {elapsed:.0f} s, about {left:.0f} s left"
         bar = f'<progress value="{history.steps}" max="{total}" aria-label="training"></progress>'
         page = f"<div>{bar} {html.escape(text)}</div>{curve_svg(history.losses)}"
         self._show({"text/html": page, "text/plain": text})

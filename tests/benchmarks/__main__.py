@@ -15,9 +15,7 @@ from pathlib import Path
 from .harness import Figure
 
 SUBJECTS = sorted(
-    path.stem
-    for path in Path(__file__).parent.glob("*.py")
-    if path.stem != "harness" and not path.stem.startswith("_")
+    path.stem for path in Path(__file__).parent.glob("*.py") if path.stem != "harness" and not path.stem.startswith("_")
 )
 ONE_THREAD = {f"{library}_NUM_THREADS": "1" for library in ("OMP", "MKL", "OPENBLAS")}
 

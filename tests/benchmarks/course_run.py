@@ -51,9 +51,7 @@ def measure() -> Iterator[Figure]:
             subprocess.run([sys.executable, *arguments], check=True, capture_output=True)
 
         def course(jobs: int) -> None:
-            start(
-                "-m", "coursekit", "run", source, "--jobs", str(jobs), "--out", results / f"run{next(turns)}"
-            )
+            start("-m", "coursekit", "run", source, "--jobs", str(jobs), "--out", results / f"run{next(turns)}")
 
         seconds = interleave(
             {
@@ -67,10 +65,7 @@ def measure() -> Iterator[Figure]:
     detail = f"{NOTEBOOKS} notebooks, papermill {statistics.median(seconds['papermill']):.1f} s"
     yield Figure("course on two cores ÷ papermill", f"{share:.2f}", f"≤ {MOST}", share <= MOST, detail)
     extra = statistics.median(
-        (ours - theirs) / NOTEBOOKS
-        for ours, theirs in zip(seconds["one job"], seconds["papermill"], strict=True)
+        (ours - theirs) / NOTEBOOKS for ours, theirs in zip(seconds["one job"], seconds["papermill"], strict=True)
     )
     detail = f"one job, {statistics.median(seconds['one job']):.1f} s"
-    yield Figure(
-        "overhead of a notebook", f"{extra:+.2f} s", f"≤ {MOST_OVERHEAD} s", extra <= MOST_OVERHEAD, detail
-    )
+    yield Figure("overhead of a notebook", f"{extra:+.2f} s", f"≤ {MOST_OVERHEAD} s", extra <= MOST_OVERHEAD, detail)

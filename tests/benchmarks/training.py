@@ -90,9 +90,7 @@ def pythae_train(data: Tensor, folder: str) -> Callable[[], object]:
 
     logging.disable(logging.INFO)
     config = VAEConfig(input_dim=(PIXELS,), latent_dim=CODE, reconstruction_loss="bce")
-    training = BaseTrainerConfig(
-        output_dir=folder, num_epochs=1, learning_rate=1e-3, per_device_train_batch_size=BATCH
-    )
+    training = BaseTrainerConfig(output_dir=folder, num_epochs=1, learning_rate=1e-3, per_device_train_batch_size=BATCH)
     model, dataset = PythaeVAE(config), BaseDataset(data, torch.zeros(len(data)))
     trainer = BaseTrainer(model, dataset, training_config=training)
     return trainer.train
@@ -124,6 +122,4 @@ def measure() -> Iterator[Figure]:
             continue
         value = ratio(seconds[name], seconds["ours"])
         speeds = [max(SAMPLES / s for s in seconds[who]) for who in ("ours", name)]
-        yield Figure(
-            title, f"{value:.3f}", target, value >= least, "{:.0f} and {:.0f} at best".format(*speeds)
-        )
+        yield Figure(title, f"{value:.3f}", target, value >= least, "{:.0f} and {:.0f} at best".format(*speeds))

@@ -138,9 +138,7 @@ def test_a_missing_file_is_refused(tmp_path):
 
 
 def test_parameters_are_the_names_that_the_tagged_cell_assigns():
-    source = (
-        '"""What to try."""\nPROFILE = "quick"\nLEVELS: list = [1 == 1,\n 2]\nA = B = 3  # C = 4\nA[0] = 1'
-    )
+    source = '"""What to try."""\nPROFILE = "quick"\nLEVELS: list = [1 == 1,\n 2]\nA = B = 3  # C = 4\nA[0] = 1'
     nb = new_notebook(cells=[cell("OTHER = 1"), cell(source, tags=["parameters"])])
     assert notebooks.parameters(nb) == ["PROFILE", "A", "B", "LEVELS"]
     assert notebooks.parameters(new_notebook()) == []
@@ -182,9 +180,7 @@ def test_records_are_collected_in_order_by_kind():
 
 
 def test_an_error_in_a_cell_is_a_problem():
-    nb = new_notebook(
-        cells=[new_markdown_cell("x"), cell("f(0)", output({}), error("KeyError", "'a'"), count=3)]
-    )
+    nb = new_notebook(cells=[new_markdown_cell("x"), cell("f(0)", output({}), error("KeyError", "'a'"), count=3)])
     assert notebooks.errors(nb) == [
         {
             "where": "cell",
@@ -217,9 +213,7 @@ def test_an_error_in_a_widget_that_no_cell_shows_is_a_problem_still():
 
 
 def test_a_run_broken_off_was_at_the_first_cell_without_a_result():
-    nb = new_notebook(
-        cells=[cell("done"), cell("", count=None), cell("running", count=None), cell("c", count=None)]
-    )
+    nb = new_notebook(cells=[cell("done"), cell("", count=None), cell("running", count=None), cell("c", count=None)])
     assert notebooks.unfinished(nb, "killed") == {
         "where": "cell",
         "cell": 2,
@@ -235,9 +229,7 @@ def test_a_run_broken_off_was_at_the_first_cell_without_a_result():
 def test_figures_are_the_png_outputs_with_their_alternative_text():
     nb = new_notebook(
         cells=[
-            cell(
-                "a", output({"image/png": PNG}, **{"image/png": {"alt": "one"}}), output({"text/plain": "x"})
-            ),
+            cell("a", output({"image/png": PNG}, **{"image/png": {"alt": "one"}}), output({"text/plain": "x"})),
             cell("b", output({"image/png": PNG, notebooks.WIDGET_VIEW: {"model_id": "m"}}, alt="two")),
             cell("c", output({"image/png": PNG})),
         ]

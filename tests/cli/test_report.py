@@ -40,9 +40,7 @@ def executed(*cells, title="# Lecture", seconds=61.4):
 
 
 def raised(name, message="no"):
-    return new_output(
-        "error", ename=name, evalue=message, traceback=["\x1b[31mline 1\x1b[0m", f"{name}: {message}"]
-    )
+    return new_output("error", ename=name, evalue=message, traceback=["\x1b[31mline 1\x1b[0m", f"{name}: {message}"])
 
 
 def entry(name, nb, **changes):
@@ -132,9 +130,7 @@ def test_an_error_in_a_widget_is_not_ok():
 def test_the_slowest_cells_come_first_and_quick_ones_not_at_all():
     cells = [cell(f"step({k})\nmore", count=k, seconds=k / 10) for k in range(9)]
     slowest = report.describe(executed(*cells))["slowest"]
-    assert [(slow["count"], slow["source"]) for slow in slowest] == [
-        (k, f"step({k})") for k in (8, 7, 6, 5, 4)
-    ]
+    assert [(slow["count"], slow["source"]) for slow in slowest] == [(k, f"step({k})") for k in (8, 7, 6, 5, 4)]
     assert report.describe(executed())["slowest"] == []
 
 
@@ -161,9 +157,7 @@ def test_the_page_shows_what_the_notebooks_found(page):
         cell("train()", claim(1, "holds"), claim(2, "not judged", value=[1, 2, 3, 4, 5, 6, 7]), seconds=3.2),
         cell(
             "look()",
-            new_output(
-                "display_data", metadata={"coursekit": {"exercise": {"name": "tied", "verdict": "open"}}}
-            ),
+            new_output("display_data", metadata={"coursekit": {"exercise": {"name": "tied", "verdict": "open"}}}),
         ),
         title="# 9 · Autoencoders",
     )
@@ -187,9 +181,7 @@ def test_the_page_shows_what_the_notebooks_found(page):
 
 
 def test_a_failing_cell_is_shown_with_its_traceback_without_colours(page):
-    nb = executed(
-        cell("f(0)", claim(1, "fails", value=None, bound=None), raised("ClaimFailed", "claim 1"), count=4)
-    )
+    nb = executed(cell("f(0)", claim(1, "fails", value=None, bound=None), raised("ClaimFailed", "claim 1"), count=4))
     elements = Elements(page({"a": nb, "b": executed()}))
     assert "1 of 2 notebooks needs attention" in elements.words
     assert "cell [4] ClaimFailed: claim 1 f(0) line 1 ClaimFailed: claim 1" in elements.words
@@ -250,10 +242,7 @@ def test_colours_can_be_read_in_light_and_in_dark(page):
         return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
 
     text = page({"a": executed()})
-    schemes = [
-        dict(re.findall(r"--([\w-]+): (#\w{6})", block))
-        for block in re.findall(r":root \{(.*?)\}", text, re.S)
-    ]
+    schemes = [dict(re.findall(r"--([\w-]+): (#\w{6})", block)) for block in re.findall(r":root \{(.*?)\}", text, re.S)]
     for scheme in schemes[:2]:
         for ink in ("ink", "quiet", "link", "good", "bad", "open"):
             for paper in ("paper", "card", "bad-wash"):

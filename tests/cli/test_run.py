@@ -91,8 +91,7 @@ def course(tmp_path_factory):
     write(
         sources,
         "04_widget",
-        "from ipywidgets import interact\n\ndef draw(x):\n    raise KeyError('slider')\n\n"
-        "interact(draw, x=(0, 3));",
+        "from ipywidgets import interact\n\ndef draw(x):\n    raise KeyError('slider')\n\ninteract(draw, x=(0, 3));",
         "print('still running')",
     )
     write(sources, "05_kernel", "import os, signal", "os.kill(os.getpid(), signal.SIGKILL)")
@@ -145,9 +144,7 @@ def test_the_record_of_a_run_has_one_form(course):
     }
     assert record["format"] == 1
     assert record["interrupted"] is False
-    forms = {
-        tuple(sorted((key, type(value).__name__) for key, value in e.items())) for e in record["notebooks"]
-    }
+    forms = {tuple(sorted((key, type(value).__name__) for key, value in e.items())) for e in record["notebooks"]}
     assert len(forms) == 1
     entry = entries(out)["01_good"]
     assert entry["title"] == "On 01_good"

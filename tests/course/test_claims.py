@@ -22,9 +22,7 @@ def test_a_claim_prints_one_line_without_its_measured_value(capsys):
 
 
 def test_a_failing_claim_says_what_was_expected_and_measured(capsys):
-    with pytest.raises(
-        ClaimFailed, match=r"claim 1: Water is dry: expected ≤ 0\.1, measured 0\.9877 \(E03\)"
-    ):
+    with pytest.raises(ClaimFailed, match=r"claim 1: Water is dry: expected ≤ 0\.1, measured 0\.9877 \(E03\)"):
         claim("Water is dry", at_most(0.1), value=0.987654, source="E03")
     assert "✗ claim 1 fails: Water is dry" in capsys.readouterr().out
 

@@ -71,7 +71,7 @@ def test_the_student_sees_the_message_and_no_traceback():
 
 
 def test_an_unknown_name_lists_the_exercises():
-    with pytest.raises(LookupError, match="no exercise is called 'tied': keep the name.*keep_largest"):
+    with pytest.raises(LookupError, match=r"no exercise is called 'tied': keep the name.*keep_largest"):
         exercise(named("tied")(lambda: None))
 
 

@@ -46,10 +46,7 @@ def opening(nb: Any, path: Path) -> Iterator[str]:
         yield "the second cell does not import setup"
     if "parameters" not in tags(parameters):
         yield "the third cell is not tagged parameters"
-    elif (
-        files.parameters(nb)[:3] != ["PROFILE", "SEED", "DEVICE"]
-        or 'PROFILE = "quick"' not in parameters.source
-    ):
+    elif files.parameters(nb)[:3] != ["PROFILE", "SEED", "DEVICE"] or 'PROFILE = "quick"' not in parameters.source:
         yield 'the parameters do not begin with PROFILE = "quick", SEED, DEVICE'
     if "setup(PROFILE, SEED, DEVICE)" not in set_up.source:
         yield "the fourth cell does not call setup(PROFILE, SEED, DEVICE)"
@@ -159,8 +156,6 @@ def tidy(nb: Any, path: Path) -> Iterator[str]:
         yield "not normalised: run `coursekit run --update`"
     if (size := path.stat().st_size) > LARGEST_FILE:
         yield f"{size} bytes, expected at most {LARGEST_FILE}"
-    if len({cell.id for cell in nb.cells}) != len(nb.cells):
-        yield "two cells share an id"
 
 
 def links(nb: Any, path: Path) -> Iterator[str]:

@@ -23,7 +23,7 @@ def course_run(*arguments, cwd):
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_the_notebook_runs_at_smoke(path, tmp_path):
-    done, report = course_run(path.resolve(), "--profile", "smoke", cwd=tmp_path)
+    done, _ = course_run(path.resolve(), "--profile", "smoke", cwd=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
     nb = files.read(tmp_path / "out" / "notebooks" / path.name)
     assert files.errors(nb) == []
@@ -55,7 +55,8 @@ def spoilt(nb, tmp_path, source):
         ('claim("One is two", at_most(1), value=2, source="nowhere")', "One is two"),
         ("from ipywidgets import interact\ninteract(lambda k: 1 / k, k=(0, 0))", "ZeroDivisionError"),
         (
-            'explore(lambda k: averages_of(1 // k), k=IntSlider(value=1, min=0, max=1), alt="An average.", caption="It breaks at 0.")',
+            "explore(lambda k: averages_of(1 // k), k=IntSlider(value=1, min=0, max=1),\n"
+            'alt="Averages of one picture.", caption="It breaks at 0.")',
             "ZeroDivisionError",
         ),
     ],

@@ -107,8 +107,6 @@ def test_bf16_is_automatic_only_on_hardware_made_for_it(monkeypatch):
     assert computes("cpu", "bf16")
     assert not computes("cpu", "auto")
     for supported in (True, False):
-        monkeypatch.setattr(
-            device_module.torch.cuda, "is_bf16_supported", lambda including_emulation, s=supported: s
-        )
+        monkeypatch.setattr(device_module.torch.cuda, "is_bf16_supported", lambda including_emulation, s=supported: s)
         assert computes("cuda", "auto") is supported
         assert not computes("cuda", "float32")

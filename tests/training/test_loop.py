@@ -247,9 +247,7 @@ def breaking(step, at, value=torch.nan):
 def test_nan_is_reported_with_its_step_and_the_history_before_it(data, monkeypatch, look_each_step):
     monkeypatch.setattr(loop_module, "INTERVAL", 0.0 if look_each_step else 1e9)
     expected = run(denoiser(), data).losses["loss"]
-    message = (
-        rf"loss became nan at step 7 \(epoch 2\); its last finite values: .*{expected[5]:.4g}\. Lower the"
-    )
+    message = rf"loss became nan at step 7 \(epoch 2\); its last finite values: .*{expected[5]:.4g}\. Lower the"
     with pytest.raises(TrainingDiverged, match=message) as caught:
         run(breaking(denoiser(), at=7), data)
     np.testing.assert_array_equal(caught.value.history.losses["loss"], expected[:6])
@@ -274,9 +272,7 @@ def test_infinite_weights_after_a_finite_loss_are_noticed_before_they_are_saved(
 def test_the_last_good_checkpoint_is_named_and_is_good(data, tmp_path):
     path = tmp_path / "c.safetensors"
     step = breaking(denoiser(), at=7, value=torch.inf)
-    with pytest.raises(
-        TrainingDiverged, match=r"loss became inf at step 7 .* checkpoint is .*c\.safetensors"
-    ):
+    with pytest.raises(TrainingDiverged, match=r"loss became inf at step 7 .* checkpoint is .*c\.safetensors"):
         run(step, data, checkpoint=path, checkpoint_every=0.0)
     assert load_checkpoint(path, denoiser().keep)["history"]["steps"] == 6
     healed = denoiser()

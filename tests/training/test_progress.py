@@ -73,9 +73,7 @@ def test_a_short_run_shows_only_the_line(shown, monkeypatch):
 
 def read_svg(losses):
     svg = ElementTree.fromstring(curve_svg(losses))
-    lines = [
-        [tuple(map(float, p.split(","))) for p in line.get("points").split()] for line in svg.iter("polyline")
-    ]
+    lines = [[tuple(map(float, p.split(","))) for p in line.get("points").split()] for line in svg.iter("polyline")]
     return svg.get("aria-label"), lines
 
 

@@ -45,9 +45,7 @@ def _my_autoencoder(function: Callable[[], nn.Module]) -> str:
     if not torch.allclose(rebuilt, model.decoder(code), atol=1e-5):
         raise Wrong("the module's output is not decoder(encoder(x)): nothing may bypass the code")
 
-    fit(
-        Descent(model, lambda b: F.mse_loss(model(b), b), lr=2e-3), x, epochs=60, device="cpu", progress=False
-    )
+    fit(Descent(model, lambda b: F.mse_loss(model(b), b), lr=2e-3), x, epochs=60, device="cpu", progress=False)
     with torch.no_grad():
         error = F.mse_loss(model(t), t).item()
     pca = PCA(8).fit(x)
@@ -56,7 +54,7 @@ def _my_autoencoder(function: Callable[[], nn.Module]) -> str:
     if error > 0.6 * pca_error:
         raise Wrong(
             f"test error {error:.4f} after 60 epochs, {error / pca_error:.0%} of PCA's {pca_error:.4f}; "
-            f"wanted at most 60 %. It has {weights} weights: is it wide enough, does it bend, is the output free to be negative?"
+            f"wanted at most 60 %. It has {weights} weights: is it wide enough, does it bend, may it be negative?"
         )
     return f"test error at most 60 % of PCA's, with {weights} weights"
 
