@@ -70,6 +70,10 @@ def update(readme: str) -> str:
     return f"{before}{BEGIN}\n{table('notebooks/')}\n{END}{rest.split(END)[1]}"
 
 
-if __name__ == "__main__":
-    path = Path(sys.argv[1])
+def main(path: Path) -> None:
+    """Make the table in the README at ``path`` anew."""
     path.write_text(update(path.read_text(encoding="utf-8")), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

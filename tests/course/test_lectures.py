@@ -38,3 +38,14 @@ def test_what_is_to_come_has_no_link():
 def test_a_notebook_shows_the_map(capsys):
     lectures.course_map()
     assert "Markdown" in capsys.readouterr().out  # plain Python shows an object's name
+
+
+def test_the_module_writes_the_readmes_table(monkeypatch, tmp_path):
+    readme = tmp_path / "README.md"
+    readme.write_text(f"# Title\n{lectures.BEGIN}\nold\n{lectures.END}\nEnd\n", encoding="utf-8")
+    lectures.main(readme)
+    text = readme.read_text(encoding="utf-8")
+    assert "old" not in text
+    assert text.startswith("# Title\n")
+    assert text.endswith(f"{lectures.END}\nEnd\n")
+    assert "[Autoencoders](notebooks/09_autoencoders.ipynb)" in text

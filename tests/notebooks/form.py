@@ -121,6 +121,8 @@ def comparison(nb: Any, path: Path) -> Iterator[str]:
     for cell in code(nb):
         if CHECKED in tags(cell) and not cell.outputs:
             yield f"cell {cell.id} is compared but holds no output"
+        if CHECKED in tags(cell) and not all("coursekit" in output.get("metadata", {}) for output in cell.outputs):
+            yield f"cell {cell.id} is compared but shows more than claims and exercises, which are the same everywhere"
         makes_claim = any(
             "claim" in output.metadata.get("coursekit", {}) for output in cell.outputs if "metadata" in output
         )

@@ -72,6 +72,11 @@ def clear_a_checked_cell(nb):
     first(nb, lambda cell: form.CHECKED in form.tags(cell)).outputs = []
 
 
+def print_in_a_checked_cell(nb):
+    cell = first(nb, lambda cell: form.CHECKED in form.tags(cell))
+    cell.outputs.append(new_output("stream", name="stdout", text="0.123"))
+
+
 def drop_check_tag(nb):
     first(nb, lambda cell: "claim(" in cell.source and form.CHECKED in form.tags(cell)).metadata.tags = []
 
@@ -132,6 +137,7 @@ def renumber_section(nb):
         (lengthen, "lines, expected at most 25"),
         (swap_counts, "not executed from top to bottom"),
         (clear_a_checked_cell, "is compared but holds no output"),
+        (print_in_a_checked_cell, "shows more than claims and exercises"),
         (drop_check_tag, "makes a claim but is not tagged"),
         (fail_a_claim, "claim 1 fails"),
         (leave_stderr, "shows stderr to the reader"),
