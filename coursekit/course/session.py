@@ -44,7 +44,9 @@ def current() -> Session:
 
 
 def setup(profile: str = "quick", seed: int = 0, device: str = "auto") -> Session:
-    """Make this kernel ready for a lecture: inline figures in the course's style, seeds, device.
+    """Make this kernel ready for a lecture: inline figures in the course's style, seeds, device, threads.
+
+    At smoke and quick PyTorch computes on one thread, at full on as many as it finds.
 
     Parameters
     ----------
@@ -60,7 +62,9 @@ def setup(profile: str = "quick", seed: int = 0, device: str = "auto") -> Sessio
     Raises
     ------
     ValueError
-        The profile is unknown, or the device is not there.
+        The profile is unknown.
+    CourseError
+        The device is not there.
     """
     global _current
     profile = os.environ.get(PROFILE_VARIABLE) or profile
@@ -78,8 +82,8 @@ def setup(profile: str = "quick", seed: int = 0, device: str = "auto") -> Sessio
     use_style()
     seed_everything(seed)
     if profile != "full":
-        # The models are small, and two threads that wait for each other beside any other program are many times slower
-        # than one.
+        # The models are small, and two threads that wait for each other beside another busy program are many times
+        # slower than one.
         torch.set_num_threads(1)
     _current = Session(profile, seed, resolve_device(device))
     _new_notebook()

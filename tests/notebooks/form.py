@@ -18,7 +18,7 @@ OPENING = {
     "objectives": r"^- \w",
     "what you need": r"\*\*You need\*\*",
     "reading time": r"\*\*Reading\*\* takes about \d+ minutes",
-    "run time": r"\*\*Running\*\* takes .*\d+ s",
+    "run time": r"\*\*Running\*\*.*\d+ s",
     "the data": r"\*\*Data\*\*",
 }
 

@@ -304,6 +304,15 @@ def test_a_step_that_changes_its_losses_is_told(data):
 # Interruption and resumption; a run that is killed is in test_resume
 
 
+@pytest.fixture
+def ctrl_c():
+    """Ctrl-C interrupts, also where the tests run in the background of a shell that has them ignore it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("ctrl_c")
 def test_ctrl_c_saves_a_whole_step_and_the_run_goes_on_to_the_same_bits(data, tmp_path):
     path = tmp_path / "deep" / "c.safetensors"
     step, calls = denoiser(), []
@@ -327,6 +336,7 @@ def test_ctrl_c_saves_a_whole_step_and_the_run_goes_on_to_the_same_bits(data, tm
     assert torch.equal(weights(resumed), weights(twin))
 
 
+@pytest.mark.usefixtures("ctrl_c")
 def test_a_second_ctrl_c_does_not_wait(data, tmp_path):
     def pressed(x):
         signal.raise_signal(signal.SIGINT)
