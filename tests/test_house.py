@@ -110,7 +110,7 @@ def test_the_conda_environment_asks_for_what_pyproject_asks_for():
         name, limit = re.fullmatch(r"([\w-]+)(.*)", line).groups()
         wanted[CONDA_NAMES.get(name, name)] = limit
     assert conda == wanted
-    assert {"pip": ["--no-deps -e ."]} in listed
+    assert {"pip": ["-e ."]} in listed
 
 
 def test_every_dependency_is_pinned_within_its_range():

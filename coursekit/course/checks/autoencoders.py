@@ -45,7 +45,7 @@ def _my_autoencoder(function: Callable[[], nn.Module]) -> str:
     if not torch.allclose(rebuilt, model.decoder(code), atol=1e-5):
         raise Wrong("the module's output is not decoder(encoder(x)): nothing may bypass the code")
 
-    fit(Descent(model, lambda b: F.mse_loss(model(b), b), lr=2e-3), x, epochs=60, device="cpu", progress=False)
+    fit(Descent(model, lambda b: F.mse_loss(model(b), b), lr=2e-3), x, epochs=60, device="cpu")
     with torch.no_grad():
         error = F.mse_loss(model(t), t).item()
     pca = PCA(8).fit(x)
