@@ -3,7 +3,6 @@
 import ast
 import base64
 import copy
-import difflib
 import hashlib
 import json
 import os
@@ -14,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import coursekit
-from coursekit.errors import CourseError
+from coursekit.errors import CourseError, unknown
 
 # nbformat imports jsonschema, which spends most of a second on a grammar of IRIs if it finds this optional
 # package. No notebook has any, and every process of a run would pay.
@@ -74,22 +73,12 @@ def _meant_by(name: str | Path) -> list[Path]:
         return [course[wanted]]
     if wanted.isdigit() and (found := [file for stem, file in course.items() if _number(stem) == int(wanted)]):
         return found
-    raise unknown("notebook", str(name), course)
+    raise CourseError(unknown("notebook", str(name), course))
 
 
 def _number(stem: str) -> int | None:
     prefix = stem.split("_")[0]
     return int(prefix) if prefix.isdigit() else None
-
-
-def unknown(what: str, name: str, known: Iterable[str]) -> CourseError:
-    """The error for a name that is not among the ``known``: it says which of them are near, or else all."""
-    known = list(known)
-    wanted = Path(name).stem
-    near = [one for one in known if wanted.lower() in one.lower()]
-    near = list(dict.fromkeys(near + difflib.get_close_matches(wanted, known, n=3, cutoff=0.5)))
-    hint = f"did you mean {' or '.join(near)}?" if near else f"there are {', '.join(known)}."
-    return CourseError(f"unknown {what} {name!r}: {hint if known else 'there are none.'}")
 
 
 def read(path: Path) -> Any:

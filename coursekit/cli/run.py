@@ -18,7 +18,7 @@ import typer
 from coursekit import __version__
 from coursekit.cli import notebooks, report
 from coursekit.cli.pool import Finished, Started, Task, execute_all
-from coursekit.errors import CourseError
+from coursekit.errors import CourseError, unknown
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
 FORMAT = 1  # of run.json
@@ -125,9 +125,9 @@ def _settings(profile: str, device: str | None, seed: int | None, parameters: li
     from coursekit.course import PROFILES
 
     if profile not in PROFILES:
-        raise notebooks.unknown("profile", profile, PROFILES)
+        raise CourseError(unknown("profile", profile, PROFILES))
     if device is not None and device not in DEVICES:
-        raise notebooks.unknown("device", device, DEVICES)
+        raise CourseError(unknown("device", device, DEVICES))
     others = dict(map(_parameter, parameters))
     if given := others.keys() & {"PROFILE", "DEVICE", "SEED"}:
         raise CourseError(f"the parameter {min(given)} has an option of its own: --{min(given).lower()}.")
@@ -198,7 +198,7 @@ def _entry(source: Path, settings: dict[str, Any]) -> dict[str, Any]:
     known = notebooks.parameters(nb)
     for name in settings["parameters"]:
         if name not in known:
-            raise notebooks.unknown(f"parameter of {source.name}", name, known)
+            raise CourseError(unknown(f"parameter of {source.name}", name, known))
     general = {name.upper(): settings[name] for name in ("profile", "device", "seed")}
     given = {name: value for name, value in general.items() if name in known and value is not None}
     return {

@@ -1,12 +1,12 @@
 """The set-up of a lecture notebook: profile, seed, device, inline figures."""
 
-import difflib
 import os
 import platform
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from coursekit.course.records import emit
+from coursekit.errors import unknown
 
 if TYPE_CHECKING:
     import torch
@@ -69,9 +69,7 @@ def setup(profile: str = "quick", seed: int = 0, device: str = "auto") -> Sessio
     global _current
     profile = os.environ.get(PROFILE_VARIABLE) or profile
     if profile not in PROFILES:
-        near = difflib.get_close_matches(profile, PROFILES, n=1)
-        hint = f" Did you mean {near[0]!r}?" if near else ""
-        raise ValueError(f"expected a profile among {', '.join(PROFILES)}, got {profile!r}.{hint}")
+        raise ValueError(unknown("profile", profile, PROFILES))
 
     import torch
 

@@ -6,9 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from coursekit.errors import CourseError
-
-from .store import unknown
+from coursekit.errors import CourseError, unknown
 
 PHOTOGRAPHS = {
     "astronaut": ("skimage.data", "astronaut.png"),
@@ -36,7 +34,7 @@ def photographs(*names: str) -> dict[str, Float[Tensor, "3 _ _"]]:
     """
     for name in names:
         if name not in PHOTOGRAPHS:
-            raise unknown("photograph", name, PHOTOGRAPHS)
+            raise ValueError(unknown("photograph", name, PHOTOGRAPHS))
     return {name: _read(*PHOTOGRAPHS[name]) for name in names or PHOTOGRAPHS}
 
 

@@ -4,7 +4,6 @@ A download goes to a temporary name in its own folder, is compared with its chec
 takes its name: a file that has its name is whole. A lock per set keeps two notebooks from fetching it twice.
 """
 
-import difflib
 import hashlib
 import os
 import shutil
@@ -17,7 +16,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path, PurePosixPath
 
-from coursekit.errors import CourseError
+from coursekit.errors import CourseError, unknown
 
 from .formats import READERS, damaged, open_content
 
@@ -97,15 +96,8 @@ def find(name: str) -> Entry:
     """The registry's entry of that name; ``ValueError`` with the near misses if there is none."""
     known = registry()
     if name not in known:
-        raise unknown("data set", name, known)
+        raise ValueError(unknown("data set", name, known))
     return known[name]
-
-
-def unknown(kind: str, name: str, known: Iterable[str]) -> ValueError:
-    """The error for a name that is not known: it says what may have been meant."""
-    near = difflib.get_close_matches(name, known, cutoff=0.5)
-    hint = f"did you mean {' or '.join(near)}?" if near else f"known are {', '.join(known)}."
-    return ValueError(f"unknown {kind} {name!r}: {hint}")
 
 
 def home() -> Path:

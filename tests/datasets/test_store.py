@@ -69,7 +69,7 @@ def test_misspelt_key_in_a_registry_is_an_error():
 def test_unknown_set_names_what_may_have_been_meant():
     with pytest.raises(ValueError, match=r"unknown data set 'fashion-mnist': did you mean fashion_mnist"):
         store.find("fashion-mnist")
-    with pytest.raises(ValueError, match=r"unknown data set 'xyz': known are digits, photographs, mnist"):
+    with pytest.raises(ValueError, match=r"unknown data set 'xyz': there are digits, photographs, mnist"):
         store.find("xyz")
 
 
