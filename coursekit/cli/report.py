@@ -120,6 +120,8 @@ def write(folder: Path) -> Path:
     from jinja2 import Environment, FileSystemLoader
 
     record = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+    from coursekit.course.claims import SIGNS
+
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
         autoescape=True,
@@ -140,6 +142,7 @@ def write(folder: Path) -> Path:
         started=datetime.fromisoformat(record["started"]),
         counts=count_claims(record["notebooks"]),
         verdicts=VERDICTS,
+        signs=SIGNS,
         failed=failed,
         figures=_thumbnails(folder, record["notebooks"]),
         longest=max((entry["seconds"] for entry in record["notebooks"]), default=0) or 1,

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from coursekit.course import session
-from coursekit.course.records import emit, in_words, measured, plain
+from coursekit.course.records import emit, in_words, measured, plain, unboxed
 
 SIGNS = {"holds": "✓", "fails": "✗", "not judged": "○"}
 
@@ -86,7 +86,7 @@ def claim(statement: str, holds: object, value: Any, source: str, *, trained: bo
     """
     if isinstance(holds, Bound):
         bound, verdict = holds.words, holds(value)
-    elif not isinstance(verdict := _scalar(holds), bool):
+    elif not isinstance(verdict := unboxed(holds), bool):
         raise TypeError(f"expected a truth value or a bound such as at_most(0.1) as `holds`, got {holds!r}")
     else:
         bound = None
@@ -118,11 +118,6 @@ def claims_table() -> None:
     )
     count = {"claims": len(_claims)}
     emit("table", count, "\n".join(map(_line, _claims)), f"<table><tr>{head}</tr>{rows}</table>")
-
-
-def _scalar(value: Any) -> object:
-    """Python's own scalar in place of a tensor's or an array's."""
-    return value.tolist() if hasattr(value, "tolist") else value
 
 
 def _line(record: dict[str, Any]) -> str:

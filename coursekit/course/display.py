@@ -48,6 +48,7 @@ def explore(draw: Callable[..., "Figure"], *, alt: str, caption: str, **controls
     controls
         A widget, or the abbreviations of ``ipywidgets.interact``: ``(low, high)``, a list, a truth value.
     """
+    from IPython.display import clear_output, display
     from ipywidgets import Output, VBox, interactive
 
     sliders = {name: interactive.widget_from_abbrev(spec) for name, spec in controls.items()}
@@ -68,8 +69,6 @@ def explore(draw: Callable[..., "Figure"], *, alt: str, caption: str, **controls
     output.outputs = ({"output_type": "display_data", "data": still, "metadata": metadata},)
 
     def redraw(_change: Any) -> None:
-        from IPython.display import clear_output, display
-
         with output:
             data, metadata = drawn()
             clear_output(wait=True)
@@ -77,7 +76,8 @@ def explore(draw: Callable[..., "Figure"], *, alt: str, caption: str, **controls
 
     for slider in sliders.values():
         slider.observe(redraw, names="value")
-    _display_live(VBox([*sliders.values(), output]), still, metadata)
+    live = VBox([*sliders.values(), output])._repr_mimebundle_()
+    display(live | still, raw=True, metadata=metadata)
     _caption(caption)
 
 
@@ -94,12 +94,6 @@ def _visit_ends(sliders: dict[str, Any], drawn: Callable[[], Any]) -> None:
         for slider.value in ends:
             drawn()
         slider.value = default
-
-
-def _display_live(widget: Any, still: dict[str, Any], metadata: dict[str, Any]) -> None:
-    from IPython.display import display
-
-    display(widget._repr_mimebundle_() | still, raw=True, metadata=metadata)
 
 
 def _bundle(figure: "Figure", alt: str) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -43,10 +43,14 @@ def in_words(value: Any) -> str:
     return f"{value:.4g}"
 
 
+def unboxed(value: Any) -> Any:
+    """Python's own numbers and lists in place of a tensor or an array; anything else as it is."""
+    return value.tolist() if hasattr(value, "tolist") else value
+
+
 def plain(value: Any) -> Any:
     """``value`` as JSON can hold it: tensors and arrays become numbers and lists, NaN and infinity text."""
-    if hasattr(value, "tolist"):  # torch and NumPy, scalars included
-        value = value.tolist()
+    value = unboxed(value)
     if isinstance(value, list | tuple):
         return [plain(v) for v in value]
     if isinstance(value, float) and not math.isfinite(value):

@@ -108,12 +108,8 @@ def _new_notebook() -> None:
 
 def _show_figures_inline() -> None:
     """Figures appear in the notebook even where the environment sets ``MPLBACKEND=agg``."""
-    shell: Any = _shell()
-    if shell is not None and hasattr(shell, "kernel"):
-        shell.run_line_magic("matplotlib", "inline")
-
-
-def _shell() -> Any:
     from IPython import get_ipython
 
-    return get_ipython()
+    shell: Any = get_ipython()
+    if shell is not None and hasattr(shell, "kernel"):
+        shell.run_line_magic("matplotlib", "inline")

@@ -22,7 +22,6 @@ def image_grid(
     columns: int | None = None,
     *,
     signed: bool = False,
-    gap: float = 0.12,
 ) -> Axes:
     """Draw ``images`` (N, C, H, W) as one mosaic, row by row; C is 1 (grey) or 3 (colour, in [0, 1]).
 
@@ -34,13 +33,13 @@ def image_grid(
         raise ValueError(f"expected at least one image of 1 or 3 channels, got shape {tuple(images.shape)}")
     columns = columns or math.ceil(math.sqrt(n))
     rows = math.ceil(n / columns)
-    gap_px = max(1, round(gap * width))
-    canvas = torch.full((rows * (height + gap_px) - gap_px, columns * (width + gap_px) - gap_px, channels), torch.nan)
+    gap = _gap(width)
+    canvas = torch.full((rows * (height + gap) - gap, columns * (width + gap) - gap, channels), torch.nan)
     shown = images.detach().float().cpu()
     if signed:
         shown = shown / shown.abs().amax(dim=(1, 2, 3), keepdim=True).clamp_min(1e-12)
     for i, image in enumerate(shown):
-        top, left = (i // columns) * (height + gap_px), (i % columns) * (width + gap_px)
+        top, left = (i // columns) * (height + gap), (i % columns) * (width + gap)
         canvas[top : top + height, left : left + width] = image.permute(1, 2, 0)  # (C, H, W) -> (H, W, C)
     canvas = canvas.numpy()
     if channels == 3:
@@ -53,21 +52,21 @@ def image_grid(
     return ax
 
 
-def image_rows(ax: Axes, rows: Mapping[str, Float[Tensor, "n 1 h w"]], *, gap: float = 0.12) -> Axes:
+def image_rows(ax: Axes, rows: Mapping[str, Float[Tensor, "n 1 h w"]]) -> Axes:
     """Draw grey images in labelled rows, the label at the left: originals above, what became of them below."""
     stacks = list(rows.values())
     if len({stack.shape for stack in stacks}) != 1:
         raise ValueError(f"expected rows of one shape, got {[tuple(stack.shape) for stack in stacks]}")
     n, _, height, width = stacks[0].shape
-    image_grid(ax, torch.cat(stacks), columns=n, gap=gap)
-    step = height + max(1, round(gap * width))
+    image_grid(ax, torch.cat(stacks), columns=n)
+    step = height + _gap(width)
     for i, label in enumerate(rows):
         ax.text(-0.6 * width, i * step + height / 2, label, ha="right", va="center", fontsize=12, color=INK)
     return ax
 
 
 def curves(ax: Axes, x: Sequence[float], lines: Mapping[str, Sequence[float]], *, markers: bool = True) -> Axes:
-    """Draw labelled curves over ``x``; each differs in colour, dash and marker, and its name stands at its end."""
+    """Draw labelled curves over ``x``; each differs in colour, dash and marker, and several get a legend."""
     for i, (name, y) in enumerate(lines.items()):
         style: dict[str, Any] = {"marker": MARKERS[i % len(MARKERS)]} if markers else {}
         ax.plot(x, y, color=COLOURS[i % len(COLOURS)], linestyle=DASHES[i % len(DASHES)], label=name, **style)
@@ -77,9 +76,7 @@ def curves(ax: Axes, x: Sequence[float], lines: Mapping[str, Sequence[float]], *
     return ax
 
 
-def points(
-    ax: Axes, xy: Float[Tensor, "n 2"], labels: Int[Tensor, " n"], names: Sequence[str], size: float = 28
-) -> Axes:
+def points(ax: Axes, xy: Float[Tensor, "n 2"], labels: Int[Tensor, " n"], names: Sequence[str]) -> Axes:
     """Scatter the points (N, 2), each drawn as the name of its class where all names are one character long.
 
     Longer names become markers and colours with a legend.
@@ -90,7 +87,12 @@ def points(
         marker = f"${names[k]}$" if glyphs else MARKERS[k % len(MARKERS)]
         colour = COLOURS[k % len(COLOURS)]
         x, y = xy[labels == k].T  # (n_k,), (n_k,)
-        ax.scatter(x, y, s=size, color=colour, marker=marker, alpha=0.8, linewidth=0, label=names[k])
+        ax.scatter(x, y, s=28, color=colour, marker=marker, alpha=0.8, linewidth=0, label=names[k])
     if not glyphs:
         ax.legend()
     return ax
+
+
+def _gap(width: int) -> int:
+    """Pixels between pictures of this width in a mosaic."""
+    return max(1, round(0.12 * width))

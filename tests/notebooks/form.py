@@ -83,8 +83,8 @@ def slides(nb: Any, path: Path) -> Iterator[str]:
         if kind not in SLIDE_TYPES:
             yield f"cell {cell.id} has the slide type {kind!r}"
     count = kinds.count("slide") + kinds.count("subslide")
-    if not 10 <= count <= 30:
-        yield f"{count} slides, expected 10 to 30"
+    if not 15 <= count <= 30:
+        yield f"{count} slides, expected 15 to 30"
 
 
 def cell_lengths(nb: Any, path: Path) -> Iterator[str]:

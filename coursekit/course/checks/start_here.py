@@ -20,10 +20,7 @@ def _nearest_mean(x: torch.Tensor, means: torch.Tensor) -> torch.Tensor:
 def _my_classifier(function: Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]) -> str:
     data = datasets.digits()
     x, unseen = data.images.flatten(1), data.test_images.flatten(1)
-    try:
-        found = function(x, data.labels, unseen)
-    except NotImplementedError:
-        raise Wrong("not written yet") from None
+    found = function(x, data.labels, unseen)
     if found is None:
         raise Wrong("it returns nothing yet; end the function with `return …`")
     found = torch.as_tensor(found)
