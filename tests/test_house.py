@@ -13,17 +13,20 @@ import yaml
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "coursekit"
 SERVICES = {"training", "figures", "course", "cli"}
-FOUNDATIONS = {"errors", "coursekit"}  # what everyone may import
+FOUNDATIONS = {"errors", "files", "coursekit"}  # what everyone may import
 # Who may import whom. Subjects may import datasets and the foundations, training the foundations alone.
 MAY_IMPORT = {
     "datasets": set(),
     "training": set(),
     "figures": set(),
     "autoencoders": {"datasets"},
+    "nets": set(),
+    "recipes": {"nets", "datasets", "training"},
+    "interpret": {"datasets", "nets"},
     "course": {"training", "figures", "datasets"},  # the checks of exercises may import every subject
-    "cli": {"course", "datasets"},
+    "cli": {"course", "datasets", "nets", "recipes"},
 }
-SUBJECTS = {"autoencoders"}
+SUBJECTS = {"autoencoders", "nets", "interpret"}
 
 
 def part_of(path):

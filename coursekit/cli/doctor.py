@@ -1,15 +1,32 @@
 """``coursekit doctor``: is this machine ready for the course?"""
 
+from typing import Annotated
+
 import typer
 
 
-def doctor() -> None:
-    """Look at Python, packages, device, kernel and disk, and say what to do about each trouble."""
-    from coursekit.course.machine import findings
+def doctor(
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the findings as JSON, to paste into a bug report.")
+    ] = False,
+) -> None:
+    """Look at Python, packages, device, Jupyter, browser, disk and data, and say what to do about each trouble.
 
-    troubles = 0
-    for finding in findings():
-        typer.echo(str(finding))
-        troubles += finding.verdict == "trouble"
-    if troubles:
+    Exit status 1 if something will not work. No finding holds a path, a name or a secret of yours.
+    """
+    import json
+    from dataclasses import asdict
+
+    from coursekit import __version__
+    from coursekit.course.machine import all_findings
+
+    found = []
+    for finding in all_findings():
+        found.append(finding)
+        if not as_json:
+            typer.echo(str(finding))
+    if as_json:
+        report = {"coursekit": __version__, "findings": [asdict(finding) for finding in found]}
+        typer.echo(json.dumps(report, indent=2, ensure_ascii=False))
+    if any(finding.verdict == "trouble" for finding in found):
         raise typer.Exit(1)

@@ -5,7 +5,6 @@ import base64
 import copy
 import hashlib
 import json
-import os
 import re
 import sys
 from collections.abc import Iterable, Iterator
@@ -14,6 +13,7 @@ from typing import Any
 
 import coursekit
 from coursekit.errors import CourseError, unknown
+from coursekit.files import whole
 
 # nbformat imports jsonschema, which spends most of a second on a grammar of IRIs if it finds this optional
 # package. No notebook has any, and every process of a run would pay.
@@ -22,6 +22,8 @@ sys.modules.setdefault("rfc3987_syntax", None)
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
 WIDGET_STATE = "application/vnd.jupyter.widget-state+json"
 INJECTED = "injected-parameters"  # papermill's tag
+MARKER = re.compile(r"(\s*)### (BEGIN|END) (SOLUTION|HIDDEN TESTS)\s*")  # nbgrader's
+MEANT_AS_MARKER = re.compile(r"#\s*(BEGIN|END)[\s_-]*(SOLUTION|HIDDEN[\s_-]*TEST)", re.IGNORECASE)
 KERNELSPEC = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
 
 
@@ -109,19 +111,20 @@ def read(path: Path) -> Any:
 
 def write(nb: Any, path: Path) -> None:
     """Write ``nb`` to the file ``path`` as Jupyter does, at once or not at all."""
+    write_text(path, to_text(nb))
+
+
+def to_text(nb: Any) -> str:
+    """``nb`` as it stands in its file."""
     import nbformat
 
-    write_text(path, nbformat.writes(nb) + "\n")
+    return nbformat.writes(nb) + "\n"
 
 
 def write_text(path: Path, text: str) -> None:
     """Write a text file, UTF-8 and with Unix line ends, so that nobody ever sees half of it."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        temporary.write_text(text, encoding="utf-8", newline="\n")
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with whole(path) as part:
+        part.write_text(text, encoding="utf-8", newline="\n")
 
 
 def outputs(nb: Any) -> Iterator[tuple[int, Any]]:
@@ -162,6 +165,40 @@ def parameters(nb: Any) -> list[str]:
     targets = [target for assignment in statements for target in getattr(assignment, "targets", ())]
     targets += [assignment.target for assignment in statements if isinstance(assignment, ast.AnnAssign)]
     return [target.id for target in targets if isinstance(target, ast.Name)]
+
+
+def strip_solutions(source: str) -> str:
+    """The source of a cell as a student gets it: instead of each solution, an error that says it is to be written.
+
+    Solutions stand between nbgrader's markers ``### BEGIN SOLUTION`` and ``### END SOLUTION``. What stands between
+    ``### BEGIN HIDDEN TESTS`` and ``### END HIDDEN TESTS`` goes without a trace.
+
+    Raises
+    ------
+    CourseError
+        If a marker lacks its other half, or if a line looks like a marker and is none.
+    """
+    kept: list[str] = []
+    opened = ""
+    for number, line in enumerate(source.split("\n"), start=1):
+        marker = MARKER.fullmatch(line)
+        if marker is None:
+            if MEANT_AS_MARKER.search(line):
+                raise CourseError(f"line {number} is not quite a marker: {line.strip()} (### BEGIN SOLUTION is one)")
+            if not opened:
+                kept.append(line)
+            continue
+        indent, edge, what = marker.groups()
+        if edge == "BEGIN" and opened:
+            raise CourseError(f"line {number} says {line.strip()} before ### END {opened}")
+        if edge == "END" and opened != what:
+            raise CourseError(f"line {number} says {line.strip()} without ### BEGIN {what} before it")
+        opened = what if edge == "BEGIN" else ""
+        if opened == "SOLUTION":
+            kept += [f"{indent}# your code here", f"{indent}raise NotImplementedError"]
+    if opened:
+        raise CourseError(f"### BEGIN {opened} comes without ### END {opened}")
+    return "\n".join(kept)
 
 
 def fingerprint(nb: Any) -> str:
@@ -243,13 +280,14 @@ def _cells_of_widgets(nb: Any, state: dict[str, Any]) -> dict[str, int]:
 def figures(nb: Any) -> list[tuple[bytes, str]]:
     """The PNG images that the notebook shows, each with its alternative text (empty if it has none)."""
     return [
-        (base64.b64decode(output["data"]["image/png"]), _alt(output.get("metadata", {})))
+        (base64.b64decode(output["data"]["image/png"]), alt(output.get("metadata", {})))
         for _, output in outputs(nb)
         if "image/png" in output.get("data", {})
     ]
 
 
-def _alt(metadata: dict[str, Any]) -> str:
+def alt(metadata: dict[str, Any]) -> str:
+    """The alternative text of a picture, from the metadata of its output; empty if it has none."""
     return metadata.get("image/png", {}).get("alt") or metadata.get("alt", "")
 
 

@@ -3,9 +3,11 @@
 import os
 import platform
 import shutil
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import metadata
+from pathlib import Path
 
 SIGNS = {"ok": "✓", "note": "○", "trouble": "✗"}
 
@@ -24,13 +26,24 @@ class Finding:
 
 
 def findings() -> Iterator[Finding]:
-    """Look at the machine, one subject after the other."""
+    """What a reader of the notebooks needs, one subject after the other."""
     yield _python()
     yield from _packages()
     yield _torch()
     yield _kernel()
     yield from _surroundings()
     yield _disk()
+
+
+def all_findings() -> Iterator[Finding]:
+    """`findings`, and what else there is to know before one renders slides or reports a bug."""
+    yield from findings()
+    yield _versions()
+    yield _speed()
+    yield _widgets()
+    yield _data_sets()
+    yield _browser()
+    yield _npm()
 
 
 def check_machine() -> None:
@@ -68,11 +81,96 @@ def _torch() -> Finding:
     try:
         import torch
     except ImportError as error:
-        return Finding("PyTorch", "trouble", f"does not import: {error}", "Install it again in this environment")
+        reason = str(error).replace(str(Path.home()), "~")  # such messages name files
+        return Finding("PyTorch", "trouble", f"does not import: {reason}", "Install it again in this environment")
     from coursekit.training import resolve_device
 
     device = resolve_device("auto")
     return Finding("PyTorch", "ok", f"{torch.__version__} computes on {device}")
+
+
+def _versions() -> Finding:
+    """Versions that differ from those this release was tested with are the first suspects of a bug report."""
+    pins = dict(line.split("==") for line in _tested_versions().splitlines() if "==" in line)
+    installed = {name: metadata.version(name).split("+")[0] for name in pins if _is_installed(name)}  # 2.13.0+cpu
+    other = [f"{name} {there} (tested {pins[name]})" for name, there in installed.items() if there != pins[name]]
+    if other:
+        advice = "Should something break, try: PIP_CONSTRAINT=constraints.txt python -m pip install -e ."
+        return Finding("Versions", "note", f"{len(other)} of {len(installed)} differ: {', '.join(other)}", advice)
+    return Finding("Versions", "ok", f"all {len(installed)} are those that this release was tested with")
+
+
+def _tested_versions() -> str:
+    package = Path(__file__).parents[1]
+    packaged = package / "_data" / "constraints.txt"  # in a wheel
+    path = packaged if packaged.exists() else package.parent / "constraints.txt"
+    return path.read_text(encoding="utf-8")
+
+
+def _is_installed(name: str) -> bool:
+    try:
+        metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return False
+    return True
+
+
+def _speed() -> Finding:
+    """The rate of a matrix product, the best of five, on the device that notebooks choose by themselves."""
+    import torch
+
+    from coursekit.training import resolve_device
+
+    device, n = resolve_device("auto"), 1024
+    a = torch.ones(n, n, device=device)
+    seconds = []
+    for _ in range(5):
+        start = time.perf_counter()
+        (a @ a).sum().item()  # .item() waits for the device
+        seconds.append(time.perf_counter() - start)
+    rate = 2 * n**3 / min(seconds) / 1e9
+    found = f"a {n} × {n} product takes {1e3 * min(seconds):.1f} ms on {device}, {rate:.0f} GFLOP/s"
+    if rate < 10:
+        return Finding("Speed", "note", found, "Quick runs will take several times as long as the notebooks say")
+    return Finding("Speed", "ok", found)
+
+
+def _widgets() -> Finding:
+    """The sliders need a package in the kernel and its other half in JupyterLab."""
+    from jupyter_core.paths import jupyter_path
+
+    places = [Path(folder) / "@jupyter-widgets" / "jupyterlab-manager" for folder in jupyter_path("labextensions")]
+    if not any(place.is_dir() for place in places):
+        advice = "Run: python -m pip install --force-reinstall jupyterlab_widgets"
+        return Finding("Widgets", "trouble", "JupyterLab lacks the extension that shows sliders", advice)
+    return Finding("Widgets", "ok", f"ipywidgets {metadata.version('ipywidgets')} with its JupyterLab extension")
+
+
+def _data_sets() -> Finding:
+    from coursekit.datasets import store
+
+    sets = [entry for entry in store.registry().values() if entry.files]
+    here = [entry.name for entry in sets if store.state(entry) == "here"]
+    found = f"{len(here)} of {len(sets)} downloadable sets are here" + (f": {', '.join(here)}" if here else "")
+    if len(here) == len(sets):
+        return Finding("Data", "ok", found)
+    return Finding("Data", "note", found, "Profile quick needs none; get one with: coursekit data get NAME")
+
+
+def _browser() -> Finding:
+    from coursekit.course.browser import find_chromium
+
+    if find_chromium() is None:
+        advice = "Slides as HTML need none; install Chromium or Chrome for: coursekit slides --pdf"
+        return Finding("Browser", "note", "no Chromium found", advice)
+    return Finding("Browser", "ok", "Chromium is here, for slides as PDF")
+
+
+def _npm() -> Finding:
+    if shutil.which("npm") is None:
+        advice = "Only slides need it, once, to fetch their parts: install Node.js for: coursekit slides"
+        return Finding("npm", "note", "not found", advice)
+    return Finding("npm", "ok", "npm is here, to fetch the parts of slides")
 
 
 def _kernel() -> Finding:

@@ -3,6 +3,7 @@
 - ``digits``                              embedded, the default everywhere
 - ``mnist``, ``fashion_mnist``, ``cifar10``  downloaded once, with checksum, when first asked for
 - ``photographs``                         embedded: the pictures of scikit-image and scikit-learn
+- ``shapes``                              drawn: class, place and mask of each picture are known
 
 Names are resolved when first used, so that ``coursekit data list`` does not wait for torch.
 """
@@ -16,6 +17,8 @@ _HOMES = {
     "fashion_mnist": "images",
     "cifar10": "images",
     "photographs": "pictures",
+    "shapes": "drawn",
+    "ShapeSet": "drawn",
     "DataUnavailable": "store",
 }
 __all__ = list(_HOMES)

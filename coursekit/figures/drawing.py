@@ -21,12 +21,14 @@ def image_grid(
     images: Float[Tensor, "n c h w"],
     columns: int | None = None,
     *,
-    signed: bool = False,
+    signed: bool | float = False,
 ) -> Axes:
-    """Draw ``images`` (N, C, H, W) as one mosaic, row by row; C is 1 (grey) or 3 (colour, in [0, 1]).
+    """Draw ``images`` (N, C, H, W) as one mosaic, row by row; C is 1 (grey) or 3 (colour).
 
-    Grey images are drawn as ink on paper, 0 white and 1 black. With ``signed`` every image is scaled by its own
-    largest magnitude and drawn from blue (negative) over white to red (positive): right for filters.
+    Values lie in [0, 1]; grey images are drawn as ink on paper, 0 white and 1 black. With ``signed`` they may be
+    negative, which is right for filters and gradients: grey images then go from blue (negative) over white to red
+    (positive), colour images have mid-grey for 0. ``signed=True`` scales every image by its own largest magnitude, a
+    number draws that magnitude in full in all of them, so that they can be compared.
     """
     n, channels, height, width = images.shape
     if n == 0 or channels not in (1, 3):
@@ -37,7 +39,10 @@ def image_grid(
     canvas = torch.full((rows * (height + gap) - gap, columns * (width + gap) - gap, channels), torch.nan)
     shown = images.detach().float().cpu()
     if signed:
-        shown = shown / shown.abs().amax(dim=(1, 2, 3), keepdim=True).clamp_min(1e-12)
+        own = shown.abs().amax(dim=(1, 2, 3), keepdim=True).clamp_min(1e-12)
+        shown = shown / (own if signed is True else signed)
+    if signed and channels == 3:
+        shown = (1 + shown) / 2
     for i, image in enumerate(shown):
         top, left = (i // columns) * (height + gap), (i % columns) * (width + gap)
         canvas[top : top + height, left : left + width] = image.permute(1, 2, 0)  # (C, H, W) -> (H, W, C)
@@ -52,16 +57,47 @@ def image_grid(
     return ax
 
 
-def image_rows(ax: Axes, rows: Mapping[str, Float[Tensor, "n 1 h w"]]) -> Axes:
-    """Draw grey images in labelled rows, the label at the left: originals above, what became of them below."""
+def image_rows(
+    ax: Axes,
+    rows: Mapping[str, Float[Tensor, "n c h w"]],
+    titles: Sequence[str] = (),
+    *,
+    signed: bool | float = False,
+) -> Axes:
+    """Draw images in labelled rows, the label at the left: originals above, what became of them below.
+
+    ``titles`` stand above the columns. Colours and ``signed`` are those of `image_grid`.
+    """
     stacks = list(rows.values())
     if len({stack.shape for stack in stacks}) != 1:
         raise ValueError(f"expected rows of one shape, got {[tuple(stack.shape) for stack in stacks]}")
     n, _, height, width = stacks[0].shape
-    image_grid(ax, torch.cat(stacks), columns=n)
+    if titles and len(titles) != n:
+        raise ValueError(f"expected one title for each of the {n} columns, got {len(titles)}")
+    image_grid(ax, torch.cat(stacks), columns=n, signed=signed)
     step = height + _gap(width)
     for i, label in enumerate(rows):
-        ax.text(-0.6 * width, i * step + height / 2, label, ha="right", va="center", fontsize=12, color=INK)
+        ax.text(-0.25 * width, i * step + height / 2, label, ha="right", va="center", fontsize=12, color=INK)
+    for j, title in enumerate(titles):
+        ax.text(j * (width + _gap(width)) + width / 2, -0.12 * height, title, ha="center", va="bottom", fontsize=12)
+    return ax
+
+
+def heat_map(ax: Axes, image: Float[Tensor, "c h w"], heat: Float[Tensor, "a b"], limit: float | None = None) -> Axes:
+    """Draw ``heat`` over a pale grey copy of ``image``, stretched to its size: blue negative, red positive.
+
+    The colour is full at ±``limit``, the largest magnitude unless given, and the picture shines through where the heat
+    is near 0. ``ax.images[-1]`` is what a colour bar wants.
+    """
+    height, width = image.shape[-2:]
+    grey = image.detach().float().cpu().mean(dim=0).numpy()
+    extent = (-0.5, width - 0.5, height - 0.5, -0.5)
+    ax.imshow(0.35 + 0.65 * grey, cmap="gray", vmin=0, vmax=1, extent=extent)
+    values = heat.detach().float().cpu().numpy()
+    limit = limit or max(abs(values).max(), 1e-12)
+    strength = np.clip(abs(values) / limit, 0, 1) ** 0.7
+    ax.imshow(values, cmap="RdBu_r", vmin=-limit, vmax=limit, alpha=0.9 * strength, extent=extent)
+    ax.set_axis_off()
     return ax
 
 

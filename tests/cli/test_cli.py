@@ -18,7 +18,7 @@ def invoke(*arguments):
 def test_help_lists_every_command():
     shown = invoke("--help")
     assert shown.exit_code == 0
-    assert all(f" {command} " in shown.output for command in ("run", "data", "doctor"))
+    assert all(f" {command} " in shown.output for command in ("run", "data", "train", "student", "doctor"))
 
 
 def test_version_is_the_packages():
@@ -29,7 +29,7 @@ def test_doctor_prints_each_finding_and_fails_on_trouble(monkeypatch):
     well = invoke("doctor")
     assert well.exit_code == 0
     assert well.output.startswith("✓ Python: ")
-    monkeypatch.setattr(machine, "findings", lambda: [Finding("Disk", "trouble", "full", "Make room")])
+    monkeypatch.setattr(machine, "all_findings", lambda: [Finding("Disk", "trouble", "full", "Make room")])
     ill = invoke("doctor")
     assert (ill.exit_code, ill.output) == (1, "✗ Disk: full. Make room\n")
 

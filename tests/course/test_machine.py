@@ -1,19 +1,23 @@
 """The look at the machine says what is wrong and what to do."""
 
+import json
 import sys
 from importlib import metadata
+from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from coursekit.cli import app
 from coursekit.course import machine
 
 
 def verdicts():
-    return {finding.subject: finding for finding in machine.findings()}
+    return {finding.subject: finding for finding in machine.all_findings()}
 
 
 def test_this_machine_is_ready(capsys):
-    assert {finding.verdict for finding in machine.findings()} <= {"ok", "note"}
+    assert {finding.verdict for finding in machine.all_findings()} <= {"ok", "note"}
     machine.check_machine()
     assert capsys.readouterr().out.startswith("✓ Python: 3.")
 
@@ -61,3 +65,53 @@ def test_a_full_disk_is_trouble_even_where_the_folder_does_not_exist_yet(monkeyp
     assert machine._disk().verdict == "ok"
     monkeypatch.setattr("shutil.disk_usage", lambda path: type("Usage", (), {"free": 10**8}))
     assert "0.1 GB free for data. Make room" in str(machine._disk())
+
+
+def test_versions_other_than_the_tested_ones_are_named(monkeypatch):
+    assert machine._versions().verdict == "ok"
+    monkeypatch.setattr(machine, "_tested_versions", lambda: "# pins\npooch==0.1\nnot-there==1.0\n")
+    found = str(machine._versions())
+    assert found.startswith("○ Versions: 1 of 1 differ: pooch ")
+    assert "(tested 0.1)" in found
+
+
+def test_a_slow_device_is_noted(monkeypatch):
+    monkeypatch.setattr("time.perf_counter", iter(range(100)).__next__)  # every product takes a second
+    assert machine._speed().verdict == "note"
+    assert "takes 1000.0 ms on cpu, 2 GFLOP/s" in machine._speed().found
+
+
+def test_a_jupyterlab_without_its_half_of_the_widgets_is_trouble(monkeypatch):
+    assert machine._widgets().verdict == "ok"
+    monkeypatch.setattr("jupyter_core.paths.jupyter_path", lambda name: [])
+    assert "JupyterLab lacks the extension that shows sliders" in str(machine._widgets())
+
+
+def test_data_sets_that_are_here_are_named(monkeypatch):
+    monkeypatch.setattr("coursekit.datasets.store.state", lambda entry: "here" if entry.name == "mnist" else "not here")
+    assert str(machine._data_sets()).startswith("○ Data: 1 of 3 downloadable sets are here: mnist. Profile quick needs")
+    monkeypatch.setattr("coursekit.datasets.store.state", lambda entry: "here")
+    assert machine._data_sets().verdict == "ok"
+
+
+def test_what_only_slides_need_is_a_note_and_no_trouble(monkeypatch):
+    monkeypatch.setattr("coursekit.course.browser.find_chromium", lambda: None)
+    monkeypatch.setattr("shutil.which", lambda name: None)
+    assert str(machine._browser()).startswith("○ Browser: no Chromium found.")
+    assert str(machine._npm()).startswith("○ npm: not found.")
+    monkeypatch.setattr("coursekit.course.browser.find_chromium", lambda: "/usr/bin/chromium")
+    monkeypatch.setattr("shutil.which", lambda name: f"/usr/bin/{name}")
+    assert {machine._browser().verdict, machine._npm().verdict} == {"ok"}
+
+
+def test_a_bug_report_is_json_and_holds_no_path_of_the_reader(monkeypatch, tmp_path):
+    monkeypatch.setenv("COURSEKIT_DATA", str(tmp_path))
+    monkeypatch.setitem(sys.modules, "torch", None)
+    monkeypatch.setattr(machine, "_speed", lambda: machine.Finding("Speed", "note", "not measured"))
+    done = CliRunner().invoke(app, ["doctor", "--json"])
+    assert done.exit_code == 1
+    report = json.loads(done.stdout)
+    assert {"subject", "verdict", "found", "advice"} == set(report["findings"][0])
+    assert "PyTorch" in {finding["subject"] for finding in report["findings"] if finding["verdict"] == "trouble"}
+    assert str(Path.home()) not in done.stdout
+    assert str(tmp_path) not in done.stdout

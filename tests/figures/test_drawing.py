@@ -37,12 +37,46 @@ def test_colour_pictures_keep_their_colours_and_gaps_are_white(ax):
     assert drawn(ax)[0, 2].tolist() == [1, 1, 1]
 
 
+def test_titles_stand_above_their_columns(ax):
+    figures.image_rows(ax, {"x": torch.zeros(2, 3, 4, 4)}, titles=["left", "right"])
+    places = {text.get_text(): text.get_position() for text in ax.texts}
+    assert places["left"][0] < places["right"][0]
+    assert places["left"][1] == places["right"][1] < 0
+
+
 def test_signed_pictures_are_scaled_one_by_one_around_white(ax):
     filters = torch.tensor([[[[1.0, -4.0]]], [[[0.0, 0.02]]]])  # (2, 1, 1, 2)
     figures.image_grid(ax, filters, columns=1, signed=True)
     assert drawn(ax)[0].tolist() == [0.25, -1]
     assert drawn(ax)[2].tolist() == [0, 1]
     assert ax.images[-1].get_clim() == (-1, 1)
+
+
+def test_signed_colour_pictures_have_mid_grey_for_zero(ax):
+    filters = torch.tensor([2.0, 0.0, -1.0]).view(1, 3, 1, 1)
+    figures.image_grid(ax, filters, signed=True)
+    assert drawn(ax)[0, 0].tolist() == [1, 0.5, 0.25]
+
+
+def test_a_number_as_signed_is_one_scale_for_all(ax):
+    figures.image_grid(ax, torch.tensor([1.0, -4.0]).view(2, 1, 1, 1), columns=2, signed=8.0)
+    assert [drawn(ax)[0, 0], drawn(ax)[0, 2]] == [0.125, -0.5]
+
+
+def test_a_heat_map_covers_the_picture_and_is_clear_where_it_is_zero(ax):
+    heat = torch.tensor([[0.0, 2.0], [-1.0, 0.0]])
+    assert figures.heat_map(ax, torch.zeros(3, 8, 8), heat) is ax
+    below, above = ax.images
+    assert list(below.get_extent()) == list(above.get_extent()) == [-0.5, 7.5, 7.5, -0.5]
+    assert above.get_clim() == (-2, 2)
+    alpha = np.asarray(above.get_alpha())
+    assert alpha[0, 0] == 0
+    assert alpha[0, 1] > alpha[1, 0] > 0
+
+
+def test_a_heat_map_of_zeros_can_be_drawn(ax):
+    figures.heat_map(ax, torch.zeros(1, 4, 4), torch.zeros(2, 2))
+    ax.figure.canvas.draw()
 
 
 @pytest.mark.parametrize("shape", [(0, 1, 2, 2), (1, 2, 2, 2)])
@@ -57,6 +91,8 @@ def test_rows_are_labelled_from_top_to_bottom(ax):
     assert labels["x"] < labels["x̂"]
     assert drawn(ax)[0, 0] == 0
     assert drawn(ax)[-1, -1] == 1
+    with pytest.raises(ValueError, match="one title for each of the 3 columns, got 1"):
+        figures.image_rows(ax, {"x": torch.zeros(3, 1, 4, 4)}, titles=["a"])
     with pytest.raises(ValueError, match="rows of one shape"):
         figures.image_rows(ax, {"x": torch.zeros(3, 1, 4, 4), "x̂": torch.ones(2, 1, 4, 4)})
 

@@ -1,0 +1,72 @@
+"""``coursekit train``: make the course's trained weights anew."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from coursekit.cli.run import DEVICES
+from coursekit.errors import CourseError, unknown
+
+
+def train(
+    name: Annotated[
+        str | None, typer.Argument(metavar="RECIPE", help="What to train; without, the recipes are listed.")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Random seed; the course's weights have 0.")] = 0,
+    device: Annotated[str, typer.Option(metavar="[auto|cpu|cuda|mps]", help="Where to compute.")] = "auto",
+    epochs: Annotated[
+        int | None, typer.Option(min=1, help="Times through the data; without, as the recipe says.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="Where to put the weights; without, with the course's own.")
+    ] = None,
+    update: Annotated[bool, typer.Option("--update", help="Replace weights that are there already.")] = False,
+) -> None:
+    """Train a net of the lectures on CIFAR-10 and keep its weights, with a card that says how they came about.
+
+    After Ctrl-C the same command goes on where it was stopped.
+    """
+    if name is None:
+        _list()
+        return
+    if device not in DEVICES:
+        raise typer.BadParameter(unknown("device", device, DEVICES))
+
+    from tqdm import tqdm
+
+    from coursekit import datasets, nets, recipes
+
+    folder = out or nets.weights_folder()
+    try:
+        weights, _, _ = recipes.places(name, folder, update=update)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
+    data = datasets.cifar10()
+    typer.echo(f"{name}: {recipes.RECIPES[name].about}. Ctrl-C stops; the same command goes on.")
+    try:
+        card = recipes.train(
+            name, data, folder, seed=seed, device=device, epochs=epochs, update=update, report=tqdm.write
+        )
+    except KeyboardInterrupt as interrupt:
+        typer.echo("Interrupted. The same command goes on from here.")
+        raise typer.Exit(130) from interrupt
+    typer.echo(f"{card['test_accuracy']:.2%} of the test images right. Weights: {weights}")
+
+
+def _list() -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    from coursekit import nets, recipes
+
+    table = Table("Recipe", "What", "Epochs", "Test accuracy", "Minutes", box=None, header_style="bold", pad_edge=False)
+    for name, recipe in recipes.RECIPES.items():
+        try:
+            card = nets.card(name)
+            measured = f"{card['test_accuracy']:.1%}", f"{card['made_with']['minutes']:g}"
+        except CourseError:  # not trained yet
+            measured = "–", "–"
+        table.add_row(name, recipe.about, str(recipe.epochs), *measured)
+    Console().print(table)
+    typer.echo("\nAccuracy and minutes are those of the weights that come with the course.")

@@ -1,0 +1,58 @@
+"""Looking into trained nets: what they see, which pictures they find alike, why they decide, what fools them.
+
+Every function takes a batch of images, any ``nn.Module`` and a layer by its dotted name, on any device and in float32
+or float64, and leaves the model exactly as it was. One idea has one module:
+
+- ``layers``          a layer by name, its activations
+- ``receptive``       receptive fields, the patches that excite a unit most
+- ``filters``         how well Gabor functions fit first-layer filters
+- ``sparse_coding``   sparse codes and dictionaries (Olshausen and Field)
+- ``neighbours``      nearest neighbours; ``manifold``: t-SNE
+- ``backward_rules``  gradient, deconvnet, guided backpropagation
+- ``gradients``       gradients of scores and units, saliency; ``segmentation``: an object from its saliency
+- ``occlusion``       the score as a grey square moves
+- ``evaluation``      do the maps tell the truth?
+- ``ascent``          pictures that a unit likes best
+- ``adversarial``     pictures that fool a net
+
+Names are resolved when first used.
+"""
+
+from importlib import import_module
+
+_HOMES = {
+    "activations": "layers",
+    "receptive_field": "receptive",
+    "top_patches": "receptive",
+    "gabor_fit": "filters",
+    "sparse_code": "sparse_coding",
+    "learn_dictionary": "sparse_coding",
+    "nearest_neighbours": "neighbours",
+    "joint_probabilities": "manifold",
+    "tsne": "manifold",
+    "relu_rule": "backward_rules",
+    "input_gradient": "gradients",
+    "unit_gradient": "gradients",
+    "saliency": "gradients",
+    "segment": "segmentation",
+    "occlusion": "occlusion",
+    "occluded_activation": "occlusion",
+    "deletion_curve": "evaluation",
+    "insertion_curve": "evaluation",
+    "pointing_game": "evaluation",
+    "cascading_randomization": "evaluation",
+    "activation_maximization": "ascent",
+    "szegedy_attack": "adversarial",
+    "linear_attack": "adversarial",
+}
+__all__ = list(_HOMES)
+
+
+def __getattr__(name: str):
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return __all__
