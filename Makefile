@@ -5,16 +5,19 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 
-.PHONY: course test lint bench lab readme clean help
+.PHONY: course test test-browser lint bench lab readme clean help
 
 help:  ## this list
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
 course: $(READY)  ## execute every notebook at profile quick and report which claims hold
 	$(BIN)/coursekit run
 
 test: $(READY)  ## all tests: the package, and every notebook by papermill and by nbval
 	$(BIN)/python tests/all.py
+
+test-browser: $(READY)  ## the slides in a real browser, needs Chromium and npm
+	$(BIN)/python -m pytest tests/browser
 
 lint: $(READY)  ## style of code and notebooks
 	$(BIN)/ruff check .

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
@@ -22,24 +23,43 @@ from coursekit.training import Descent, fit, load_checkpoint, resolve_device
 
 @dataclass(frozen=True)
 class Recipe:
-    """Stochastic gradient descent with Nesterov momentum .9 and one cycle of the learning rate."""
+    """Stochastic gradient descent with Nesterov momentum .9."""
 
     about: str
-    epochs: int
-    lr: float  # at the peak of the cycle, after a quarter of the steps
+    schedule: tuple[
+        tuple[float, float], ...
+    ]  # (epoch, learning rate), from 0 to the last epoch; straight lines between
     weight_decay: float = 0.0
     smoothing: float = 0.0  # of the labels
     shift: int = 4  # pixels by which a training image is moved at most, either way; half of them are mirrored
     batch_size: int = 128
     precision: str = "float32"
 
+    @property
+    def epochs(self) -> int:
+        return int(self.schedule[-1][0])
+
+
+@dataclass
+class Rate:
+    """The learning rate of a step: on straight lines between (``steps``, ``rates``). Checkpoints hold its fields."""
+
+    steps: list[float]
+    rates: list[float]
+
+    def __call__(self, step: int) -> float:
+        return float(np.interp(step, self.steps, self.rates))
+
 
 RECIPES = {
-    "convnetjs": Recipe("the net of the ConvNetJS demo, 22 466 parameters", epochs=30, lr=0.05, shift=2),
+    "convnetjs": Recipe(
+        "the net of the ConvNetJS demo, 22 466 parameters",
+        schedule=((0, 0.002), (7.5, 0.05), (30, 0.0)),
+        shift=2,
+    ),
     "residual": Recipe(
         "a residual net with a stem of 64 filters of 7×7, 0.9 M parameters",
-        epochs=24,
-        lr=0.1,
+        schedule=((0, 0.004), (6, 0.1), (24, 0.0), (28, 0.05), (40, 0.0)),
         weight_decay=5e-4,
         smoothing=0.1,
         precision="bf16",
@@ -81,7 +101,7 @@ def train(
 
     Args:
         data: colour images of 32×32 pixels in ten classes.
-        epochs: another number of them than the recipe's; the cycle of the learning rate spans them.
+        epochs: another number of them than the recipe's; the schedule is stretched to them.
         update: replace weights that lie in ``folder`` already.
         report: is told of every epoch, in a line of text.
 
@@ -102,16 +122,14 @@ def train(
         raise CourseError(f"nothing can be written to {folder}: {error.strerror}. Choose another: --out.") from error
     torch.manual_seed(seed)
     net = NETS[name]().to(memory_format=torch.channels_last)
-    optimizer = torch.optim.SGD(
-        net.parameters(), lr=recipe.lr, momentum=0.9, nesterov=True, weight_decay=recipe.weight_decay
-    )
+    optimizer = torch.optim.SGD(net.parameters(), lr=1.0, momentum=0.9, nesterov=True, weight_decay=recipe.weight_decay)
     steps = epochs * -(-len(data.images) // recipe.batch_size)
-    cycle = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, recipe.lr, total_steps=steps + 1, pct_start=0.25, anneal_strategy="linear", cycle_momentum=False
-    )
+    knots = [(steps * epoch / recipe.epochs, rate) for epoch, rate in recipe.schedule]
+    wanted, rate = (Rate(*map(list, zip(*knots, strict=True))) for _ in range(2))
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, rate)
     if checkpoint.exists():
-        before = load_checkpoint(checkpoint, {"cycle": cycle})["history"]["steps"]
-        if cycle.total_steps != steps + 1:
+        before = load_checkpoint(checkpoint, {"schedule": schedule})["history"]["steps"]
+        if rate != wanted:  # it is the checkpoint's now
             raise CourseError(f"{checkpoint} is of a run of another number of epochs: finish that one, or delete it.")
         report(f"{checkpoint} holds {before} of {steps} steps: going on from there")
     descent = Descent(
@@ -123,7 +141,7 @@ def train(
 
     def step(images: Tensor, labels: Tensor) -> Tensor:
         loss = descent(augment(images, recipe.shift).contiguous(memory_format=torch.channels_last), labels)
-        cycle.step()
+        schedule.step()
         return loss
 
     def each_epoch(epoch: int, _: object) -> dict[str, float]:
@@ -138,7 +156,7 @@ def train(
         batch_size=recipe.batch_size,
         seed=seed,
         device=where,
-        keep={"net": net, "optimizer": optimizer, "cycle": cycle},
+        keep={"net": net, "optimizer": optimizer, "schedule": schedule},
         checkpoint=checkpoint,
         each_epoch=each_epoch,
     )
@@ -148,7 +166,8 @@ def train(
     card = {
         "net": name,
         "data": data.name,
-        "recipe": asdict(recipe) | {"epochs": epochs},
+        "recipe": asdict(recipe),
+        "epochs": epochs,
         "seed": seed,
         "parameters": sum(p.numel() for p in net.parameters()),
         "test_accuracy": round(accuracy(net, data.test_images, data.test_labels), 4),

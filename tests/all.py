@@ -27,7 +27,7 @@ def main() -> int:
     parallel = ["-n", str(min(os.cpu_count() or 1, 4)), "--dist", "loadfile"]
     run("coverage", "erase")
     codes = [
-        run("coverage", "run", "-m", "pytest", *parallel, "tests", *sys.argv[1:]),
+        run("coverage", "run", "-m", "pytest", *parallel, "tests", "--ignore=tests/browser", *sys.argv[1:]),
         run("coverage", "run", "-m", "pytest", *parallel, *NBVAL, "notebooks"),
     ]
     run("coverage", "combine", "--quiet")

@@ -9,6 +9,9 @@ from coursekit import __version__
 from coursekit.cli.data import data
 from coursekit.cli.doctor import doctor
 from coursekit.cli.run import run
+from coursekit.cli.slides import slides
+from coursekit.cli.student import student
+from coursekit.cli.train import train
 from coursekit.errors import CourseError
 
 app = typer.Typer(
@@ -37,7 +40,10 @@ def _root(
 
 
 app.command()(run)
+app.command()(slides)
 app.add_typer(data, name="data")
+app.command()(train)
+app.command()(student)
 app.command()(doctor)
 
 

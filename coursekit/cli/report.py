@@ -134,7 +134,7 @@ def write(folder: Path) -> Path:
         "memory": _memory,
         "symbol": symbol,
         "unstyled": _unstyled,
-        "value": _value,
+        "value": value,
         "where": where,
     }
     page = environment.get_template("report.html.jinja").render(
@@ -171,7 +171,7 @@ def _thumbnail(png: bytes) -> str:
     return "data:image/webp;base64," + base64.b64encode(data.getvalue()).decode()
 
 
-def _value(value: Any) -> str:
+def value(value: Any) -> str:
     """A claim's value as its notebook shows it; of many numbers, the first."""
     from coursekit.course.records import in_words
 

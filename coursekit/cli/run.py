@@ -77,7 +77,7 @@ def run(
 
     waiting = [entry for entry in entries if entry["status"] == "not run" and Path(entry["source"]) in sources]
     contents = {source: source.read_bytes() for source in sources}
-    jobs = max(1, min(jobs or _cores(), len(waiting)))
+    jobs = max(1, min(jobs or cores(), len(waiting)))
     record = {
         "format": FORMAT,
         "coursekit": __version__,
@@ -281,5 +281,6 @@ def _write_back(entries: list[dict[str, Any]], contents: dict[Path, bytes], fold
     return refused
 
 
-def _cores() -> int:
+def cores() -> int:
+    """How many processor cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -46,7 +46,7 @@ def test_weights_go_beside_the_courses_own_or_where_one_says(run, tmp_path):
     assert "epoch 1 of 1: " in said
     assert f"% of the test images right. Weights: {tmp_path / 'mine' / 'convnetjs.safetensors'}" in said
     card = nets.card("convnetjs", tmp_path / "mine")
-    assert (card["seed"], card["recipe"]["epochs"]) == (3, 1)
+    assert (card["seed"], card["epochs"]) == (3, 1)
     assert not (tmp_path / "course").exists()
     run("convnetjs", "--epochs", "1", "--device", "cpu")
     assert nets.pretrained("convnetjs", tmp_path / "course")

@@ -1,0 +1,175 @@
+"""Every deck of the course, and one that asks too much, walked slide by slide in a browser that has no network."""
+
+import base64
+import io
+import re
+from pathlib import Path
+
+import pytest
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+from PIL import Image
+from typer.testing import CliRunner
+
+from coursekit import cli
+from coursekit.cli import notebooks
+from coursekit.errors import CourseError
+
+COURSE = notebooks.find_notebooks([Path(__file__).parents[2] / "notebooks"])
+DECKS = [*(path.stem for path in COURSE), "too_much"]
+SMALLEST = 14  # pixels of a slide that is 720 high: what the back row can still read
+READY = "window.Reveal && Reveal.isReady()"
+
+# What of the present slide leaves the slide or its place on it; how small its smallest text is; what lacks a text.
+LOOK = """() => {
+  const slide = Reveal.getCurrentSlide();
+  const page = slide.querySelector(".page");
+  const parts = [...page.querySelectorAll("*")].filter((it) => !it.closest("svg, mjx-assistive-mml, .numeral"));
+  const box = (it) => it.getBoundingClientRect();
+  const outside = (it) => box(it).left < -1 || box(it).top < -1 || box(it).right > 1281 || box(it).bottom > 721;
+  const written = parts.filter((it) => [...it.childNodes].some((node) => node.nodeType === 3 && node.data.trim()));
+  const body = page.querySelector(".body");
+  const foot = page.querySelector(".foot");
+  return {
+    outside: parts.filter(outside).map((it) => it.outerHTML.slice(0, 120)),
+    overflow: [...(body ? [body] : []), ...page.querySelectorAll("pre")]
+      .filter((it) => it.scrollHeight > it.clientHeight + 1 || it.scrollWidth > it.clientWidth + 1)
+      .map((it) => it.outerHTML.slice(0, 120)),
+    formulas: [...page.querySelectorAll("mjx-container svg")].filter(outside).length,
+    smallest: Math.min(...written.map((it) => parseFloat(getComputedStyle(it).fontSize))),
+    count: page.querySelector(".count").textContent,
+    raw: written.filter((it) => !it.closest("pre, code") && /\\$[^$]+\\$|\\\\begin/.test(it.textContent)).length,
+    unnamed: [...page.querySelectorAll("img")].filter((it) => !it.alt.trim()).length,
+  };
+}"""
+
+
+def md(source, kind="-"):
+    return new_markdown_cell(source, metadata={"slideshow": {"slide_type": kind}})
+
+
+def code(source, *outputs, tags=()):
+    metadata = {"slideshow": {"slide_type": "-"}, "tags": list(tags)}
+    return new_code_cell(source, outputs=list(outputs), execution_count=1, metadata=metadata)
+
+
+def figure(width, height):
+    file = io.BytesIO()
+    Image.new("RGB", (width, height), "navy").save(file, "PNG")
+    png = base64.b64encode(file.getvalue()).decode()
+    about = {"alt": "A blue rectangle.", "width": width, "height": height}
+    return new_output("display_data", data={"image/png": png}, metadata={"image/png": about})
+
+
+def too_much():
+    """A notebook whose slides hold more than slides can."""
+    rows = "".join(f"| {k} | words about row {k} |\n" for k in range(60))
+    items = "\n".join(f"- item {k} of a list that is far too long for one slide" for k in range(40))
+    terms = " + ".join(rf"\alpha_{{{k}}} x^{{{k}}}" for k in range(25))
+    hidden = ["hide-input"]
+    return new_notebook(
+        cells=[
+            md("# 99 · Too much\n\n**Does everything fit?**\n\nAfter this you can\n\n- see it.", "slide"),
+            md("Breathe.", "notes"),
+            md("## 1 · Long code", "slide"),
+            code("\n".join(f"value_{k} = compute({k})  # line {k}" for k in range(60))),
+            md(f"## 2 · A wide formula\n\n$${terms}$$", "slide"),
+            code("x = " + "y + " * 25 + "z", new_output("stream", text="w" * 110)),
+            md(f"## 3 · A long table\n\n| k | words |\n|---|---|\n{rows}", "slide"),
+            md(f"## 4 · A long list\n\n{items}", "slide"),
+            md("## 5 · A long paragraph\n\n" + "It goes on and on and on. " * 70, "slide"),
+            md("Say this, slowly.", "notes"),
+            md("## 6 · A square figure\n\nThe text stands beside it, since the figure is larger so.", "slide"),
+            code("f", figure(500, 500), tags=hidden),
+            md("## 7 · A figure like a tower", "slide"),
+            code("f", figure(300, 1500), tags=hidden),
+            md("## 8 · Four figures", "slide"),
+            code("f", *[figure(700, 400)] * 4, tags=hidden),
+        ]
+    )
+
+
+@pytest.fixture(scope="session")
+def decks(tmp_path_factory, browser, lacking):
+    """The folder of all decks, HTML and PDF, made by one command."""
+    folder = tmp_path_factory.mktemp("decks")
+    notebooks.write(too_much(), folder / "too_much.ipynb")
+    names = [str(path) for path in [*COURSE, folder / "too_much.ipynb"]]
+    made = CliRunner().invoke(cli.app, ["slides", *names, "--pdf", "--out", str(folder / "out")])
+    if isinstance(made.exception, CourseError) and "npm" in str(made.exception):
+        lacking(str(made.exception))
+    assert made.exit_code == 0, made.exception
+    return folder / "out"
+
+
+@pytest.fixture
+def opened(page, decks):
+    """Open a deck; at the end, nothing was asked of the network and nothing was complained of."""
+    said = []
+    page.on("console", lambda message: said.append(message.text))
+    page.on("pageerror", lambda error: said.append(str(error)))
+    page.on("request", lambda request: request.url.startswith(("file:", "data:")) or said.append(request.url))
+
+    def opened(name):
+        page.goto((decks / f"{name}.html").as_uri())
+        page.wait_for_function(READY, timeout=60_000)
+        return page
+
+    yield opened
+    assert said == []
+
+
+def ink(page):
+    """The share of pixels between heading and foot that differ from the slide's ground."""
+    picture = Image.open(io.BytesIO(page.screenshot())).convert("L").crop((40, 110, 1240, 660))
+    ground = picture.getpixel((0, 0))
+    return sum(n for n, value in picture.getcolors() if abs(value - ground) > 40) / (1200 * 550)
+
+
+@pytest.mark.parametrize("name", DECKS)
+def test_every_slide_is_whole_readable_and_not_blank(opened, name):
+    page = opened(name)
+    total = page.evaluate("Reveal.getTotalSlides()")
+    for number in range(1, total + 1):
+        seen = page.evaluate(LOOK)
+        where = f"{name}, slide {number}: "
+        assert seen["count"] == f"{number} / {total}", where
+        assert (seen["outside"], seen["overflow"], seen["formulas"]) == ([], [], 0), where
+        assert seen["smallest"] >= (SMALLEST if name != "too_much" else 9), where
+        assert seen["raw"] == 0, where + "TeX that was not typeset"
+        assert seen["unnamed"] == 0, where + "a picture without alternative text"
+        assert ink(page) > 0.0005, where + "blank"
+        page.keyboard.press("ArrowRight")
+    assert page.evaluate("Reveal.isLastSlide()")
+
+
+@pytest.mark.parametrize("name", DECKS)
+def test_the_pdf_has_a_page_a_slide(opened, decks, name):
+    pages = re.findall(rb"/Type\s*/Page\b", (decks / f"{name}.pdf").read_bytes())
+    assert len(pages) == opened(name).evaluate("Reveal.getTotalSlides()")
+
+
+def test_what_is_too_much_for_a_slide_goes_on_on_the_next(opened):
+    page = opened("too_much")
+    heads = page.eval_on_selector_all(".head h2", "all => all.map((it) => it.textContent.trim().replace(/\\s+/g, ' '))")
+    for heading, least in {"1 Long code": 3, "3 A long table": 4, "4 A long list": 2, "8 Four figures": 2}.items():
+        assert sum(head.startswith(heading) for head in heads) >= least, heading
+        assert heads.count(heading) == 1
+    words = page.eval_on_selector_all(".body", "all => all.map((it) => it.textContent).join(' ')")
+    for k in range(60):
+        assert f"# line {k}" in words
+        assert len(re.findall(rf"row {k}\b", words)) == 1
+    assert all(f"item {k} of" in words for k in range(40))
+    assert page.locator("img").count() == 6
+
+
+def test_a_square_figure_has_its_text_beside_it(opened):
+    page = opened("too_much")
+    assert page.locator(".body.beside").count() == 1
+    assert page.locator(".body.beside .figure").count() == 1
+
+
+def test_the_speaker_sees_the_notes(opened):
+    page = opened("too_much")
+    with page.expect_popup() as popup:
+        page.keyboard.press("s")
+    popup.value.locator(".speaker-controls-notes", has_text="Breathe.").wait_for(timeout=30_000)
