@@ -10,7 +10,7 @@ or float64, and leaves the model exactly as it was. One idea has one module:
 - ``neighbours``      nearest neighbours; ``manifold``: t-SNE
 - ``backward_rules``  gradient, deconvnet, guided backpropagation
 - ``gradients``       gradients of scores and units, saliency; ``segmentation``: an object from its saliency
-- ``occlusion``       the score as a grey square moves
+- ``occluding``       the score as a grey square moves
 - ``evaluation``      do the maps tell the truth?
 - ``ascent``          pictures that a unit likes best
 - ``adversarial``     pictures that fool a net
@@ -35,12 +35,15 @@ _HOMES = {
     "unit_gradient": "gradients",
     "saliency": "gradients",
     "segment": "segmentation",
-    "occlusion": "occlusion",
-    "occluded_activation": "occlusion",
+    "occlusion": "occluding",
+    "occluded_activation": "occluding",
+    "spread_over_pixels": "occluding",
     "deletion_curve": "evaluation",
     "insertion_curve": "evaluation",
     "pointing_game": "evaluation",
+    "intersection_over_union": "evaluation",
     "cascading_randomization": "evaluation",
+    "rank_correlation": "evaluation",
     "activation_maximization": "ascent",
     "szegedy_attack": "adversarial",
     "linear_attack": "adversarial",

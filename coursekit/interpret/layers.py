@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from coursekit.errors import unknown
 
-Target = int | Int[Tensor, " n"] | Callable[[Tensor], Tensor]
+Target = int | Int[Tensor, "_"] | Callable[[Tensor], Tensor]
 
 
 def check_model(model: nn.Module) -> None:
