@@ -75,11 +75,11 @@ def image_rows(
     if titles and len(titles) != n:
         raise ValueError(f"expected one title for each of the {n} columns, got {len(titles)}")
     image_grid(ax, torch.cat(stacks), columns=n, signed=signed)
-    step = height + _gap(width)
+    down, across = height + _gap(width), width + _gap(width)
     for i, label in enumerate(rows):
-        ax.text(-0.25 * width, i * step + height / 2, label, ha="right", va="center", fontsize=12, color=INK)
+        _beside(ax, label, (-0.5, i * down + height / 2), (-8, 0), ha="right", va="center")
     for j, title in enumerate(titles):
-        ax.text(j * (width + _gap(width)) + width / 2, -0.12 * height, title, ha="center", va="bottom", fontsize=12)
+        _beside(ax, title, (j * across + width / 2, -0.5), (0, 5), ha="center", va="bottom")
     return ax
 
 
@@ -127,6 +127,11 @@ def points(ax: Axes, xy: Float[Tensor, "n 2"], labels: Int[Tensor, " n"], names:
     if not glyphs:
         ax.legend()
     return ax
+
+
+def _beside(ax: Axes, text: str, place: tuple[float, float], offset: tuple[float, float], **align: str) -> None:
+    """Write beside a place of the picture, at a distance in points."""
+    ax.annotate(text, place, offset, textcoords="offset points", fontsize=12, color=INK, **align)
 
 
 def _gap(width: int) -> int:

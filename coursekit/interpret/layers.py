@@ -78,11 +78,6 @@ def scores(output: Tensor, target: Target) -> Float[Tensor, " n"]:
     return output.gather(1, classes[:, None].long())[:, 0]
 
 
-def rows_of(target: Target, start: int, stop: int) -> int | Int[Tensor, " m"] | Callable[[Tensor], Tensor]:
-    """The target of the images ``start:stop`` of a batch."""
-    return target[start:stop] if isinstance(target, Tensor) and target.ndim else target
-
-
 def find_layer(model: nn.Module, name: str) -> nn.Module:
     """The submodule of that dotted name; ``ValueError`` with the near ones if there is none."""
     layers = dict(model.named_modules())

@@ -39,7 +39,7 @@ def test_colour_pictures_keep_their_colours_and_gaps_are_white(ax):
 
 def test_titles_stand_above_their_columns(ax):
     figures.image_rows(ax, {"x": torch.zeros(2, 3, 4, 4)}, titles=["left", "right"])
-    places = {text.get_text(): text.get_position() for text in ax.texts}
+    places = {text.get_text(): text.xy for text in ax.texts}
     assert places["left"][0] < places["right"][0]
     assert places["left"][1] == places["right"][1] < 0
 
@@ -87,7 +87,7 @@ def test_a_grid_of_nothing_or_of_odd_channels_is_refused(ax, shape):
 
 def test_rows_are_labelled_from_top_to_bottom(ax):
     figures.image_rows(ax, {"x": torch.zeros(3, 1, 4, 4), "x̂": torch.ones(3, 1, 4, 4)})
-    labels = {text.get_text(): text.get_position()[1] for text in ax.texts}
+    labels = {text.get_text(): text.xy[1] for text in ax.texts}
     assert labels["x"] < labels["x̂"]
     assert drawn(ax)[0, 0] == 0
     assert drawn(ax)[-1, -1] == 1

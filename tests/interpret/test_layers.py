@@ -10,7 +10,6 @@ from coursekit.interpret.layers import (
     forward,
     layer_output,
     recorded,
-    rows_of,
     scores,
 )
 
@@ -143,12 +142,6 @@ def test_the_gradient_of_a_score_reaches_its_own_entry_only():
     output = OUTPUT.clone().requires_grad_()
     scores(output, torch.tensor([2, 0])).sum().backward()
     assert output.grad.tolist() == [[0, 0, 1], [1, 0, 0]]
-
-
-def test_rows_of_a_target_are_cut_where_there_is_one_an_image():
-    assert rows_of(torch.tensor([5, 6, 7]), 1, 3).tolist() == [6, 7]
-    assert rows_of(4, 1, 3) == 4
-    assert rows_of(len, 1, 3) is len
 
 
 # --- layers
