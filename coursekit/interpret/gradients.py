@@ -1,0 +1,101 @@
+"""Gradients with respect to the image: of a class score, of a unit, of a channel; and saliency."""
+
+from collections.abc import Callable
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from coursekit.interpret.backward_rules import relu_rule
+from coursekit.interpret.layers import Target, check_images, check_model, find_layer, forward, layer_output, scores
+
+Position = tuple[int, int] | Int[Tensor, "_ 2"]
+
+
+def input_gradient(
+    model: nn.Module, images: Float[Tensor, "n c h w"], target: Target, rule: str = "gradient"
+) -> Float[Tensor, "n c h w"]:
+    """∂S/∂X for every image: how the score S before the softmax answers to a change of each pixel.
+
+    Args:
+        target: a class; classes (N,), one for each image; or a function from the model's output to N numbers.
+        rule: what ReLUs do to the gradient, "gradient", "deconvnet" or "guided": see `relu_rule`.
+
+    Raises:
+        ValueError: a target outside the classes; an unknown rule, or one other than "gradient" for a net without ReLU;
+            images that are not a finite batch (N, C, H, W) that the model can take; a model in training mode with
+            dropout or batch normalisation; a score that does not depend on the images.
+    """
+    return _gradient(model, images, lambda x: scores(forward(model, x), target), rule)
+
+
+def unit_gradient(
+    model: nn.Module,
+    images: Float[Tensor, "n c h w"],
+    layer: str,
+    channel: int,
+    position: Position | None = None,
+    rule: str = "gradient",
+) -> Float[Tensor, "n c h w"]:
+    """∂h/∂X for one unit h of a layer, or for the mean of a channel's units (Yosinski et al., ICML workshop 2015).
+
+    With the rule "deconvnet" it is Zeiler and Fergus' projection of the unit into the image.
+
+    Args:
+        position: (row, column) of the unit in the channel's map; (N, 2), one for each image; None for the mean of the
+            map. A layer with outputs (N, units) has no positions, and ``channel`` counts its units.
+
+    Raises:
+        ValueError: as `input_gradient`; no such layer; a channel or a position outside the layer's output.
+    """
+    find_layer(model, layer)
+
+    def unit(x: Float[Tensor, "n c h w"]) -> Float[Tensor, " n"]:
+        return _unit(layer_output(model, x, layer), layer, channel, position)
+
+    return _gradient(model, images, unit, rule)
+
+
+def saliency(model: nn.Module, images: Float[Tensor, "n c h w"], target: Target) -> Float[Tensor, "n h w"]:
+    """M_ij = max over channels c of |∂S/∂X_cij| (Simonyan, Vedaldi & Zisserman, ICLR workshop 2014).
+
+    Raises:
+        ValueError: as `input_gradient`.
+    """
+    return input_gradient(model, images, target).abs().amax(dim=1)
+
+
+def _gradient(model: nn.Module, images: Tensor, value: Callable[[Tensor], Tensor], rule: str) -> Tensor:
+    """The gradient of one number per image; the images of a batch do not touch one another."""
+    check_model(model)
+    check_images(images)
+    with torch.enable_grad(), relu_rule(rule):
+        x = images.detach().requires_grad_()
+        total = value(x.clone()).sum()  # a copy, for the case that the model's first layer works in place
+        found = torch.autograd.grad(total, x, allow_unused=True)[0] if total.requires_grad else None
+        if found is None:
+            raise ValueError("no gradient reaches the images: the model or the target cuts the graph (detach, no_grad)")
+    return found
+
+
+def _unit(output: Tensor, layer: str, channel: int, position: Position | None) -> Float[Tensor, " n"]:
+    """The unit's value, or the mean of the channel, for every image."""
+    if output.ndim not in (2, 4):
+        raise ValueError(
+            f"expected a layer with outputs (N, channels, h, w) or (N, units), {layer!r} gives {tuple(output.shape)}"
+        )
+    if not 0 <= channel < output.shape[1]:
+        raise ValueError(f"layer {layer!r} has the channels 0 … {output.shape[1] - 1}, got {channel}")
+    maps = output[:, channel]  # (N, h, w) or (N,)
+    if position is None:
+        return maps.flatten(1).mean(dim=1) if maps.ndim == 3 else maps
+    if maps.ndim == 1:
+        raise ValueError(f"the units of layer {layer!r} have no place: leave out position={position}")
+    n, height, width = maps.shape
+    places = torch.as_tensor(position, device=maps.device)
+    if places.shape not in ((2,), (n, 2)):
+        raise ValueError(f"expected one position, or one for each of the {n} images, got shape {tuple(places.shape)}")
+    places = places.expand(n, 2)
+    if ((places < 0) | (places >= places.new_tensor([height, width]))).any():
+        raise ValueError(f"position {position} lies outside the {height}×{width} map of layer {layer!r}")
+    return maps[torch.arange(n, device=maps.device), places[:, 0], places[:, 1]]
