@@ -39,7 +39,7 @@ def _precision(function: Callable[[torch.Tensor, float], float]) -> str:
     return f"right on {', '.join(cases)}"
 
 
-def _my_map(function: Callable[[torch.Tensor], torch.Tensor]) -> str:
+def _my_embedding(function: Callable[[torch.Tensor], torch.Tensor]) -> str:
     data = datasets.digits()
     x, labels = data.images[:500].flatten(1), data.labels[:500]
     found = function(x.clone())
@@ -62,7 +62,7 @@ def _my_map(function: Callable[[torch.Tensor], torch.Tensor]) -> str:
 
 
 CHECKS = {
-    "perplexity": against(
+    "row_perplexity": against(
         _perplexity,
         {
             "uniform rows": (torch.full((2, 4), 0.25),),
@@ -70,6 +70,6 @@ CHECKS = {
             "any rows": (torch.tensor([[0.1, 0.2, 0.7], [0.3, 0.3, 0.4]]),),
         },
     ),
-    "precision": _precision,
-    "my_map": _my_map,
+    "row_precision": _precision,
+    "my_embedding": _my_embedding,
 }
