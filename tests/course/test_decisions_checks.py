@@ -30,7 +30,7 @@ def rules(f, r, rule):
 def test_the_right_answers_are_accepted(capsys):
     ask("relu_backward", rules)
     ask("occlusion_drops", drops)
-    ask("my_map", lambda net, images, labels: (input_gradient(net, images, labels) * images).sum(dim=1))
+    ask("my_saliency", lambda net, images, labels: (input_gradient(net, images, labels) * images).sum(dim=1))
     said = capsys.readouterr().out
     assert said.count("✓") == 3
     assert "it points at the shape itself in at least 85 %" in said
@@ -41,10 +41,10 @@ def test_the_right_answers_are_accepted(capsys):
     [
         ("relu_backward", lambda f, r, rule: r * (f > 0), "deconvnet"),  # the slides' rule
         ("occlusion_drops", lambda score, image, window: -drops(score, image, window), "a linear score"),
-        ("my_map", lambda net, images, labels: saliency(net, images, labels), r"wanted at least 85 %"),
-        ("my_map", lambda net, images, labels: images, r"expected one map for each picture, shape \(100, 32, 32\)"),
-        ("my_map", lambda net, images, labels: 3, "got a int"),
-        ("my_map", lambda net, images, labels: images[:, 0] * torch.nan, "NaN or infinite"),
+        ("my_saliency", lambda net, images, labels: saliency(net, images, labels), r"wanted at least 85 %"),
+        ("my_saliency", lambda net, images, labels: images, r"expected one map for each picture, shape \(100, 32, 32\)"),
+        ("my_saliency", lambda net, images, labels: 3, "got a int"),
+        ("my_saliency", lambda net, images, labels: images[:, 0] * torch.nan, "NaN or infinite"),
     ],
 )
 def test_wrong_answers_are_told(name, function, message):

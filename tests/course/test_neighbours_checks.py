@@ -38,9 +38,9 @@ def principal_components(x):
 @pytest.mark.parametrize(
     ("name", "function", "praise"),
     [
-        ("perplexity", perplexity, "right on uniform rows, rows with zeros"),
-        ("precision", precision, "right on 50 neighbours, near ones, far ones"),
-        ("my_map", lambda x: tsne(x, perplexity=15, progress=False).embedding, "in at least 93 % of the cases"),
+        ("row_perplexity", perplexity, "right on uniform rows, rows with zeros"),
+        ("row_precision", precision, "right on 50 neighbours, near ones, far ones"),
+        ("my_embedding", lambda x: tsne(x, perplexity=15, progress=False).embedding, "in at least 93 % of the cases"),
     ],
 )
 def test_a_right_answer_is_praised(capsys, name, function, praise):
@@ -51,17 +51,21 @@ def test_a_right_answer_is_praised(capsys, name, function, praise):
 @pytest.mark.parametrize(
     ("name", "function", "message"),
     [
-        ("perplexity", lambda p: None, "returns nothing yet"),
-        ("perplexity", lambda p: 2 ** -(p * p.log2()).sum(dim=1), "right on uniform rows; wrong on rows with zeros"),
-        ("perplexity", lambda p: -(p.log2() * p).sum(dim=1), "wrong on uniform rows.*expected 4, got 2"),
-        ("precision", lambda d, k: None, "returns nothing yet"),
-        ("precision", lambda d, k: -1.0, "on 50 neighbours: expected a positive β, got -1"),
-        ("precision", lambda d, k: 1 / d.mean(), "on 50 neighbours: β = .* wanted 10. A larger β gives a smaller"),
-        ("my_map", lambda x: None, "returns nothing yet"),
-        ("my_map", lambda x: x, r"expected a map of shape \(500, 2\), got \(500, 64\)"),
-        ("my_map", lambda x: x[:, :2] * torch.nan, "NaN or infinite"),
-        ("my_map", principal_components, "wanted 93 %. Does the map keep neighbours together"),
-        ("my_map", lambda x: torch.zeros(500, 2), "wanted 93 %"),
+        ("row_perplexity", lambda p: None, "returns nothing yet"),
+        (
+            "row_perplexity",
+            lambda p: 2 ** -(p * p.log2()).sum(dim=1),
+            "right on uniform rows; wrong on rows with",
+        ),
+        ("row_perplexity", lambda p: -(p.log2() * p).sum(dim=1), "wrong on uniform rows.*expected 4, got 2"),
+        ("row_precision", lambda d, k: None, "returns nothing yet"),
+        ("row_precision", lambda d, k: -1.0, "on 50 neighbours: expected a positive β, got -1"),
+        ("row_precision", lambda d, k: 1 / d.mean(), "on 50 neighbours: β = .* wanted 10. A larger β gives a smaller"),
+        ("my_embedding", lambda x: None, "returns nothing yet"),
+        ("my_embedding", lambda x: x, r"expected a map of shape \(500, 2\), got \(500, 64\)"),
+        ("my_embedding", lambda x: x[:, :2] * torch.nan, "NaN or infinite"),
+        ("my_embedding", principal_components, "wanted 93 %. Does the map keep neighbours together"),
+        ("my_embedding", lambda x: torch.zeros(500, 2), "wanted 93 %"),
     ],
 )
 def test_a_wrong_answer_hears_what_is_wrong(name, function, message):

@@ -101,6 +101,17 @@ def test_after_the_attack_at_price_c_the_margin_is_log_of_norm_over_c_minus_one(
         assert ((answers(model, attacked) == other_answer(model, grey)) == (share < 0.5)).all()
 
 
+def test_steep_losses_that_are_flat_beyond_the_boundary_are_minimised_too():
+    """There a first move ends where the slope says nothing, and a quasi-Newton move may aim at a corner of the box."""
+    weight = 2 * torch.randn(1, 28, 28, dtype=torch.float64)
+    model = logistic(weight, 0.0)
+    images = 0.5 + 0.1 * torch.randn(50, 1, 28, 28, dtype=torch.float64).clamp(-1, 1)
+    targets = other_answer(model, images)
+    attacked = attack_at_price(model, images, targets, 0.1 * weight.norm().item())
+    margin = model(attacked).diff(dim=1)[:, 0] * (2 * targets - 1)
+    torch.testing.assert_close(margin, torch.full_like(margin, math.log(9)), atol=1e-4, rtol=0)
+
+
 def test_a_change_that_costs_more_than_it_gains_is_not_made(weight, grey):
     model = logistic(weight, 0.1)
     assert torch.equal(attack_at_price(model, grey, other_answer(model, grey), 1.001 * weight.norm().item()), grey)

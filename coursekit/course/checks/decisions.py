@@ -23,7 +23,7 @@ def _occlusion_drops(score: Callable[[torch.Tensor], torch.Tensor], image: torch
     return score(image[None])[0] - covered
 
 
-def _my_map(function: Callable[[nn.Module, torch.Tensor, torch.Tensor], torch.Tensor]) -> str:
+def _my_saliency(function: Callable[[nn.Module, torch.Tensor, torch.Tensor], torch.Tensor]) -> str:
     """Maps for shapes that a small net names rightly; what they point at is compared with the masks."""
     lesson, test = datasets.shapes(1500), datasets.shapes(200, seed=1)
     with torch.random.fork_rng():
@@ -67,5 +67,5 @@ CHECKS = {
             "a window over everything": (lambda x: x.sum(dim=(1, 2, 3)), _image, 4),
         },
     ),
-    "my_map": _my_map,
+    "my_saliency": _my_saliency,
 }
