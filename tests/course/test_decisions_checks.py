@@ -13,7 +13,7 @@ def ask(name, function):
 
 
 def drops(score, image, window):
-    c, h, w = image.shape
+    _, h, w = image.shape
     result = torch.empty(h // window, w // window)
     for i in range(0, h, window):
         for j in range(0, w, window):
@@ -42,7 +42,11 @@ def test_the_right_answers_are_accepted(capsys):
         ("relu_backward", lambda f, r, rule: r * (f > 0), "deconvnet"),  # the slides' rule
         ("occlusion_drops", lambda score, image, window: -drops(score, image, window), "a linear score"),
         ("my_saliency", lambda net, images, labels: saliency(net, images, labels), r"wanted at least 85 %"),
-        ("my_saliency", lambda net, images, labels: images, r"expected one map for each picture, shape \(100, 32, 32\)"),
+        (
+            "my_saliency",
+            lambda net, images, labels: images,
+            r"expected one map for each picture, shape \(100, 32, 32\)",
+        ),
         ("my_saliency", lambda net, images, labels: 3, "got a int"),
         ("my_saliency", lambda net, images, labels: images[:, 0] * torch.nan, "NaN or infinite"),
     ],

@@ -56,9 +56,7 @@ _image = torch.arange(48.0).reshape(3, 4, 4) / 48
 _weight = torch.linspace(-1, 1, 48).reshape(3, 4, 4)
 
 CHECKS = {
-    "relu_backward": against(
-        _relu_backward, {rule: (_f, _r, rule) for rule in ("gradient", "deconvnet", "guided")}
-    ),
+    "relu_backward": against(_relu_backward, {rule: (_f, _r, rule) for rule in ("gradient", "deconvnet", "guided")}),
     "occlusion_drops": against(
         _occlusion_drops,
         {
