@@ -9,8 +9,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from coursekit.interpret.gradients import _unit
-from coursekit.interpret.layers import Target, check_images, check_model, forward, layer_output, scores
+from coursekit.interpret.layers import Target, check_images, check_model, forward, layer_output, scores, unit_value
 
 Regulariser = Callable[[Tensor, Tensor, int], Tensor]  # (images, gradient, step) -> images
 
@@ -124,7 +123,7 @@ def _climb(model: nn.Module, objective: Target | Unit, images: Tensor) -> tuple[
         inner = x.clone()  # for the case that the model's first layer works in place
         if isinstance(objective, Unit):
             output = layer_output(model, inner, objective.layer)
-            score = _unit(output, objective.layer, objective.channel, objective.position)
+            score = unit_value(output, objective.layer, objective.channel, objective.position)
         else:
             score = scores(forward(model, inner), objective)
         return score.detach(), torch.autograd.grad(score.sum(), x)[0]

@@ -3,13 +3,21 @@
 from collections.abc import Callable
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from coursekit.interpret.backward_rules import relu_rule
-from coursekit.interpret.layers import Target, check_images, check_model, find_layer, forward, layer_output, scores
-
-Position = tuple[int, int] | Int[Tensor, "_ 2"]
+from coursekit.interpret.layers import (
+    Position,
+    Target,
+    check_images,
+    check_model,
+    find_layer,
+    forward,
+    layer_output,
+    scores,
+    unit_value,
+)
 
 
 def input_gradient(
@@ -51,7 +59,7 @@ def unit_gradient(
     find_layer(model, layer)
 
     def unit(x: Float[Tensor, "n c h w"]) -> Float[Tensor, " n"]:
-        return _unit(layer_output(model, x, layer), layer, channel, position)
+        return unit_value(layer_output(model, x, layer), layer, channel, position)
 
     return _gradient(model, images, unit, rule)
 
@@ -76,26 +84,3 @@ def _gradient(model: nn.Module, images: Tensor, value: Callable[[Tensor], Tensor
         if found is None:
             raise ValueError("no gradient reaches the images: the model or the target cuts the graph (detach, no_grad)")
     return found
-
-
-def _unit(output: Tensor, layer: str, channel: int, position: Position | None) -> Float[Tensor, " n"]:
-    """The unit's value, or the mean of the channel, for every image."""
-    if output.ndim not in (2, 4):
-        raise ValueError(
-            f"expected a layer with outputs (N, channels, h, w) or (N, units), {layer!r} gives {tuple(output.shape)}"
-        )
-    if not 0 <= channel < output.shape[1]:
-        raise ValueError(f"layer {layer!r} has the channels 0 … {output.shape[1] - 1}, got {channel}")
-    maps = output[:, channel]  # (N, h, w) or (N,)
-    if position is None:
-        return maps.flatten(1).mean(dim=1) if maps.ndim == 3 else maps
-    if maps.ndim == 1:
-        raise ValueError(f"the units of layer {layer!r} have no place: leave out position={position}")
-    n, height, width = maps.shape
-    places = torch.as_tensor(position, device=maps.device)
-    if places.shape not in ((2,), (n, 2)):
-        raise ValueError(f"expected one position, or one for each of the {n} images, got shape {tuple(places.shape)}")
-    places = places.expand(n, 2)
-    if ((places < 0) | (places >= places.new_tensor([height, width]))).any():
-        raise ValueError(f"position {position} lies outside the {height}×{width} map of layer {layer!r}")
-    return maps[torch.arange(n, device=maps.device), places[:, 0], places[:, 1]]

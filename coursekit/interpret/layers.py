@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from coursekit.errors import unknown
 
 Target = int | Int[Tensor, "_"] | Callable[[Tensor], Tensor]
+Position = tuple[int, int] | Int[Tensor, "_ 2"]
 
 
 def check_model(model: nn.Module) -> None:
@@ -110,6 +111,29 @@ def layer_output(model: nn.Module, images: Float[Tensor, "n c h w"], layer: str)
     if not outputs:
         raise ValueError(f"layer {layer!r} did not run: the model's forward does not call it")
     return outputs[-1]
+
+
+def unit_value(output: Tensor, layer: str, channel: int, position: Position | None) -> Float[Tensor, " n"]:
+    """The unit's value, or the mean of the channel, for every image."""
+    if output.ndim not in (2, 4):
+        raise ValueError(
+            f"expected a layer with outputs (N, channels, h, w) or (N, units), {layer!r} gives {tuple(output.shape)}"
+        )
+    if not 0 <= channel < output.shape[1]:
+        raise ValueError(f"layer {layer!r} has the channels 0 … {output.shape[1] - 1}, got {channel}")
+    maps = output[:, channel]  # (N, h, w) or (N,)
+    if position is None:
+        return maps.flatten(1).mean(dim=1) if maps.ndim == 3 else maps
+    if maps.ndim == 1:
+        raise ValueError(f"the units of layer {layer!r} have no place: leave out position={position}")
+    n, height, width = maps.shape
+    places = torch.as_tensor(position, device=maps.device)
+    if places.shape not in ((2,), (n, 2)):
+        raise ValueError(f"expected one position, or one for each of the {n} images, got shape {tuple(places.shape)}")
+    places = places.expand(n, 2)
+    if ((places < 0) | (places >= places.new_tensor([height, width]))).any():
+        raise ValueError(f"position {position} lies outside the {height}×{width} map of layer {layer!r}")
+    return maps[torch.arange(n, device=maps.device), places[:, 0], places[:, 1]]
 
 
 @torch.no_grad()
