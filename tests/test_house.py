@@ -13,7 +13,7 @@ import yaml
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "coursekit"
 SERVICES = {"training", "figures", "course", "cli"}
-FOUNDATIONS = {"errors", "files", "coursekit"}  # what everyone may import
+FOUNDATIONS = {"errors", "files", "coursekit", "lazy"}  # what everyone may import
 # Who may import whom. Subjects may import datasets and the foundations, training the foundations alone.
 MAY_IMPORT = {
     "datasets": set(),

@@ -8,7 +8,7 @@
 Names are resolved when first used, so that ``coursekit data list`` does not wait for torch.
 """
 
-from importlib import import_module
+from coursekit.lazy import lazily
 
 _HOMES = {
     "ImageSet": "images",
@@ -22,13 +22,4 @@ _HOMES = {
     "DataUnavailable": "store",
 }
 __all__ = list(_HOMES)
-
-
-def __getattr__(name: str):
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
-
-
-def __dir__() -> list[str]:
-    return __all__
+__getattr__, __dir__ = lazily(__name__, _HOMES)

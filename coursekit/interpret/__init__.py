@@ -18,7 +18,7 @@ or float64, and leaves the model exactly as it was. One idea has one module:
 Names are resolved when first used.
 """
 
-from importlib import import_module
+from coursekit.lazy import lazily
 
 _HOMES = {
     "activations": "layers",
@@ -49,13 +49,4 @@ _HOMES = {
     "linear_attack": "adversarial",
 }
 __all__ = list(_HOMES)
-
-
-def __getattr__(name: str):
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
-
-
-def __dir__() -> list[str]:
-    return __all__
+__getattr__, __dir__ = lazily(__name__, _HOMES)
