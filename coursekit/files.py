@@ -1,9 +1,16 @@
-"""Write a file whole or not at all."""
+"""Files: where those that come with the course lie, and how to write one whole or not at all."""
 
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+
+
+def shipped(name: str, checkout: str) -> Path:
+    """A file or folder that comes with the course: ``_data/name`` in a wheel, else ``checkout`` beside the package."""
+    package = Path(__file__).parent
+    packaged = package / "_data" / name
+    return packaged if packaged.exists() else package.parent / checkout
 
 
 @contextmanager

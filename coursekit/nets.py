@@ -16,6 +16,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from coursekit.errors import CourseError, unknown
+from coursekit.files import shipped
 
 CIFAR10_MEAN = (0.4914, 0.4822, 0.4465)  # of the 50 000 training images, by channel
 CIFAR10_STD = (0.2470, 0.2435, 0.2616)
@@ -109,9 +110,7 @@ NETS = {"convnetjs": convnetjs, "residual": ResidualNet}
 
 def weights_folder() -> Path:
     """Where the trained weights of the course lie: in the wheel, else beside the package in a checkout."""
-    package = Path(__file__).parent
-    packaged = package / "_data" / "weights"
-    return packaged if packaged.exists() else package.parent / "data" / "weights"
+    return shipped("weights", "data/weights")
 
 
 def pretrained(name: str, folder: Path | None = None) -> nn.Module:

@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import save
 from torch import nn
 
-from coursekit import nets
+from coursekit import files, nets
 from coursekit.errors import CourseError
 
 
@@ -139,7 +139,7 @@ def test_an_unknown_net_is_told_with_near_names(folder):
 def test_the_weights_lie_in_the_wheel_or_beside_the_package(monkeypatch, tmp_path):
     beside = nets.weights_folder()
     assert beside.parts[-2:] == ("data", "weights")
-    monkeypatch.setattr(nets, "__file__", str(tmp_path / "coursekit" / "nets.py"))
+    monkeypatch.setattr(files, "__file__", str(tmp_path / "coursekit" / "files.py"))
     assert nets.weights_folder() == tmp_path / "data" / "weights"
     packaged = tmp_path / "coursekit" / "_data" / "weights"
     packaged.mkdir(parents=True)

@@ -101,10 +101,9 @@ def _versions() -> Finding:
 
 
 def _tested_versions() -> str:
-    package = Path(__file__).parents[1]
-    packaged = package / "_data" / "constraints.txt"  # in a wheel
-    path = packaged if packaged.exists() else package.parent / "constraints.txt"
-    return path.read_text(encoding="utf-8")
+    from coursekit.files import shipped
+
+    return shipped("constraints.txt", "constraints.txt").read_text(encoding="utf-8")
 
 
 def _is_installed(name: str) -> bool:

@@ -17,6 +17,7 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 
 from coursekit.errors import CourseError, unknown
+from coursekit.files import shipped
 
 from .formats import READERS, damaged, open_content
 
@@ -75,10 +76,7 @@ class Finding:
 
 def registry() -> dict[str, Entry]:
     """Every known data set by name, in the order of ``data/registry.toml``."""
-    package = Path(__file__).parents[1]
-    packaged = package / "_data" / "registry.toml"  # in a wheel; in a checkout it lies beside the package
-    path = packaged if packaged.exists() else package.parent / "data" / "registry.toml"
-    return parse_registry(path.read_text(encoding="utf-8"))
+    return parse_registry(shipped("registry.toml", "data/registry.toml").read_text(encoding="utf-8"))
 
 
 def parse_registry(text: str) -> dict[str, Entry]:

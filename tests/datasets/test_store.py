@@ -17,6 +17,7 @@ import pooch
 import pytest
 from mirrors import RECORDS, idx, idx_arrays, tar
 
+from coursekit import files
 from coursekit.datasets import store
 from coursekit.errors import CourseError
 
@@ -55,7 +56,7 @@ def test_registry_in_a_wheel_comes_before_the_one_of_a_checkout(tmp_path, monkey
         path = tmp_path / folder / "registry.toml"
         path.parent.mkdir(parents=True)
         path.write_text(f"[a]\ntitle='{title}'\nabout=''\nlicence=''\nsource=''")
-    monkeypatch.setattr(store, "__file__", str(tmp_path / "coursekit" / "datasets" / "store.py"))
+    monkeypatch.setattr(files, "__file__", str(tmp_path / "coursekit" / "files.py"))
     assert store.find("a").title == "packaged"
     (tmp_path / "coursekit" / "_data" / "registry.toml").unlink()
     assert store.find("a").title == "checkout"
