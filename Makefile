@@ -29,8 +29,8 @@ bench: .bench-venv/.ready  ## measure speed against peers, one thread, as ratios
 lab: $(READY)  ## open the notebooks in JupyterLab, on this machine only, with a token
 	$(BIN)/jupyter lab --ip=127.0.0.1 --notebook-dir=notebooks
 
-readme: $(READY)  ## make the README's table of lectures anew
-	$(BIN)/python -m coursekit.course.lectures README.md
+readme: $(READY)  ## make the README's badges and its table of lectures anew
+	$(BIN)/python -m coursekit.cli.readme README.md
 
 clean:  ## remove what the targets above made, except runs/
 	rm -rf $(VENV) .bench-venv .pytest_cache .ruff_cache .coverage .coverage.* build dist

@@ -1,13 +1,10 @@
 """The map of the course, read from ``lectures.toml``: the README's table and notebook 00's are made from it."""
 
-import sys
 import tomllib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
-
-BEGIN, END = "<!-- lectures: begin (made by `make readme`) -->", "<!-- lectures: end -->"
 
 
 @dataclass(frozen=True)
@@ -38,12 +35,17 @@ def lectures() -> list[Lecture]:
         return [Lecture(**entry) for entry in tomllib.load(file)["lecture"]]
 
 
-def table(folder: str = "") -> str:
-    """The map as a Markdown table; names link into ``folder``."""
-    rows = ["| | lecture | the question | runs in |", "|---|---|---|---|"]
+Column = Callable[[Lecture], str]  # what it says of a lecture that exists
+
+
+def table(folder: str = "", more: Mapping[str, Column] | None = None) -> str:
+    """The map as a Markdown table; names link into ``folder``, and ``more`` columns stand on the right."""
+    more = more or {}
+    heads = ["", "lecture", "the question", "runs in", *more]
+    rows = [_row(heads), _row(["---"] * len(heads))]
     for part, members in groupby(lectures(), key=lambda lecture: lecture.part):
-        rows.append(f"| | **{part}** | | |")
-        rows += _rows(members, folder)
+        rows.append(_row(["", f"**{part}**"] + [""] * (len(heads) - 2)))
+        rows += _rows(members, folder, more.values())
     return "\n".join(rows)
 
 
@@ -54,26 +56,16 @@ def course_map() -> None:
     display(Markdown(table()))
 
 
-def _rows(members: Iterable[Lecture], folder: str) -> Iterator[str]:
+def _rows(members: Iterable[Lecture], folder: str, more: Iterable[Column]) -> Iterator[str]:
     for it in members:
         title = f"[{it.title}]({folder}{it.name}.ipynb)" if it.seconds else it.title
-        yield f"| {it.number} | {title} | {it.question} | {it.runs_in} |"
+        yield _row([it.number, title, it.question, it.runs_in, *(column(it) if it.seconds else "" for column in more)])
+
+
+def _row(cells: Iterable[str]) -> str:
+    return "|" + "|".join(f" {cell} " if cell else " " for cell in cells) + "|"
 
 
 def _duration(seconds: int) -> str:
     return f"{seconds} s" if seconds < 100 else f"{round(seconds / 60)} min"
 
-
-def update(readme: str) -> str:
-    """The README with its table made anew."""
-    before, rest = readme.split(BEGIN)
-    return f"{before}{BEGIN}\n{table('notebooks/')}\n{END}{rest.split(END)[1]}"
-
-
-def main(path: Path) -> None:
-    """Make the table in the README at ``path`` anew."""
-    path.write_text(update(path.read_text(encoding="utf-8")), encoding="utf-8")
-
-
-if __name__ == "__main__":
-    main(Path(sys.argv[1]))

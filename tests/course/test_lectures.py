@@ -18,11 +18,6 @@ def test_measured_lectures_are_the_notebooks_that_exist():
     assert [it.name for it in lectures.lectures() if it.seconds] == here
 
 
-def test_the_readme_holds_the_table_of_today():
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    assert lectures.update(readme) == readme, "run `make readme`"
-
-
 @pytest.mark.parametrize("lecture", [it for it in lectures.lectures() if it.seconds], ids=lambda it: it.name)
 def test_the_notebook_tells_the_run_times_of_the_map(lecture):
     text = (ROOT / "notebooks" / f"{lecture.name}.ipynb").read_text(encoding="utf-8")
@@ -39,13 +34,3 @@ def test_a_notebook_shows_the_map(capsys):
     lectures.course_map()
     assert "Markdown" in capsys.readouterr().out  # plain Python shows an object's name
 
-
-def test_the_module_writes_the_readmes_table(monkeypatch, tmp_path):
-    readme = tmp_path / "README.md"
-    readme.write_text(f"# Title\n{lectures.BEGIN}\nold\n{lectures.END}\nEnd\n", encoding="utf-8")
-    lectures.main(readme)
-    text = readme.read_text(encoding="utf-8")
-    assert "old" not in text
-    assert text.startswith("# Title\n")
-    assert text.endswith(f"{lectures.END}\nEnd\n")
-    assert "[Autoencoders](notebooks/09_autoencoders.ipynb)" in text
