@@ -1,4 +1,7 @@
-"""``make readme``: what the README says of the lectures and where they open, made from the notebooks themselves."""
+"""Where the course is published, and what follows: badges and table of the README, the notebooks' lines for Colab.
+
+``make readme`` writes the README's pieces. The notebooks' lines are held by a rule of their form.
+"""
 
 import sys
 import tomllib
@@ -10,11 +13,23 @@ from coursekit.errors import CourseError
 
 FIRST = "notebooks/00_start_here.ipynb"
 
+# Without dependencies: Colab has them, and its own versions of Jupyter's packages must stay. These two it lacks.
+COLAB = """\
+import sys
+
+if "google.colab" in sys.modules:  # which lacks the course's package
+    %pip install -q --no-deps git+{address} jaxtyping wadler-lindig"""
+
 
 def address(root: Path) -> str:
     """Where the course is published: the repository that ``pyproject.toml`` names."""
     project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     return project["urls"]["Repository"]
+
+
+def colab_lines(root: Path) -> str:
+    """With which a notebook's imports begin, so that it runs on Colab too."""
+    return COLAB.format(address=address(root))
 
 
 def update(readme: str, root: Path) -> str:

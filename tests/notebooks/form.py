@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from coursekit.cli import notebooks as files
+from coursekit.cli import readme
 
+ROOT = Path(__file__).parents[2]
 SLIDE_TYPES = {"slide", "subslide", "fragment", "skip", "notes", "-"}
 CHECKED = "nbval-check-output"
 LONGEST_CELL, MEDIAN_CELL, LARGEST_FILE = 25, 8, 700_000
@@ -44,6 +46,8 @@ def opening(nb: Any, path: Path) -> Iterator[str]:
     imports, parameters, set_up = nb.cells[1:4]
     if not re.search(r"^from coursekit\.course import .*\bsetup\b", imports.source, re.MULTILINE):
         yield "the second cell does not import setup"
+    if not imports.source.startswith(colab := readme.colab_lines(ROOT)):
+        yield f"the second cell does not begin with the lines for Colab:\n{colab}"
     if "parameters" not in tags(parameters):
         yield "the third cell is not tagged parameters"
     elif files.parameters(nb)[:3] != ["PROFILE", "SEED", "DEVICE"] or 'PROFILE = "quick"' not in parameters.source:

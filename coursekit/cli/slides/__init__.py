@@ -56,7 +56,9 @@ def slides(
             notebooks.write_text(made / f"{stem}.html", page)
         if pdf:
             with ThreadPoolExecutor(cores()) as pool:
-                list(pool.map(partial(print_deck, browser), [made / f"{stem}.html" for stem in stems]))
+                printed = pool.map(partial(print_deck, browser), [made / f"{stem}.html" for stem in stems])
+                for stem, _ in zip(stems, printed, strict=True):
+                    typer.echo(f"{stem}: printed")
         _publish(made, out)
     typer.echo(f"{len(stems)} deck{'s' if len(stems) > 1 else ''}{', also as PDF' if pdf else ''}, in {out}")
 
