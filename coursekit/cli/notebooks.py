@@ -7,11 +7,13 @@ import hashlib
 import json
 import re
 import sys
+import warnings
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import coursekit
+from coursekit.course.display import WIDGET_VIEW
 from coursekit.errors import CourseError, unknown
 from coursekit.files import whole
 
@@ -19,7 +21,6 @@ from coursekit.files import whole
 # package. No notebook has any, and every process of a run would pay.
 sys.modules.setdefault("rfc3987_syntax", None)
 
-WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
 WIDGET_STATE = "application/vnd.jupyter.widget-state+json"
 INJECTED = "injected-parameters"  # papermill's tag
 MARKER = re.compile(r"(\s*)### (BEGIN|END) (SOLUTION|HIDDEN TESTS)\s*")  # nbgrader's
@@ -102,7 +103,9 @@ def read(path: Path) -> Any:
     if not isinstance(content, dict) or content.get("nbformat") != 4:
         raise CourseError(f'{path} is not a notebook of format 4: "nbformat": 4 is missing in it.')
     try:
-        nbformat.validate(content)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", nbformat.warnings.MissingIDFieldWarning)  # such a notebook will do
+            nbformat.validate(content)
     except nbformat.ValidationError as error:
         reason = str(error).splitlines()[0]
         raise CourseError(f"{path} is not a valid notebook: {reason}") from error

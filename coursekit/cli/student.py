@@ -1,7 +1,9 @@
 """``coursekit student``: the notebooks as students get them, without the solutions."""
 
 import ast
+import html
 import io
+import re
 import zipfile
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -16,6 +18,9 @@ from coursekit.errors import CourseError
 from coursekit.files import whole
 
 ZIP = "student.zip"
+WORD = re.compile(r"[^\W\d]\w*")
+PYTHON_MAGIC = re.compile(r"\A%%(time|timeit|capture|prun)\b.*\n")  # whose body is Python
+SOLUTION = "### SOLUTION"  # to which the names of solutions lead; no cell has such a name
 README = """\
 # The notebooks for students
 
@@ -73,13 +78,17 @@ def edition(paths: Sequence[Path]) -> dict[str, bytes]:
 def without_solutions(nb: Any, path: Path) -> Any:
     """A normalised copy without solutions, hidden tests, and the outputs of every cell that rests on them.
 
-    A cell rests on a solution if it uses a name that the solution's cell defines (its check does), or one that is
-    defined by another such cell.
+    A cell rests on a solution if a name that it uses leads to one: a name that the solution's cell defines (its check
+    uses it), or one whose own cell uses a name that leads to one.
+
+    Raises:
+        CourseError: markers make no sense, a cell is not Python, or something that would stay quotes a solution.
     """
     nb = notebooks.normalise(nb)
-    solved: set[str] = set()  # names whose values rest on a solution
-    for cell in nb.cells:
-        where = f"{path}, cell {cell.id}"
+    leads: dict[str, set[str]] = {}  # from a name to those that its cell uses, and on from these
+    secret: set[str] = set()  # the lines of the solutions
+    for number, cell in enumerate(nb.cells, start=1):
+        where = _where(path, cell, number)
         try:
             stripped = notebooks.strip_solutions(cell.source)
             if cell.cell_type != "code":
@@ -92,27 +101,71 @@ def without_solutions(nb: Any, path: Path) -> Any:
             raise CourseError(f"{where}: {error}.") from error
         except SyntaxError as error:
             raise CourseError(f"{where} is not Python, with its solution or without it: {error}.") from error
-        if stripped != cell.source or used & solved:
+        reached = _reached(used if stripped == cell.source else {SOLUTION}, leads)
+        leads |= dict.fromkeys(defined, reached)
+        if SOLUTION in reached:
+            secret |= set(cell.source.splitlines()) - set(stripped.splitlines())
             cell.source, cell.outputs, cell.execution_count = stripped, [], None
-            solved |= defined
-        else:
-            solved -= defined
+    _refuse_quotations(nb, path, secret)
     return nb
 
 
+def _where(path: Path, cell: Any, number: int) -> str:
+    return f"{path}, cell {cell.get('id', number)}"  # before format 4.5 cells had no ids
+
+
 def _names(source: str) -> tuple[set[str], set[str]]:
-    """The names that a cell defines, and those whose values it uses."""
+    """The names of the notebook that a cell assigns, and those whose values it uses; imports are in neither."""
     import symtable
 
     from IPython.core.inputtransformer2 import TransformerManager
 
-    program = TransformerManager().transform_cell(source)  # magics are Python for IPython only
-    symbols = symtable.symtable(program, "cell", "exec").get_symbols()
-    defined = {symbol.get_name() for symbol in symbols if symbol.is_assigned()}  # not what is imported
-    nodes = list(ast.walk(ast.parse(program)))
-    used = [node for node in nodes if isinstance(getattr(node, "ctx", None), ast.Load)]
-    used += [node.target for node in nodes if isinstance(node, ast.AugAssign)]
-    return defined, {node.id for node in used if isinstance(node, ast.Name)}
+    program = TransformerManager().transform_cell(PYTHON_MAGIC.sub("", source))
+    top = symtable.symtable(program, "cell", "exec")
+    scopes, defined = [top], set()
+    while scopes:
+        scope = scopes.pop()
+        scopes += scope.get_children()
+        defined |= {
+            it.get_name() for it in scope.get_symbols() if it.is_assigned() and (scope is top or it.is_global())
+        }
+    used = set()
+    for node in ast.walk(ast.parse(program)):
+        match node:
+            case ast.Name(id=name, ctx=ast.Load()) | ast.AugAssign(target=ast.Name(id=name)):
+                used.add(name)
+            case ast.Constant(value=str(text)) if "get_ipython()" in program:  # a magic, which is handed text
+                used.update(WORD.findall(text))
+    return defined, used
+
+
+def _reached(names: set[str], leads: dict[str, set[str]]) -> set[str]:
+    """The names, and all to which they lead."""
+    found: set[str] = set()
+    while names:
+        found |= names
+        names = set().union(*(leads.get(name, ()) for name in names)) - found
+    return found
+
+
+def _refuse_quotations(nb: Any, path: Path, secret: set[str]) -> None:
+    """``CourseError`` if anything but the source of a cell holds a line of a solution that is worth a name."""
+    lines = {line.strip() for line in secret if len(line.strip()) >= 10 and not notebooks.MARKER.fullmatch(line)}
+    for number, cell in enumerate(nb.cells, start=1):
+        rest = _texts({key: value for key, value in cell.items() if key != "source"})
+        if quoted := next((line for line in lines for text in rest if line in text), None):
+            raise CourseError(
+                f"{_where(path, cell, number)}: its output, metadata or attachment holds a line of a solution, "
+                f"{quoted!r}. Change what it shows, or clear it."
+            )
+
+
+def _texts(value: Any) -> list[str]:
+    """Every string in a piece of JSON."""
+    if isinstance(value, str):
+        return [html.unescape(value)]
+    parts = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return [text for part in parts for text in _texts(part)]
 
 
 def _zipped(files: dict[str, bytes]) -> bytes:

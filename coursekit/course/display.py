@@ -10,6 +10,8 @@ from coursekit.course import session
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
+
 _figures = 0  # shown so far in this notebook
 
 
@@ -76,8 +78,9 @@ def explore(draw: Callable[..., "Figure"], *, alt: str, caption: str, **controls
 
     for slider in sliders.values():
         slider.observe(redraw, names="value")
-    live = VBox([*sliders.values(), output])._repr_mimebundle_()
-    display(live | still, raw=True, metadata=metadata)
+    # Written out, since ipywidgets 7, which Colab keeps, cannot give its view to others.
+    live = {"version_major": 2, "version_minor": 0, "model_id": VBox([*sliders.values(), output]).model_id}
+    display({WIDGET_VIEW: live} | still, raw=True, metadata=metadata)
     _caption(caption)
 
 

@@ -3,6 +3,7 @@
 import os
 import platform
 import shutil
+import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -28,7 +29,10 @@ class Finding:
 def findings() -> Iterator[Finding]:
     """What a reader of the notebooks needs, one subject after the other."""
     yield _python()
-    yield from _packages()
+    if "google.colab" in sys.modules:  # its own, which it needs: nothing is to be installed over them
+        yield Finding("Packages", "ok", "those of Colab; notebooks run with them, the command line may not")
+    else:
+        yield from _packages()
     yield _torch()
     yield _kernel()
     yield from _surroundings()

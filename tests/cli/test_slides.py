@@ -437,7 +437,7 @@ def test_pdfs_are_printed_beside_the_decks(course, monkeypatch, tmp_path_factory
         tmp_path_factory.mktemp("bin"), "printf '%%PDF /Type /Page /Type /Page /Type/Page /Type /Page' > $pdf"
     )
     monkeypatch.setattr(pdf, "find_chromium", lambda: program)
-    assert run("--pdf") == "2 decks, also as PDF, in slides"
+    assert run("--pdf") == "00_start: printed 01_more: printed 2 decks, also as PDF, in slides"
     assert files("slides") == ["00_start.html", "00_start.pdf", "01_more.html", "01_more.pdf"]
     run("--pdf")
 

@@ -1,5 +1,6 @@
 """The edition for students: no solution anywhere, nobody's work lost, and it can be run and solved."""
 
+import html
 import json
 import os
 import re
@@ -68,6 +69,9 @@ def names(folder):
 
 # --- what is taken out
 
+BEGIN, END = "### BEGIN SOLUTION", "### END SOLUTION"
+HIDDEN, SHOWN = "### BEGIN HIDDEN TESTS", "### END HIDDEN TESTS"
+
 
 def stripped(*cells):
     return without_solutions(notebook(*cells), Path("nb.ipynb")).cells
@@ -129,10 +133,77 @@ def test_widget_states_which_could_show_a_solution_are_gone():
     assert "secret" not in json.dumps(without_solutions(nb, Path("nb.ipynb")))
 
 
-# --- markers that make no sense
+PLAIN = f"{BEGIN}\n{{}}\n{END}"
+DETOURS = {
+    "a function written before": [
+        cell("def later(k):\n    return double(k)"),
+        cell(SOLVED),
+        cell("later(3)", "secret"),
+    ],
+    "a chain of such functions": [
+        cell("a = lambda k: b(k)"),
+        cell("def b(k):\n    return double(k)"),
+        cell(SOLVED),
+        cell("a(3)", "secret"),
+    ],
+    "a class written before": [
+        cell("class Net:\n    def forward(self):\n        return double(1)"),
+        cell(SOLVED),
+        cell("Net().forward()", "secret"),
+    ],
+    "a global name": [
+        cell(SOLVED),
+        cell("def run():\n    global answer\n    answer = double(3)\n\nrun()"),
+        cell("answer", "secret"),
+    ],
+    "a walrus": [cell(SOLVED), cell("[last := double(k) for k in range(3)]"), cell("last", "secret")],
+    "a line magic": [cell(SOLVED), cell("%time double(3)", "secret")],
+    "a cell magic": [cell(SOLVED), cell("%%time\ny = double(3)\ny", "secret")],
+    "a name from a cell magic": [cell(SOLVED), cell("%%time\ny = double(3)"), cell("y", "secret")],
+    "a magic before": [cell("%%time\ndef later(k):\n    return double(k)"), cell(SOLVED), cell("later(1)", "secret")],
+    "the shell": [cell(SOLVED), cell("!echo {double(3)}", "secret")],
+    "the source": [cell(SOLVED), cell("double??", "secret")],
+}
 
-BEGIN, END = "### BEGIN SOLUTION", "### END SOLUTION"
-HIDDEN, SHOWN = "### BEGIN HIDDEN TESTS", "### END HIDDEN TESTS"
+
+@pytest.mark.parametrize("cells", DETOURS.values(), ids=DETOURS)
+def test_a_solution_does_not_get_through_on_a_detour(cells):
+    assert "secret" in json.dumps(cells)
+    assert "secret" not in json.dumps(stripped(*cells))
+
+
+QUOTED = "    secret = x + x"
+QUOTATIONS = {
+    "an error": cell("1 / 0", f"----> 4 {QUOTED}"),
+    "a page": new_code_cell("page", outputs=[new_output("display_data", data={"text/html": "secret = x + x"})]),
+    "the history": cell("%history", f"def double(x):\n{QUOTED}"),
+    "metadata": cell("1", "1", teacher={"solutions": [QUOTED]}),
+    "an attachment": new_markdown_cell("Why?", attachments={"a.txt": {"text/plain": QUOTED}}),
+}
+
+
+@pytest.mark.parametrize("quotes", QUOTATIONS.values(), ids=QUOTATIONS)
+def test_what_quotes_a_solution_is_refused(quotes):
+    with pytest.raises(CourseError, match=r"nb.ipynb, cell .* holds a line of a solution, 'secret = x \+ x'"):
+        stripped(cell(SOLVED), quotes)
+
+
+def test_what_has_nothing_to_do_with_a_solution_stays_beside_it():
+    shown = new_markdown_cell("![](attachment:a.png)", attachments={"a.png": {"image/png": "stays"}})
+    cells = stripped(
+        cell("import numpy as np\n\nx, y = [1], 2"),
+        cell(f"def first(x):\n    {BEGIN}\n    x[0] = y = 1\n    {END}"),
+        cell("x", "stays"),
+        cell("y", "stays"),
+        cell("np.ones(2)", "stays", note="stays"),
+        cell("claims_table()", "stays"),
+        shown,
+    )
+    assert [it.outputs[0].data for it in cells[2:-1]] == [{"text/plain": "stays"}] * 4
+    assert cells[4].metadata.note == cells[-1].attachments["a.png"]["image/png"] == "stays"
+
+
+# --- markers that make no sense
 
 
 @pytest.mark.parametrize(
@@ -166,6 +237,21 @@ def test_a_solution_in_text_is_refused(course):
     write("02_bad", new_markdown_cell(f"Why?\n\n{BEGIN}\nBecause.\n{END}", id="why"))
     with pytest.raises(CourseError, match=r"02_bad.ipynb, cell why: a solution can be taken out of code only"):
         run()
+
+
+def test_a_notebook_of_an_older_format_whose_cells_have_no_ids_will_do(course):
+    nb = notebook(cell(SOLVED), new_code_cell(BEGIN))
+    for it in nb.cells:
+        del it["id"]
+    nb.nbformat_minor = 4
+    path = Path("notebooks", "02_old.ipynb")
+    notebooks.write(nb, path)
+    with pytest.raises(CourseError, match=rf"02_old.ipynb, cell 2: {BEGIN} comes without {END}"):
+        run(path)
+    del nb.cells[1]
+    notebooks.write(nb, path)
+    run(path)
+    assert notebooks.read(course / "student" / "02_old.ipynb").cells[0].source == STUBBED
 
 
 # --- the folder
@@ -280,38 +366,27 @@ def solutions(nb):
 @pytest.mark.parametrize("path", notebooks.find_notebooks(), ids=lambda path: path.stem)
 def test_nothing_of_a_solution_remains_in_the_course(path):
     nb = notebooks.read(path)
-    content = edition([path])[path.name].decode()
+    files = edition([path])
+    content = files[path.name].decode()
     assert not re.search("(BEGIN|END) (SOLUTION|HIDDEN)", content)
     assert content.count("raise NotImplementedError") == sum(cell.source.count(BEGIN) for cell in nb.cells) >= 3
-    before, after = ("\n".join(strings(json.loads(text))) for text in (notebooks.to_text(nb), content))
+    texts = (json.loads(text) for text in (notebooks.to_text(nb), content))
+    before, after = (html.unescape("\n".join(strings(text))) for text in texts)
     for line in (lines := solutions(nb)):  # one that the lecture itself shows elsewhere stays there
         assert after.count(line) == before.count(line) - sum(other.count(line) for other in lines), line
+        assert line not in files["README.md"].decode()
     assert '"verdict": "solved"' not in content
 
 
-@pytest.fixture(scope="module")
-def handed_out(tmp_path_factory):
-    """The first notebook's edition as a student has it: unpacked in an empty folder."""
-    folder = tmp_path_factory.mktemp("handed_out")
+def test_a_run_of_the_edition_ends_at_the_first_exercise_and_says_that_it_is_to_be_written(tmp_path):
     source = notebooks.find_notebooks(["00"])[0].resolve()
-    run(source, "--out", folder / "edition")
-    with zipfile.ZipFile(folder / "edition" / "student.zip") as archive:
-        archive.extractall(folder)
-    return source, folder / "student" / source.name
-
-
-def executed(path, name):
-    command = [sys.executable, "-m", "coursekit", "run", path.name, "--profile", "smoke", "--out", name]
+    run(source, "--out", tmp_path)
+    command = [sys.executable, "-m", "coursekit", "run", source.name, "--profile", "smoke", "--out", "unsolved"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, cwd=path.parent, env=environment, capture_output=True, text=True, check=False)
-    return done, notebooks.read(path.parent / name / "notebooks" / path.name)
-
-
-def test_the_edition_runs_up_to_the_first_exercise_and_says_that_it_is_to_be_written(handed_out):
-    _, path = handed_out
-    done, nb = executed(path, "unsolved")
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert "class_means: not written yet" in done.stdout
+    nb = notebooks.read(tmp_path / "unsolved" / "notebooks" / source.name)
     assert [(problem["name"], problem["message"]) for problem in notebooks.errors(nb)] == [
         ("ExerciseOpen", "class_means: not written yet")
     ]
@@ -319,19 +394,3 @@ def test_the_edition_runs_up_to_the_first_exercise_and_says_that_it_is_to_be_wri
     assert stopped.source == "exercise(class_means)"
     before = notebooks.code_cells(nb)[: notebooks.code_cells(nb).index(stopped)]
     assert all(cell.execution_count for cell in before)
-
-
-def test_the_edition_with_the_solutions_pasted_back_passes_every_check(handed_out):
-    source, path = handed_out
-    originals = {cell.id: cell.source for cell in notebooks.read(source).cells}
-    nb = notebooks.read(path)
-    for cell in nb.cells:
-        if "NotImplementedError" in cell.source and cell.cell_type == "code":
-            (solution,) = re.findall(rf" *{BEGIN}\n(.*?)\n *{END}", originals[cell.id], re.DOTALL)
-            cell.source = cell.source.replace("    # your code here\n    raise NotImplementedError", solution)
-    solved = path.with_name("solved.ipynb")
-    notebooks.write(nb, solved)
-    done, nb = executed(solved, "solved")
-    assert done.returncode == 0, done.stdout + done.stderr
-    verdicts = {record["name"]: record["verdict"] for record in notebooks.records(nb, "exercise")}
-    assert verdicts == dict.fromkeys(["class_means", "nearest_mean", "my_classifier"], "solved")

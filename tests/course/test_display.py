@@ -7,7 +7,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import torch
-from ipywidgets import Checkbox, Dropdown, IntSlider
+from ipywidgets import Checkbox, Dropdown, IntSlider, Widget
 from PIL import Image
 
 from coursekit.course import explore, setup, show
@@ -80,6 +80,13 @@ def test_a_control_redraws_the_figure_and_a_still_stands_in_for_it(shown):
     slider.value = 4
     redrawn, _ = shown[-1]
     assert redrawn["image/png"] != bundle["image/png"]
+
+
+def test_the_widgets_of_colab_will_do(shown, monkeypatch):
+    monkeypatch.delattr(Widget, "_repr_mimebundle_")  # which ipywidgets 7 does not have
+    explore(a_line, k=(0, 5), alt="A line.", caption="Move k.")
+    bundle, _ = shown[0]
+    assert bundle["application/vnd.jupyter.widget-view+json"]["model_id"] != ""
 
 
 def test_at_smoke_every_control_is_visited_at_both_ends_and_put_back(shown):

@@ -36,6 +36,14 @@ def test_a_package_that_is_missing_or_too_old_is_named_with_the_command_that_men
     assert str(found["torch"]).startswith("✗ torch: 1.0, wanted >=2.6. Run:")
 
 
+def test_on_colab_nothing_is_to_be_installed_over_its_own_packages(monkeypatch):
+    monkeypatch.setitem(sys.modules, "google.colab", object())
+    monkeypatch.setattr(metadata, "requires", lambda name: ["ipywidgets>=999"])
+    found = verdicts()
+    assert "ipywidgets" not in found
+    assert found["Packages"].verdict == "ok"
+
+
 def test_a_torch_that_does_not_import_is_trouble(monkeypatch):
     monkeypatch.setitem(sys.modules, "torch", None)
     assert "does not import" in str(machine._torch())
