@@ -16,7 +16,6 @@ FIRST = "notebooks/00_start_here.ipynb"
 # Without dependencies: Colab has them, and its own versions of Jupyter's packages must stay. These two it lacks.
 COLAB = """\
 import sys
-
 if "google.colab" in sys.modules:  # which lacks the course's package
     %pip install -q --no-deps git+{address} jaxtyping wadler-lindig"""
 

@@ -68,4 +68,3 @@ def _row(cells: Iterable[str]) -> str:
 
 def _duration(seconds: int) -> str:
     return f"{seconds} s" if seconds < 100 else f"{round(seconds / 60)} min"
-

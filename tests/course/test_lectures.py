@@ -33,4 +33,3 @@ def test_what_is_to_come_has_no_link():
 def test_a_notebook_shows_the_map(capsys):
     lectures.course_map()
     assert "Markdown" in capsys.readouterr().out  # plain Python shows an object's name
-

@@ -8,6 +8,7 @@ from typing import Any
 
 from coursekit.cli import notebooks as files
 from coursekit.cli import readme
+from coursekit.course.lectures import lectures
 
 ROOT = Path(__file__).parents[2]
 SLIDE_TYPES = {"slide", "subslide", "fragment", "skip", "notes", "-"}
@@ -76,9 +77,21 @@ def ending(nb: Any, path: Path) -> Iterator[str]:
         yield "the third cell from the end is not What we saw"
     if "claims_table()" not in nb.cells[-2].source:
         yield "the last cell but one is not claims_table()"
-    for word in ("**References.**", "**Previous:**", "**Next:**"):
-        if word not in nb.cells[-1].source:
-            yield f"the last cell lacks {word}"
+    for words in ("**References.**", _beside(path)):
+        if words not in nb.cells[-1].source:
+            yield f"the last cell lacks {words}"
+
+
+def _beside(path: Path) -> str:
+    """What a lecture says of the one before it and the one after it."""
+    course = lectures()
+    at = [it.name for it in course].index(path.stem)
+    said = [
+        f"[{it.number} · {it.title}]({it.name}.ipynb)" if it.seconds else f"{it.number} · {it.title} (to come)"
+        for it in course
+    ]
+    before, _, after = ["none, you are at the start", *said, "none, this is the end"][at : at + 3]
+    return f"**Previous:** {before} · **Next:** {after}"
 
 
 def slides(nb: Any, path: Path) -> Iterator[str]:

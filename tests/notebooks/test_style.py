@@ -119,6 +119,14 @@ def drop_ending(nb):
     nb.cells[-1].source = "The end."
 
 
+def lead_elsewhere(nb):
+    nb.cells[-1].source = nb.cells[-1].source.replace("08 · Density", "07 · Density")
+
+
+def forget_colab(nb):
+    nb.cells[1].source = nb.cells[1].source.replace("%pip", "# %pip")
+
+
 def renumber_section(nb):
     cell = first(nb, lambda cell: "## 3 · " in cell.source)
     cell.source = cell.source.replace("## 3 · ", "## 4 · ")
@@ -146,7 +154,9 @@ def renumber_section(nb):
         (break_link, "links to 99_gone.ipynb, which does not exist"),
         (unbalance, "solution markers"),
         (drop_box, "erratum E22 has a claim but no box"),
-        (drop_ending, r"lacks **Next:**"),
+        (drop_ending, "lacks **References.**"),
+        (lead_elsewhere, "lacks **Previous:** 08 · Density and dimension"),
+        (forget_colab, "does not begin with the lines for Colab"),
         (renumber_section, "section 3 is called"),
     ],
     ids=lambda it: getattr(it, "__name__", ""),

@@ -1,0 +1,193 @@
+"""The student edition in JupyterLab, used as a student would, in a browser that reaches nothing but this machine."""
+
+import re
+from contextlib import contextmanager
+
+import psutil
+import pytest
+from lab import ROOT, Notebook, start
+from playwright.sync_api import expect
+from typer.testing import CliRunner
+
+from coursekit import cli
+from coursekit.cli import notebooks
+
+LECTURES = ["00_start_here", "02_neighbours", "09_autoencoders"]
+SOLVED = {name: notebooks.read(ROOT / "notebooks" / f"{name}.ipynb") for name in LECTURES}
+# What the cells show, but for figures, without Lab around it: axe does not see what is scrolled away in a box in a box.
+ALONE = """() => {
+  const shown = [...document.querySelectorAll(".jp-OutputArea-output:not(:has(img))")];
+  const paper = document.createElement("main");
+  paper.className = "jp-Notebook";
+  paper.style = "position: static; height: auto; background: var(--jp-layout-color0)";
+  paper.append(...shown.map((it) => it.cloneNode(true)));
+  [...document.body.children].forEach((it) => it.style.display = "none");
+  document.body.style = "position: static; height: auto; overflow: visible";
+  document.body.append(paper);
+  return shown.length;
+}"""
+
+
+def solutions(name):
+    """Which cells of a notebook hold a solution."""
+    return [index for index, cell in enumerate(SOLVED[name].cells) if "### BEGIN SOLUTION" in cell.source]
+
+
+def first_check(name):
+    """The cell that checks the first exercise."""
+    return solutions(name)[0] + 1
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    """JupyterLab with the student edition of some lectures."""
+    folder = tmp_path_factory.mktemp("lab")
+    made = CliRunner().invoke(cli.app, ["student", *LECTURES, "--out", str(folder / "notebooks")])
+    assert made.exit_code == 0, made.exception
+    server = start(folder)
+    yield server
+    server.stop()
+
+
+@contextmanager
+def opened(opening, server, name):
+    """A notebook with an idle kernel; at the end, nobody else was asked for anything, and nothing was complained of."""
+    with opening(name, reduced_motion="reduce") as page:
+        asked, said = [], []
+
+        def gate(route):
+            if route.request.url.startswith(server.url):
+                route.continue_()
+            else:
+                asked.append(route.request.url)
+                route.abort()
+
+        page.context.route("**/*", gate)
+        page.on("websocket", lambda it: it.url.startswith(server.url.replace("http", "ws")) or asked.append(it.url))
+        page.on("console", lambda message: message.type in ("error", "warning") and said.append(message.text))
+        page.on("pageerror", lambda error: said.append(str(error)))
+        notebook = Notebook(page, server, name)
+        yield notebook
+        notebook.command("notebook:shutdown-kernel")
+        assert (asked, said) == ([], [])
+
+
+@pytest.fixture(scope="module", params=LECTURES)
+def ran(request, opening, server):
+    """A notebook that was run from the top."""
+    with opened(opening, server, request.param) as notebook:
+        notebook.run_all()
+        yield notebook
+
+
+def showing(nb, what, before):
+    """The cells of a notebook, before a certain one, that show something."""
+    return [index for index, cell in enumerate(nb.cells[:before]) if any(map(what, cell.get("outputs", [])))]
+
+
+def is_figure(output):
+    return "image/png" in output.get("data", {})
+
+
+def claim_of(output):
+    return output.get("metadata", {}).get("coursekit", {}).get("claim")
+
+
+def test_lab_listens_on_this_machine_only(server):
+    listening = [it.laddr.ip for it in server.process.net_connections("inet") if it.status == psutil.CONN_LISTEN]
+    assert listening == ["127.0.0.1"]
+
+
+def test_lab_answers_nobody_who_lacks_its_token(server):
+    assert server.status("api/contents", token=server.token) == 200
+    assert server.status("api/contents") == 403
+    assert server.status("api/contents", token="") == 403
+    assert server.status("api/kernels", token="guessed", method="POST") == 403
+    assert len(server.token) >= 32
+
+
+def test_a_notebook_runs_up_to_its_first_exercise(ran):
+    cells = ran.cells()
+    code = [index for index, cell in enumerate(SOLVED[ran.name].cells) if cell.cell_type == "code"]
+    done = [index for index in code if index <= first_check(ran.name)]
+    assert [cells[index]["count"] for index in code] == [*range(1, len(done) + 1), *[None] * (len(code) - len(done))]
+    assert [index for index in code if cells[index]["outputs"]][-1] == first_check(ran.name)
+
+
+def test_the_only_error_says_that_the_exercise_is_not_written_yet(ran):
+    outputs = [(index, output) for index, cell in enumerate(ran.cells()) for output in cell["outputs"]]
+    assert [output["text"] for _, output in outputs if output.get("name") == "stderr"] == []
+    errors = [(index, output["ename"]) for index, output in outputs if output["output_type"] == "error"]
+    assert errors == [(first_check(ran.name), "ExerciseOpen")]
+    told = ran.cell(first_check(ran.name)).locator(".jp-OutputArea")
+    expect(told).to_contain_text(re.compile(r"✗ \w+: not written yet"))
+    expect(told).not_to_contain_text("Traceback")
+
+
+def test_all_figures_are_visible(ran):
+    figures = showing(SOLVED[ran.name], is_figure, first_check(ran.name))
+    assert [k for k, cell in enumerate(ran.cells()) if any(map(is_figure, cell["outputs"]))] == figures
+    for index in figures:
+        picture = ran.cell(index).locator(".jp-OutputArea-output img")
+        expect(picture).to_be_visible()
+        assert picture.evaluate("(it) => it.decode().then(() => it.naturalWidth)") > 300
+        assert picture.bounding_box()["width"] > 150
+
+
+def test_all_claims_are_told_with_their_verdicts(ran):
+    claims = showing(SOLVED[ran.name], claim_of, first_check(ran.name))
+    for number, index in enumerate(claims, start=1):
+        verdict = re.compile(rf"✓ Claim {number} holds\.|○ Claim {number} not judged\.")
+        expect(ran.cell(index).locator(".jp-OutputArea")).to_contain_text(verdict)
+    assert len(claims) >= 2
+
+
+def test_a_slider_moved_by_the_keyboard_changes_its_figure(ran):
+    index = next(k for k, cell in enumerate(SOLVED[ran.name].cells) if re.search(r"^explore\(", cell.source, re.M))
+    cell = ran.cell(index)
+    before = cell.locator("img").get_attribute("src")
+    cell.get_by_role("slider").first.focus()
+    ran.page.keyboard.press("ArrowRight")
+    expect(cell.locator("img")).not_to_have_attribute("src", before)
+    assert cell.locator("[data-mime-type$='stderr']").count() == 0
+
+
+@pytest.mark.parametrize("ran", LECTURES[:1], indirect=True)
+def test_an_exercise_can_be_failed_and_solved(ran):
+    exercise = solutions(ran.name)[0]
+    right = SOLVED[ran.name].cells[exercise].source
+    ran.write(exercise, right.replace(".mean(", ".sum("))
+    ran.run(exercise)
+    told = ran.run(exercise + 1)
+    assert re.search(r"✗ class_means: wrong on two classes: at index \(\d, \d\) expected \S+, got", told)
+    ran.write(exercise, right)
+    ran.run(exercise)
+    assert ran.run(exercise + 1).strip() == "✓ class_means: right on two classes, labels in any order"
+
+
+@pytest.mark.parametrize("ran", LECTURES[:1], indirect=True)
+def test_with_its_exercises_solved_a_notebook_runs_to_its_end_and_can_be_read_in_both_themes(ran, audit):
+    for index in solutions(ran.name):
+        ran.write(index, SOLVED[ran.name].cells[index].source)
+    ran.run_all()
+    cells = ran.cells()
+    assert [cell["count"] is not None for cell in cells] == [it.cell_type == "code" for it in SOLVED[ran.name].cells]
+    assert "error" not in [output["output_type"] for cell in cells for output in cell["outputs"]]
+    expect(ran.cell(len(cells) - 2).locator("table")).to_contain_text("✓ holds")
+    assert ran.page.evaluate(ALONE) >= 10
+    for theme in ("JupyterLab Dark", "JupyterLab Light"):
+        ran.command("apputils:change-theme", theme=theme)
+        ran.page.locator(f"body[data-jp-theme-name='{theme}']").wait_for(state="attached")
+        found = audit(ran.page, "main.jp-Notebook")
+        assert not found, f"{theme}:\n{found}"
+
+
+def test_nothing_of_lab_is_left_when_it_ends(tmp_path):
+    (tmp_path / "notebooks").mkdir()
+    server = start(tmp_path)
+    try:
+        assert server.status("api/kernels", token=server.token, method="POST") == 201
+        assert server.process.children()
+    finally:
+        left = server.stop()
+    assert left == []
