@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 
-.PHONY: course test test-browser lint bench lab readme clean help
+.PHONY: course test test-browser lint bench lab readme pictures clean help
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -31,6 +31,9 @@ lab: $(READY)  ## open the notebooks in JupyterLab, on this machine only, with a
 
 readme: $(READY)  ## make the README's badges and its table of lectures anew
 	$(BIN)/python -m coursekit.cli.readme README.md
+
+pictures: $(READY)  ## take the README's pictures anew, needs Chromium and npm
+	$(BIN)/python tests/browser/pictures.py
 
 clean:  ## remove what the targets above made, except runs/
 	rm -rf $(VENV) .bench-venv .pytest_cache .ruff_cache .coverage .coverage.* build dist
