@@ -60,8 +60,10 @@ def student(
 def edition(paths: Sequence[Path]) -> dict[str, bytes]:
     """The files of the edition by name: the notebooks without solutions, a README, a zip of these.
 
-    Raises:
-        CourseError: a notebook cannot be read, two have one name, or markers in a cell make no sense.
+    Raises
+    ------
+    CourseError
+        A notebook cannot be read, two have one name, or markers in a cell make no sense.
     """
     files: dict[str, bytes] = {}
     titles = []
@@ -81,8 +83,10 @@ def without_solutions(nb: Any, path: Path) -> Any:
     A cell rests on a solution if a name that it uses leads to one: a name that the solution's cell defines (its check
     uses it), or one whose own cell uses a name that leads to one.
 
-    Raises:
-        CourseError: markers make no sense, a cell is not Python, or something that would stay quotes a solution.
+    Raises
+    ------
+    CourseError
+        Markers make no sense, a cell is not Python, or something that would stay quotes a solution.
     """
     nb = notebooks.normalise(nb)
     leads: dict[str, set[str]] = {}  # from a name to those that its cell uses, and on from these
@@ -149,14 +153,16 @@ def _reached(names: set[str], leads: dict[str, set[str]]) -> set[str]:
 
 
 def _refuse_quotations(nb: Any, path: Path, secret: set[str]) -> None:
-    """``CourseError`` if anything but the source of a cell holds a line of a solution that is worth a name."""
-    lines = {line.strip() for line in secret if len(line.strip()) >= 10 and not notebooks.MARKER.fullmatch(line)}
-    for number, cell in enumerate(nb.cells, start=1):
-        rest = _texts({key: value for key, value in cell.items() if key != "source"})
-        if quoted := next((line for line in lines for text in rest if line in text), None):
+    """``CourseError`` if an output, metadata or an attachment holds a line of a solution that is worth a name."""
+    lines = [
+        line for line in sorted(map(str.strip, secret)) if len(line) >= 10 and not notebooks.MARKER.fullmatch(line)
+    ]
+    rests = {_where(path, cell, number): {**cell, "source": ""} for number, cell in enumerate(nb.cells, start=1)}
+    for where, rest in {str(path): nb.metadata, **rests}.items():
+        if quoted := next((line for text in _texts(rest) for line in lines if line in text), None):
             raise CourseError(
-                f"{_where(path, cell, number)}: its output, metadata or attachment holds a line of a solution, "
-                f"{quoted!r}. Change what it shows, or clear it."
+                f"{where}: an output, metadata or an attachment holds a line of a solution, {quoted!r}. "
+                "Change what it shows, or clear it."
             )
 
 
@@ -185,8 +191,10 @@ def publish(files: dict[str, bytes], folder: Path) -> dict[str, Path]:
     A file with the same content is left alone. One that differs is kept, and the new one lies beside it, as
     ``name.new.ipynb`` (``name.new2.ipynb``, …).
 
-    Raises:
-        CourseError: the folder cannot be written.
+    Raises
+    ------
+    CourseError
+        The folder cannot be written.
     """
     if folder.exists() and not folder.is_dir():
         raise CourseError(f"--out wants a folder, and {folder} is a file.")

@@ -188,6 +188,13 @@ def test_what_quotes_a_solution_is_refused(quotes):
         stripped(cell(SOLVED), quotes)
 
 
+def test_metadata_of_the_notebook_that_quote_a_solution_are_refused():
+    nb = notebook(cell(SOLVED))
+    nb.metadata["teacher"] = {"solutions": [QUOTED]}
+    with pytest.raises(CourseError, match=r"nb.ipynb: .* holds a line of a solution"):
+        without_solutions(nb, Path("nb.ipynb"))
+
+
 def test_what_has_nothing_to_do_with_a_solution_stays_beside_it():
     shown = new_markdown_cell("![](attachment:a.png)", attachments={"a.png": {"image/png": "stays"}})
     cells = stripped(
