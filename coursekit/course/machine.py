@@ -99,7 +99,7 @@ def _versions() -> Finding:
     installed = {name: metadata.version(name).split("+")[0] for name in pins if _is_installed(name)}  # 2.13.0+cpu
     other = [f"{name} {there} (tested {pins[name]})" for name, there in installed.items() if there != pins[name]]
     if other:
-        advice = "Should something break, try: PIP_CONSTRAINT=constraints.txt python -m pip install -e ."
+        advice = "Should something break, install those that the course's constraints.txt lists"
         return Finding("Versions", "note", f"{len(other)} of {len(installed)} differ: {', '.join(other)}", advice)
     return Finding("Versions", "ok", f"all {len(installed)} are those that this release was tested with")
 
