@@ -89,9 +89,14 @@ def opening(browser, request):
 
 @pytest.fixture
 def page(opening, request):
-    """A page without a network."""
+    """A page without a network; at the end, nothing was asked of one, and nothing was complained of."""
     with opening(request.node.name, offline=True) as page:
+        said = []
+        page.on("console", lambda message: said.append(message.text))
+        page.on("pageerror", lambda error: said.append(str(error)))
+        page.on("request", lambda request: request.url.startswith(("file:", "data:")) or said.append(request.url))
         yield page
+        assert said == []
 
 
 @pytest.fixture(scope="session")
@@ -103,6 +108,18 @@ def course_decks(tmp_path_factory, browser, lacking):
         lacking(str(made.exception))
     assert made.exit_code == 0, made.exception
     return folder
+
+
+@pytest.fixture
+def open_deck(page, course_decks):
+    """Opens a deck on its first slide."""
+
+    def open_deck(name):
+        page.goto((course_decks / f"{name}.html").as_uri())
+        page.wait_for_function("window.Reveal && Reveal.isReady()", timeout=60_000)
+        return page
+
+    return open_deck
 
 
 @pytest.fixture(scope="session")

@@ -14,18 +14,6 @@ STOPS = """() => window.stops = [...document.querySelectorAll("*")].filter((it) 
   || (it.scrollWidth > it.clientWidth && getComputedStyle(it).overflowX === "auto"))"""
 
 
-@pytest.fixture
-def open_deck(page, course_decks):
-    """Open a deck on its first slide."""
-
-    def open_deck(name):
-        page.goto((course_decks / f"{name}.html").as_uri())
-        page.wait_for_function("window.Reveal && Reveal.isReady()", timeout=60_000)
-        return page
-
-    return open_deck
-
-
 def place(page):
     return page.evaluate("Reveal.getSlidePastCount()")
 
@@ -98,9 +86,7 @@ def test_tab_reaches_everything_on_a_report_and_shows_where_it_is(page, reports,
     page.goto((reports["bad"] / "index.html").as_uri())
     page.evaluate(STOPS)
     count = page.evaluate("stops.length")
-    assert (
-        count >= 9
-    )  # two lectures in the table, their files, the cells that failed with their tracebacks, the numbers
+    assert count >= 9  # two lectures in the table, their files, the cells that failed, the tracebacks, the numbers
     for index in range(count):
         page.keyboard.press("Tab")
         assert page.evaluate("stops.indexOf(document.activeElement)") == index

@@ -16,7 +16,6 @@ from coursekit.cli import notebooks
 COURSE = notebooks.find_notebooks([Path(__file__).parents[2] / "notebooks"])
 DECKS = [*(path.stem for path in COURSE), "too_much"]
 SMALLEST = 14  # pixels of a slide that is 720 high: what the back row can still read
-READY = "window.Reveal && Reveal.isReady()"
 
 # What of the present slide leaves the slide or its place on it; how small its smallest text is; what lacks a text.
 LOOK = """() => {
@@ -87,31 +86,13 @@ def too_much():
     )
 
 
-@pytest.fixture(scope="session")
-def decks(tmp_path_factory, course_decks):
-    """The folder of the course's decks, and that of ``too_much`` among them."""
+@pytest.fixture(scope="session", autouse=True)
+def deck_of_too_much(tmp_path_factory, course_decks):
+    """Lies among the decks of the course."""
     path = tmp_path_factory.mktemp("too_much") / "too_much.ipynb"
     notebooks.write(too_much(), path)
     made = CliRunner().invoke(cli.app, ["slides", str(path), "--pdf", "--out", str(course_decks)])
     assert made.exit_code == 0, made.exception
-    return course_decks
-
-
-@pytest.fixture
-def opened(page, decks):
-    """Open a deck; at the end, nothing was asked of the network and nothing was complained of."""
-    said = []
-    page.on("console", lambda message: said.append(message.text))
-    page.on("pageerror", lambda error: said.append(str(error)))
-    page.on("request", lambda request: request.url.startswith(("file:", "data:")) or said.append(request.url))
-
-    def opened(name):
-        page.goto((decks / f"{name}.html").as_uri())
-        page.wait_for_function(READY, timeout=60_000)
-        return page
-
-    yield opened
-    assert said == []
 
 
 def ink(page):
@@ -122,8 +103,8 @@ def ink(page):
 
 
 @pytest.mark.parametrize("name", DECKS)
-def test_every_slide_is_whole_readable_and_not_blank(opened, name):
-    page = opened(name)
+def test_every_slide_is_whole_readable_and_not_blank(open_deck, name):
+    page = open_deck(name)
     total = page.evaluate("Reveal.getTotalSlides()")
     for number in range(1, total + 1):
         seen = page.evaluate(LOOK)
@@ -139,13 +120,13 @@ def test_every_slide_is_whole_readable_and_not_blank(opened, name):
 
 
 @pytest.mark.parametrize("name", DECKS)
-def test_the_pdf_has_a_page_a_slide(opened, decks, name):
-    pages = re.findall(rb"/Type\s*/Page\b", (decks / f"{name}.pdf").read_bytes())
-    assert len(pages) == opened(name).evaluate("Reveal.getTotalSlides()")
+def test_the_pdf_has_a_page_a_slide(open_deck, course_decks, name):
+    pages = re.findall(rb"/Type\s*/Page\b", (course_decks / f"{name}.pdf").read_bytes())
+    assert len(pages) == open_deck(name).evaluate("Reveal.getTotalSlides()")
 
 
-def test_what_is_too_much_for_a_slide_goes_on_on_the_next(opened):
-    page = opened("too_much")
+def test_what_is_too_much_for_a_slide_goes_on_on_the_next(open_deck):
+    page = open_deck("too_much")
     heads = page.eval_on_selector_all(".head h2", "all => all.map((it) => it.textContent.trim().replace(/\\s+/g, ' '))")
     for heading, least in {"1 Long code": 3, "3 A long table": 4, "4 A long list": 2, "8 Four figures": 2}.items():
         assert sum(head.startswith(heading) for head in heads) >= least, heading
@@ -158,14 +139,14 @@ def test_what_is_too_much_for_a_slide_goes_on_on_the_next(opened):
     assert page.locator("img").count() == 6
 
 
-def test_a_square_figure_has_its_text_beside_it(opened):
-    page = opened("too_much")
+def test_a_square_figure_has_its_text_beside_it(open_deck):
+    page = open_deck("too_much")
     assert page.locator(".body.beside").count() == 1
     assert page.locator(".body.beside .figure").count() == 1
 
 
-def test_the_speaker_sees_the_notes(opened):
-    page = opened("too_much")
+def test_the_speaker_sees_the_notes(open_deck):
+    page = open_deck("too_much")
     with page.expect_popup() as popup:
         page.keyboard.press("s")
     popup.value.locator(".speaker-controls-notes", has_text="Breathe.").wait_for(timeout=30_000)
