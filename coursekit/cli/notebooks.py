@@ -297,9 +297,9 @@ def alt(metadata: dict[str, Any]) -> str:
 def normalise(nb: Any) -> Any:
     """A copy of an executed notebook without what changes from run to run, as notebooks are committed.
 
-    Gone are papermill's traces (metadata, the injected parameters), times, widget state and views; cells are
-    counted 1 to n, neighbouring pieces of one stream are one, and the kernel is plain ``python3``. Sources,
-    cell ids, tags and all other outputs stay. Normalising twice changes nothing more.
+    Gone are papermill's traces (metadata, the injected parameters), jupytext's, times, widget state and views;
+    cells are counted 1 to n, neighbouring pieces of one stream are one, and the kernel is plain ``python3``.
+    Sources, cell ids, tags and all other outputs stay. Normalising twice changes nothing more.
     """
     nb = copy.deepcopy(nb)
     nb.cells = [cell for cell in nb.cells if INJECTED not in cell.metadata.get("tags", ())]
@@ -308,7 +308,7 @@ def normalise(nb: Any) -> Any:
     nb.metadata["kernelspec"] = dict(KERNELSPEC)
     nb.metadata["language_info"] = {"name": "python"}
     for cell in nb.cells:
-        for key in ("papermill", "execution"):
+        for key in ("papermill", "execution", "lines_to_next_cell"):
             cell.metadata.pop(key, None)
         if not cell.metadata.get("tags", True):
             del cell.metadata["tags"]

@@ -258,6 +258,7 @@ def executed():
                 new_output("execute_result", data={"text/plain": "4"}, execution_count=5),
                 count=5,
                 execution={"iopub.status.busy": "now"},
+                lines_to_next_cell=1,
                 tags=[],
             ),
             cell("never run", count=None),
