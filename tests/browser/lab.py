@@ -5,8 +5,10 @@ import os
 import re
 import shlex
 import signal
+import socket
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 from urllib.error import HTTPError
@@ -75,12 +77,16 @@ def start(folder, profile="smoke"):
         process = psutil.Popen(command, cwd=folder, env=environment, stdout=log, stderr=log)
     about = Path(environment["JUPYTER_RUNTIME_DIR"], f"jpserver-{process.pid}.json")
     for _ in range(20 * SECONDS):
-        if about.exists() or process.poll() is not None:
+        with suppress(OSError, ValueError):  # nothing there yet, half of it, or nobody who listens
+            told = json.loads(about.read_text(encoding="utf-8"))
+            socket.create_connection(("127.0.0.1", told["port"])).close()
+            return Server(process, told["url"], told["token"])
+        if process.poll() is not None:
             break
         time.sleep(0.05)
-    assert about.exists(), (folder / "log").read_text(encoding="utf-8")
-    told = json.loads(about.read_text(encoding="utf-8"))
-    return Server(process, told["url"], told["token"])
+    if process.poll() is None:
+        process.kill()
+    raise AssertionError(f"JupyterLab did not start: {(folder / 'log').read_text(encoding='utf-8')}")
 
 
 class Notebook:
