@@ -16,7 +16,7 @@ course: $(READY)  ## execute every notebook at profile quick and report which cl
 test: $(READY)  ## all tests: the package, and every notebook by papermill and by nbval
 	$(BIN)/python tests/all.py
 
-test-browser: $(READY)  ## the slides in a real browser, needs Chromium and npm
+test-browser: $(READY)  ## slides, JupyterLab and the report in a real browser, needs Chromium and npm
 	$(BIN)/python -m pytest tests/browser
 
 lint: $(READY)  ## style of code and notebooks

@@ -26,9 +26,8 @@ class Recipe:
     """Stochastic gradient descent with Nesterov momentum .9."""
 
     about: str
-    schedule: tuple[
-        tuple[float, float], ...
-    ]  # (epoch, learning rate), from 0 to the last epoch; straight lines between
+    # (epoch, learning rate), from 0 to the last epoch; straight lines between
+    schedule: tuple[tuple[float, float], ...]
     weight_decay: float = 0.0
     smoothing: float = 0.0  # of the labels
     shift: int = 4  # pixels by which a training image is moved at most, either way; half of them are mirrored

@@ -14,6 +14,7 @@ from coursekit.course.records import emit
 
 Check = Callable[[Callable[..., Any]], str]
 
+NOTHING_YET = "it returns nothing yet; end the function with `return …`"
 TOLERANCE = 1e-5  # relative to the largest entry: the same formula in another order, in float32
 
 
@@ -79,7 +80,7 @@ def differs(expected: Any, got: Any, tolerance: float) -> str:
     import torch
 
     if got is None or got is Ellipsis:
-        return "it returns nothing yet; end the function with `return …`"
+        return NOTHING_YET
     if isinstance(expected, tuple):
         if not isinstance(got, tuple) or len(got) != len(expected):
             return f"expected {len(expected)} values, got {_kind(got)}"
@@ -104,6 +105,16 @@ def differs(expected: Any, got: Any, tolerance: float) -> str:
     place = tuple(int(i) for i in torch.unravel_index(gap.argmax(), gap.shape))
     where = f"at index {place} " if place else ""
     return f"{where}expected {a[place].item():.4g}, got {b[place].item():.4g}"
+
+
+def check_shape(got: Any, shape: tuple[int, ...], what: str) -> None:
+    """``Wrong`` if what a function returned is no tensor of this shape; ``what`` names it in the message."""
+    import torch
+
+    if isinstance(got, torch.Tensor) and got.shape == shape:
+        return
+    found = f"shape {tuple(got.shape)}" if hasattr(got, "shape") else f"a {type(got).__name__}"
+    raise Wrong(f"expected {what} shape {tuple(shape)}, got {found}")
 
 
 def _kind(value: Any) -> str:

@@ -14,7 +14,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from coursekit.interpret.gradients import input_gradient
+from coursekit.interpret.gradients import input_gradient, value_and_gradient
 from coursekit.interpret.layers import check_images, check_model, forward, scores
 
 
@@ -144,10 +144,7 @@ def linear_attack(
         return away * ((moved(t) @ w)[:, None] + bias) >= margin
 
     smallest = w[w != 0].abs().min().clamp_min(torch.finfo(w.dtype).tiny).item()
-    low, high = (
-        torch.zeros_like(away),
-        torch.full_like(away, 1 / smallest),
-    )  # at high every pixel that counts is at a bound
+    low, high = torch.zeros_like(away), torch.full_like(away, 1 / smallest)  # there all that counts is at a bound
     success = enough(high)[:, 0]
     while ((low < (t := (low + high) / 2)) & (t < high)).any():
         reached = enough(t)
@@ -243,11 +240,11 @@ def _minimise(
     """z = x + r that minimises c‖r‖ + loss(z, y*) in the box, from ``start``."""
 
     def priced(z: Float[Tensor, "m d"], rows: Int[Tensor, " m"]) -> tuple[Float[Tensor, " m"], Float[Tensor, "m d"]]:
-        with torch.enable_grad():
-            point = z.view(-1, *x.shape[1:]).detach().requires_grad_()
-            loss = F.cross_entropy(forward(model, point.clone()), targets[rows], reduction="none")  # (m,)
-            slope = torch.autograd.grad(loss.sum(), point)[0].flatten(1)  # (m, d)
-        here = x[rows].flatten(1)
+        loss, slope = value_and_gradient(
+            z.view(-1, *x.shape[1:]),
+            lambda point: F.cross_entropy(forward(model, point), targets[rows], reduction="none"),  # (m,)
+        )
+        slope, here = slope.flatten(1), x[rows].flatten(1)  # (m, d) each
         r = z - here
         norm, price = r.norm(dim=1, keepdim=True), c[rows, None]  # (m, 1)
         # The norm has a kink at r = 0. There the gradient is the shortest subgradient: the steepest way down inside the
@@ -255,7 +252,7 @@ def _minimise(
         inside = slope * _free(here, slope)
         at_kink = inside * (1 - price / inside.norm(dim=1, keepdim=True)).clamp_min(0).nan_to_num()
         gradient = torch.where(norm > 0, slope + price / norm * r, at_kink)
-        return loss.detach() + c[rows] * norm[:, 0], gradient
+        return loss + c[rows] * norm[:, 0], gradient
 
     return minimise_in_box(priced, start.flatten(1), steps).view_as(x)
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -9,6 +10,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from coursekit.interpret.gradients import value_and_gradient
 from coursekit.interpret.layers import Target, check_images, check_model, forward, layer_output, scores, unit_value
 
 Regulariser = Callable[[Tensor, Tensor, int], Tensor]  # (images, gradient, step) -> images
@@ -65,7 +67,7 @@ def activation_maximization(
     x = start.detach()
     history: list[Tensor] = []
     for step in tqdm(range(steps + 1), "ascent", delay=2, leave=False, disable=None):
-        score, gradient = _climb(model, objective, x)
+        score, gradient = value_and_gradient(x, partial(_score, model, objective))
         history.append(score - penalty * x.square().sum(dim=(1, 2, 3)))
         if not (history[-1].isfinite().all() and gradient.isfinite().all()):
             limit = f" and below 1/penalty = {1 / penalty:.3g}" if penalty else ""
@@ -116,17 +118,12 @@ def gaussian_blur(images: Float[Tensor, "n c h w"], sigma: float) -> Float[Tenso
     return F.conv2d(rows, kernel.view(1, 1, -1, 1).expand(channels, 1, -1, 1), groups=channels)
 
 
-def _climb(model: nn.Module, objective: Target | Unit, images: Tensor) -> tuple[Tensor, Tensor]:
-    """S (N,) and ∂S/∂X, like the images."""
-    with torch.enable_grad():
-        x = images.detach().requires_grad_()
-        inner = x.clone()  # for the case that the model's first layer works in place
-        if isinstance(objective, Unit):
-            output = layer_output(model, inner, objective.layer)
-            score = unit_value(output, objective.layer, objective.channel, objective.position)
-        else:
-            score = scores(forward(model, inner), objective)
-        return score.detach(), torch.autograd.grad(score.sum(), x)[0]
+def _score(model: nn.Module, objective: Target | Unit, images: Tensor) -> Float[Tensor, " n"]:
+    """S for every image."""
+    if isinstance(objective, Unit):
+        output = layer_output(model, images, objective.layer)
+        return unit_value(output, objective.layer, objective.channel, objective.position)
+    return scores(forward(model, images), objective)
 
 
 def _clip_lowest(x: Float[Tensor, "n c h w"], weight: Float[Tensor, "n h w"], share: float) -> Tensor:

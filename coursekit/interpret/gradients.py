@@ -34,7 +34,7 @@ def input_gradient(
             images that are not a finite batch (N, C, H, W) that the model can take; a model in training mode with
             dropout or batch normalisation; a score that does not depend on the images.
     """
-    return _gradient(model, images, lambda x: scores(forward(model, x), target), rule)
+    return _checked_gradient(model, images, lambda x: scores(forward(model, x), target), rule)
 
 
 def unit_gradient(
@@ -61,7 +61,7 @@ def unit_gradient(
     def unit(x: Float[Tensor, "n c h w"]) -> Float[Tensor, " n"]:
         return unit_value(layer_output(model, x, layer), layer, channel, position)
 
-    return _gradient(model, images, unit, rule)
+    return _checked_gradient(model, images, unit, rule)
 
 
 def saliency(model: nn.Module, images: Float[Tensor, "n c h w"], target: Target) -> Float[Tensor, "n h w"]:
@@ -73,14 +73,21 @@ def saliency(model: nn.Module, images: Float[Tensor, "n c h w"], target: Target)
     return input_gradient(model, images, target).abs().amax(dim=1)
 
 
-def _gradient(model: nn.Module, images: Tensor, value: Callable[[Tensor], Tensor], rule: str) -> Tensor:
-    """The gradient of one number per image; the images of a batch do not touch one another."""
-    check_model(model)
-    check_images(images)
+def value_and_gradient(
+    images: Float[Tensor, "n c h w"], value: Callable[[Tensor], Tensor], rule: str = "gradient"
+) -> tuple[Float[Tensor, " n"], Float[Tensor, "n c h w"]]:
+    """One number per image, and its gradient; the images of a batch do not touch one another."""
     with torch.enable_grad(), relu_rule(rule):
         x = images.detach().requires_grad_()
-        total = value(x.clone()).sum()  # a copy, for the case that the model's first layer works in place
-        found = torch.autograd.grad(total, x, allow_unused=True)[0] if total.requires_grad else None
-        if found is None:
+        found = value(x.clone())  # a copy, for the case that the model's first layer works in place
+        total = found.sum()
+        gradient = torch.autograd.grad(total, x, allow_unused=True)[0] if total.requires_grad else None
+        if gradient is None:
             raise ValueError("no gradient reaches the images: the model or the target cuts the graph (detach, no_grad)")
-    return found
+    return found.detach(), gradient
+
+
+def _checked_gradient(model: nn.Module, images: Tensor, value: Callable[[Tensor], Tensor], rule: str) -> Tensor:
+    check_model(model)
+    check_images(images)
+    return value_and_gradient(images, value, rule)[1]

@@ -113,15 +113,20 @@ def layer_output(model: nn.Module, images: Float[Tensor, "n c h w"], layer: str)
     return outputs[-1]
 
 
+def channel_of(output: Tensor, layer: str, channel: int) -> Tensor:
+    """The maps or units (N, ...) of one channel in a layer's output (N, channels, ...)."""
+    if not 0 <= channel < output.shape[1]:
+        raise ValueError(f"layer {layer!r} has the channels 0 … {output.shape[1] - 1}, got {channel}")
+    return output[:, channel]
+
+
 def unit_value(output: Tensor, layer: str, channel: int, position: Position | None) -> Float[Tensor, " n"]:
     """The unit's value, or the mean of the channel, for every image."""
     if output.ndim not in (2, 4):
         raise ValueError(
             f"expected a layer with outputs (N, channels, h, w) or (N, units), {layer!r} gives {tuple(output.shape)}"
         )
-    if not 0 <= channel < output.shape[1]:
-        raise ValueError(f"layer {layer!r} has the channels 0 … {output.shape[1] - 1}, got {channel}")
-    maps = output[:, channel]  # (N, h, w) or (N,)
+    maps = channel_of(output, layer, channel)  # (N, h, w) or (N,)
     if position is None:
         return maps.flatten(1).mean(dim=1) if maps.ndim == 3 else maps
     if maps.ndim == 1:

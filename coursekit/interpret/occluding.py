@@ -6,7 +6,16 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from coursekit.interpret.layers import Target, check_images, check_model, find_layer, forward, layer_output, scores
+from coursekit.interpret.layers import (
+    Target,
+    channel_of,
+    check_images,
+    check_model,
+    find_layer,
+    forward,
+    layer_output,
+    scores,
+)
 
 Extent = int | tuple[int, int]
 
@@ -71,10 +80,8 @@ def occluded_activation(
     find_layer(model, layer)
 
     def strength(covered: Tensor, _which: Tensor) -> Tensor:
-        output = layer_output(model, covered, layer)  # (batch, channels, ...)
-        if not 0 <= channel < output.shape[1]:
-            raise ValueError(f"layer {layer!r} has the channels 0 … {output.shape[1] - 1}, got {channel}")
-        return output[:, channel].reshape(len(output), -1).sum(dim=1)
+        maps = channel_of(layer_output(model, covered, layer), layer, channel)  # (batch, ...)
+        return maps.reshape(len(maps), -1).sum(dim=1)
 
     return _sweep(model, images, strength, window, stride, fill, batch_size)
 

@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 
 from coursekit import cli
 from coursekit.cli import notebooks
+from coursekit.cli.slides.parts import NPM_CI
 from coursekit.course.browser import find_chromium
 from coursekit.errors import CourseError
 
@@ -131,8 +132,7 @@ def axe(tmp_path_factory, lacking):
     folder = tmp_path_factory.mktemp("axe")
     for name in ("package.json", "package-lock.json"):
         shutil.copy(HERE / name, folder)
-    command = [npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error", "--fetch-retries=1"]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run([npm, *NPM_CI], cwd=folder, capture_output=True, text=True, timeout=120, check=False)
     if done.returncode:
         lacking(f"npm could not get axe-core: {done.stderr}")
     return (folder / "node_modules" / "axe-core" / "axe.min.js").read_text(encoding="utf-8")

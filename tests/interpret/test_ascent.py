@@ -160,6 +160,11 @@ def test_wrong_arguments_are_told(tiny, images, arguments, message, unchanged):
         activation_maximization(tiny, **arguments)
 
 
+def test_an_objective_that_no_gradient_reaches_is_refused(tiny, images):
+    with pytest.raises(ValueError, match="no gradient reaches the images"):
+        activation_maximization(tiny, lambda output: output.detach()[:, 0], images, steps=1)
+
+
 def test_a_model_in_training_mode_is_refused(images):
     model = nn.Sequential(nn.Dropout(), nn.Flatten(), nn.Linear(128, 2)).double()
     with pytest.raises(ValueError, match="training mode"):

@@ -21,6 +21,7 @@ from coursekit.datasets import store
 from coursekit.errors import CourseError
 
 PINS = tuple(Path(__file__).with_name(name) for name in ("package.json", "package-lock.json"))
+NPM_CI = ("ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error", "--fetch-retries=1")
 TIMEOUT = 300  # seconds for npm as a whole
 
 ABOUT = {  # package: what for, licence
@@ -114,7 +115,7 @@ def _npm_ci(scratch: Path, folder: Path) -> None:
     print("Slides: fetching reveal.js, MathJax and the typefaces with npm", flush=True)
     try:
         done = subprocess.run(
-            [npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error", "--fetch-retries=1"],
+            [npm, *NPM_CI],
             cwd=scratch,
             capture_output=True,
             text=True,

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from coursekit import datasets
-from coursekit.course.exercises import Wrong, against
+from coursekit.course.exercises import Wrong, against, check_shape
 from coursekit.interpret import occlusion, pointing_game
 from coursekit.nets import convnet
 from coursekit.training import Descent, fit
@@ -35,10 +35,7 @@ def _my_saliency(function: Callable[[nn.Module, torch.Tensor, torch.Tensor], tor
     images, labels, masks = test.images[right], test.labels[right], test.masks[right]
 
     maps = function(net, images.clone(), labels.clone())
-    if not isinstance(maps, torch.Tensor) or maps.shape != masks.shape:
-        shape = getattr(maps, "shape", None)
-        got = f"a {type(maps).__name__}" if shape is None else f"shape {tuple(shape)}"
-        raise Wrong(f"expected one map for each picture, shape {tuple(masks.shape)}, got {got}")
+    check_shape(maps, masks.shape, "one map for each picture,")
     if not maps.isfinite().all():
         raise Wrong("the maps hold NaN or infinite values")
     share = pointing_game(maps.detach(), masks).mean().item()

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from coursekit import datasets
-from coursekit.course.exercises import Wrong, against
+from coursekit.course.exercises import Wrong, against, check_shape
 from coursekit.nets import convnet
 from coursekit.training import Descent, fit
 
@@ -33,10 +33,7 @@ def _my_attack(function: Callable[[nn.Module, torch.Tensor, torch.Tensor], torch
     images, labels = data.test_images[right], data.test_labels[right]
 
     attacked = function(net, images.clone(), labels.clone())
-    if not isinstance(attacked, torch.Tensor) or attacked.shape != images.shape:
-        shape = getattr(attacked, "shape", None)
-        got = f"a {type(attacked).__name__}" if shape is None else f"shape {tuple(shape)}"
-        raise Wrong(f"expected pictures of shape {tuple(images.shape)}, got {got}")
+    check_shape(attacked, images.shape, "pictures of")
     attacked = attacked.detach()
     low, high = attacked.min().item(), attacked.max().item()
     if not (low >= 0 and high <= 1):

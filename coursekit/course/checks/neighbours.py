@@ -6,7 +6,7 @@ from collections.abc import Callable
 import torch
 
 from coursekit import datasets
-from coursekit.course.exercises import Wrong, against
+from coursekit.course.exercises import NOTHING_YET, Wrong, against
 from coursekit.interpret import nearest_neighbours
 
 
@@ -26,7 +26,7 @@ def _precision(function: Callable[[torch.Tensor, float], float]) -> str:
     for case, (squared, wanted) in cases.items():
         beta = function(squared.clone(), wanted)
         if beta is None:
-            raise Wrong("it returns nothing yet; end the function with `return …`")
+            raise Wrong(NOTHING_YET)
         beta = float(beta)
         if not (math.isfinite(beta) and beta > 0):
             raise Wrong(f"on {case}: expected a positive β, got {beta}")
@@ -44,7 +44,7 @@ def _my_embedding(function: Callable[[torch.Tensor], torch.Tensor]) -> str:
     x, labels = data.images[:500].flatten(1), data.labels[:500]
     found = function(x.clone())
     if found is None:
-        raise Wrong("it returns nothing yet; end the function with `return …`")
+        raise Wrong(NOTHING_YET)
     y = torch.as_tensor(found).detach().float()
     if y.shape != (500, 2):
         raise Wrong(f"expected a map of shape (500, 2), got {tuple(y.shape)}")

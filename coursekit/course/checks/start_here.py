@@ -5,7 +5,7 @@ from collections.abc import Callable
 import torch
 
 from coursekit import datasets
-from coursekit.course.exercises import Wrong, against
+from coursekit.course.exercises import NOTHING_YET, Wrong, against
 
 
 def _class_means(x: torch.Tensor, labels: torch.Tensor, classes: int) -> torch.Tensor:
@@ -22,7 +22,7 @@ def _my_classifier(function: Callable[[torch.Tensor, torch.Tensor, torch.Tensor]
     x, unseen = data.images.flatten(1), data.test_images.flatten(1)
     found = function(x, data.labels, unseen)
     if found is None:
-        raise Wrong("it returns nothing yet; end the function with `return …`")
+        raise Wrong(NOTHING_YET)
     found = torch.as_tensor(found)
     if found.shape != (len(unseen),):
         raise Wrong(f"expected one label a picture, shape ({len(unseen)},), got shape {tuple(found.shape)}")
