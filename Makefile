@@ -19,9 +19,10 @@ test: $(READY)  ## all tests: the package, and every notebook by papermill and b
 test-browser: $(READY)  ## slides, JupyterLab and the report in a real browser, needs Chromium and npm
 	$(BIN)/python -m pytest tests/browser
 
-lint: $(READY)  ## style of code and notebooks
+lint: $(READY)  ## style of code and notebooks, and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check --exclude '*.ipynb' .
+	$(BIN)/mypy
 
 bench: .bench-venv/.ready  ## measure speed against peers, one thread, as ratios in one run
 	.bench-venv/bin/python -m tests.benchmarks
@@ -30,7 +31,7 @@ lab: $(READY)  ## open the notebooks in JupyterLab, on this machine only, with a
 	$(BIN)/jupyter lab --ip=127.0.0.1 --notebook-dir=notebooks
 
 readme: $(READY)  ## make the README's badges and its table of lectures anew
-	$(BIN)/python -m coursekit.cli.readme README.md
+	$(BIN)/python -m tools.readme README.md
 
 pictures: $(READY)  ## take the README's pictures anew, needs Chromium and npm
 	$(BIN)/python tests/browser/pictures.py

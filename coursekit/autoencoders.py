@@ -155,7 +155,7 @@ def mask(x: Float[Tensor, " n *d"], share: float) -> Float[Tensor, " n *d"]:
 
 
 def linear_denoiser(covariance: Float[Tensor, "d d"], sigma: float) -> Float[Tensor, "d d"]:
-    """The best linear denoiser A = Σ(Σ + σ²I)⁻¹: it minimises E‖A(x + σε) − x‖² for centred x with covariance Σ.
+    """The best linear denoiser A = Σ(Σ + σ²I)⁻¹: it minimizes E‖A(x + σε) − x‖² for centred x with covariance Σ.
 
     Along an eigenvector of Σ with eigenvalue λ it multiplies by λ/(λ + σ²): strong directions stay, weak ones shrink.
     """

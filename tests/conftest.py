@@ -24,3 +24,13 @@ def same_random_numbers():
 def no_profile_from_outside(monkeypatch):
     """The variable that tests of notebooks use must not reach the tests of the package."""
     monkeypatch.delenv("COURSEKIT_PROFILE", raising=False)
+
+
+@pytest.fixture
+def without_annotations():
+    """Annotations are not checked, as for every user: wrong arguments meet the checks of the functions themselves."""
+    from jaxtyping import config
+
+    config.update("jaxtyping_disable", True)
+    yield
+    config.update("jaxtyping_disable", False)

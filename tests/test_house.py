@@ -12,56 +12,91 @@ import yaml
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "coursekit"
-SERVICES = {"training", "figures", "course", "cli"}
-FOUNDATIONS = {"errors", "files", "coursekit", "lazy"}  # what everyone may import
-# Who may import whom. Subjects may import datasets and the foundations, training the foundations alone.
+FOUNDATIONS = {"errors", "files", "validation", "coursekit"}  # what everyone may import
+# Who may import whom. Values flow from data to notebooks, and imports are fewer than that.
 MAY_IMPORT = {
     "datasets": set(),
     "training": set(),
     "figures": set(),
-    "autoencoders": {"datasets"},
     "nets": set(),
-    "recipes": {"nets", "datasets", "training"},
-    "interpret": {"datasets", "nets"},
-    "course": {"training", "figures", "datasets"},  # the checks of exercises may import every subject
-    "cli": {"course", "datasets", "nets", "recipes"},
+    "autoencoders": {"nets"},
+    "interpret": {"nets"},
+    "course": {"training", "figures", "datasets"},
+    "notebooks": {"course", "datasets"},
+    "cli": {"course", "datasets", "nets", "notebooks"},
 }
-SUBJECTS = {"autoencoders", "nets", "interpret"}
+SUBJECTS = {"autoencoders", "interpret"}
+ALSO = {  # folders inside a part that may import more than the rest of it
+    "nets/recipes": SUBJECTS | {"datasets", "training"},
+    "exercises": SUBJECTS | {"nets", "datasets", "training", "course"},
+}
 
 
-def part_of(path):
-    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+def modules():
+    """Every module of the package with its dotted name: ``coursekit.nets.blocks``."""
+    for path in sorted(PACKAGE.rglob("*.py")):
+        pieces = path.relative_to(PACKAGE.parent).with_suffix("").parts
+        yield path, ".".join(pieces)
 
 
-def imported(path):
-    """The parts of coursekit that a file imports, at its top or inside a function."""
+def imported(path, name):
+    """The dotted names that a module imports, at its top or inside a function; relative ones are resolved."""
+    package = name.split(".")[:-1]
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        names = []
         if isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
-            names = [f"{node.module}.{alias.name}" for alias in node.names]
-        for name in names:
-            pieces = name.split(".")
-            if pieces[0] == "coursekit":
-                yield pieces[1] if len(pieces) > 1 and (PACKAGE / pieces[1]).exists() else _file(pieces)
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = package[: len(package) - node.level + 1] if node.level else []
+            origin = ".".join([*base, *filter(None, [node.module])])
+            yield from (f"{origin}.{alias.name}" for alias in node.names)
 
 
-def _file(pieces):
-    return pieces[1] if len(pieces) > 1 and (PACKAGE / f"{pieces[1]}.py").exists() else "coursekit"
+def part_of(name):
+    """The part of the package that a dotted name lies in: its first folder or module."""
+    pieces = name.split(".")
+    inside = len(pieces) > 1 and ((PACKAGE / pieces[1]).is_dir() or (PACKAGE / f"{pieces[1]}.py").is_file())
+    return pieces[1] if inside else "coursekit"
+
+
+def allowed_for(path, name):
+    part = part_of(name)
+    folder = path.relative_to(PACKAGE).as_posix()
+    more = [parts for prefix, parts in ALSO.items() if folder.startswith(prefix)]
+    return MAY_IMPORT.get(part, set()).union(*more) | FOUNDATIONS | {part}
 
 
 def test_imports_follow_the_plan_of_the_house():
-    wrong = []
-    for path in PACKAGE.rglob("*.py"):
-        part = part_of(path)
-        if part in FOUNDATIONS | {"__init__", "__main__"}:
-            continue
-        allowed = MAY_IMPORT[part] | FOUNDATIONS | {part}
-        if path.parent.name == "checks":
-            allowed |= SUBJECTS
-        wrong += [f"{path.relative_to(ROOT)} imports {it}" for it in imported(path) if it not in allowed]
+    wrong = [
+        f"{name} imports {other}"
+        for path, name in modules()
+        if part_of(name) not in FOUNDATIONS | {"__init__", "__main__"}
+        for other in imported(path, name)
+        if other.split(".")[0] == "coursekit" and part_of(other) not in allowed_for(path, name)
+    ]
     assert wrong == []
+
+
+def test_no_command_imports_another():
+    wrong = [
+        f"{name} imports {other}"
+        for path, name in modules()
+        if part_of(name) == "cli" and path.stem != "__init__"
+        for other in imported(path, name)
+        if other.startswith("coursekit.cli.")
+    ]
+    assert wrong == []
+
+
+def test_the_plan_sees_relative_imports(tmp_path):
+    module = tmp_path / "loop.py"
+    module.write_text(
+        "from ..cli import run\nfrom .device import resolve_device\nfrom . import history", encoding="utf-8"
+    )
+    assert list(imported(module, "coursekit.training.loop")) == [
+        "coursekit.cli.run",
+        "coursekit.training.device.resolve_device",
+        "coursekit.training.history",
+    ]
 
 
 def test_only_figures_and_the_display_of_a_figure_know_matplotlib():
@@ -96,6 +131,7 @@ def project():
 
 CONDA_NAMES = {
     "jupyter-client": "jupyter_client",
+    "lazy-loader": "lazy_loader",
     "torch": "pytorch",
     "matplotlib": "matplotlib-base",
     "nbconvert": "nbconvert-core",

@@ -12,8 +12,8 @@ import pytest
 from nbformat.v4 import new_code_cell
 
 import coursekit
-from coursekit.cli import notebooks
 from coursekit.datasets import store
+from coursekit.notebooks import files
 
 ROOT = Path(__file__).parents[1]
 FIRST = ROOT / "notebooks" / "00_start_here.ipynb"
@@ -84,14 +84,14 @@ def test_the_command_is_installed(command):
 
 @pytest.mark.parametrize("stem", ["00_start_here", "01_filters"])  # the second needs the trained weights
 def test_a_lecture_runs_with_the_wheel_alone_and_makes_its_claims(command, target, stem, tmp_path):
-    lecture = notebooks.read(FIRST.with_stem(stem))
+    lecture = files.read(FIRST.with_stem(stem))
     lecture.cells.append(new_code_cell("import coursekit\n\nprint(coursekit.__file__)"))
-    notebooks.write(lecture, tmp_path / f"{stem}.ipynb")
+    files.write(lecture, tmp_path / f"{stem}.ipynb")
     done = command("run", f"{stem}.ipynb", "--profile", "smoke", "--out", "out")
     assert done.returncode == 0, done.stdout + done.stderr
-    nb = notebooks.read(tmp_path / "out" / "notebooks" / f"{stem}.ipynb")
+    nb = files.read(tmp_path / "out" / "notebooks" / f"{stem}.ipynb")
     assert Path(nb.cells[-1].outputs[0].text.strip()).parent == target / "coursekit"
-    claims, wanted = (notebooks.records(it, "claim") for it in (nb, lecture))
+    claims, wanted = (files.records(it, "claim") for it in (nb, lecture))
     assert [claim["statement"] for claim in claims] == [claim["statement"] for claim in wanted]
     assert (tmp_path / "out" / "index.html").is_file()
     assert not (tmp_path / "data").exists()

@@ -2,7 +2,6 @@
 
 import ast
 import json
-import os
 import tempfile
 import time
 import traceback
@@ -16,11 +15,11 @@ from typing import Annotated, Any
 import typer
 
 from coursekit import __version__
-from coursekit.cli import notebooks, report
-from coursekit.cli.pool import Finished, Started, Task, execute_all
+from coursekit.course import DEVICES, PROFILES
 from coursekit.errors import CourseError, unknown
+from coursekit.notebooks import files, report
+from coursekit.notebooks.pool import Finished, Started, Task, cores, execute_all
 
-DEVICES = ("auto", "cpu", "cuda", "mps")
 FORMAT = 1  # of run.json
 
 
@@ -53,7 +52,7 @@ def run(
         int | None, typer.Option(metavar="SECONDS", min=1, help="Longest time for one notebook.")
     ] = None,
     update: Annotated[
-        bool, typer.Option("--update", help="Write notebooks that succeed back to their source, normalised.")
+        bool, typer.Option("--update", help="Write notebooks that succeed back to their source, normalized.")
     ] = False,
 ) -> None:
     """Execute notebooks and report which claims hold.
@@ -61,14 +60,14 @@ def run(
     Ends with 0 if all is well, 1 if a notebook, a claim or a widget failed, 2 if asked for what there is not,
     and 130 after Ctrl-C.
     """
-    from coursekit.cli.board import Board
+    from coursekit.notebooks.board import Board
 
     try:
         settings = _settings(profile, device, seed, parameter or [])
         if update and settings != _settings("quick", None, None, []):
             raise CourseError("--update writes committed notebooks: at profile quick, nothing else set.")
         folder, before = _open(out, settings, resume)
-        wanted = notebooks.find_notebooks(names or [entry["source"] for entry in before["notebooks"]])
+        wanted = files.find_notebooks(names or [entry["source"] for entry in before["notebooks"]])
         sources = [path.resolve() for path in wanted]
         entries = _plan(sources, settings, before["notebooks"], folder)
     except CourseError as error:
@@ -93,7 +92,7 @@ def run(
 
     def save() -> None:
         record["seconds"] = round(before["seconds"] + time.monotonic() - start, 3)
-        notebooks.write_text(folder / "run.json", json.dumps(record, indent=1, ensure_ascii=False) + "\n")
+        files.write_text(folder / "run.json", json.dumps(record, indent=1, ensure_ascii=False) + "\n")
 
     (folder / "notebooks").mkdir(parents=True, exist_ok=True)
     save()
@@ -122,8 +121,6 @@ def run(
 
 
 def _settings(profile: str, device: str | None, seed: int | None, parameters: list[str]) -> dict[str, Any]:
-    from coursekit.course import PROFILES
-
     if profile not in PROFILES:
         raise CourseError(unknown("profile", profile, PROFILES))
     if device is not None and device not in DEVICES:
@@ -148,8 +145,8 @@ def _open(out: Path | None, settings: dict[str, Any], resume: bool) -> tuple[Pat
     """The folder of the run and what it holds already; nothing unless it is to be resumed."""
     nothing = {"notebooks": [], "seconds": 0.0}
     if resume and out is None:
-        files = sorted(Path("runs").glob("*/run.json"), key=lambda file: file.stat().st_mtime, reverse=True)
-        for file in files:
+        found = sorted(Path("runs").glob("*/run.json"), key=lambda file: file.stat().st_mtime, reverse=True)
+        for file in found:
             before = _load(file)
             if before.items() >= settings.items():
                 return file.parent, before
@@ -194,8 +191,8 @@ def _plan(
 
 
 def _entry(source: Path, settings: dict[str, Any]) -> dict[str, Any]:
-    nb = notebooks.read(source)
-    known = notebooks.parameters(nb)
+    nb = files.read(source)
+    known = files.parameters(nb)
     for name in settings["parameters"]:
         if name not in known:
             raise CourseError(unknown(f"parameter of {source.name}", name, known))
@@ -203,12 +200,12 @@ def _entry(source: Path, settings: dict[str, Any]) -> dict[str, Any]:
     given = {name: value for name, value in general.items() if name in known and value is not None}
     return {
         "name": source.stem,
-        "title": notebooks.title(nb),
+        "title": files.title(nb),
         "source": str(source),
-        "fingerprint": notebooks.fingerprint(nb),
+        "fingerprint": files.fingerprint(nb),
         "parameters": given | settings["parameters"],
         "executed": f"notebooks/{source.name}",
-        **report.describe(notebooks.cleared(nb)),
+        **report.describe(files.cleared(nb)),
         "status": "not run",
     }
 
@@ -251,7 +248,7 @@ def _execute(
 def _conclude(entry: dict[str, Any], folder: Path, error: BaseException | None) -> None:
     """Complete the entry from the executed file, and from the error that kept that file from being whole."""
     try:
-        nb = notebooks.read(folder / entry["executed"])
+        nb = files.read(folder / entry["executed"])
         entry |= report.describe(nb)
     except CourseError as damage:  # nothing was written, or nothing that is a notebook
         nb, error = None, error or damage
@@ -264,23 +261,18 @@ def _conclude(entry: dict[str, Any], folder: Path, error: BaseException | None) 
     else:
         status, message = "error", "".join(traceback.format_exception(error))
     entry |= {"status": status, "message": message}
-    entry["problems"].append(notebooks.unfinished(nb, message))
+    entry["problems"].append(files.unfinished(nb, message))
 
 
 def _write_back(entries: list[dict[str, Any]], contents: dict[Path, bytes], folder: Path) -> list[Path]:
-    """Normalise notebooks that succeeded into their sources; return the sources that changed meanwhile."""
+    """Normalize notebooks that succeeded into their sources; return the sources that changed meanwhile."""
     refused = []
     for entry in entries:
         source = Path(entry["source"])
         if entry["status"] != "ok" or source not in contents:
             continue
         if source.read_bytes() == contents[source]:
-            notebooks.write(notebooks.normalise(notebooks.read(folder / entry["executed"])), source)
+            files.write(files.normalize(files.read(folder / entry["executed"])), source)
         else:
             refused.append(source)
     return refused
-
-
-def cores() -> int:
-    """How many processor cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from coursekit.cli.run import DEVICES
+from coursekit.course import DEVICES
 from coursekit.errors import CourseError, unknown
 
 
@@ -35,7 +35,8 @@ def train(
 
     from tqdm import tqdm
 
-    from coursekit import datasets, nets, recipes
+    from coursekit import datasets, nets
+    from coursekit.nets import recipes
 
     folder = out or nets.weights_folder()
     try:
@@ -58,7 +59,8 @@ def _list() -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from coursekit import nets, recipes
+    from coursekit import nets
+    from coursekit.nets import recipes
 
     table = Table("Recipe", "What", "Epochs", "Test accuracy", "Minutes", box=None, header_style="bold", pad_edge=False)
     for name, recipe in recipes.RECIPES.items():

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     import torch
 
 PROFILES = ("smoke", "quick", "full")
+DEVICES = ("auto", "cpu", "cuda", "mps")
 PROFILE_VARIABLE = "COURSEKIT_PROFILE"
 
 T = TypeVar("T")

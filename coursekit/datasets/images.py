@@ -10,7 +10,7 @@ from torch import Tensor
 from . import store
 
 DIGITS = tuple("0123456789")
-CLOTHES = (
+FASHION_MNIST_CLASSES = (
     "T-shirt",
     "trousers",
     "pullover",
@@ -22,7 +22,7 @@ CLOTHES = (
     "bag",
     "ankle boot",
 )
-THINGS = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+CIFAR10_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -85,7 +85,7 @@ def fashion_mnist() -> ImageSet:
     Source: H. Xiao, K. Rasul and R. Vollgraf, Fashion-MNIST: a novel image dataset for benchmarking machine
     learning algorithms, arXiv:1708.07747, 2017.
     """
-    return _idx_set("fashion_mnist", CLOTHES)
+    return _idx_set("fashion_mnist", FASHION_MNIST_CLASSES)
 
 
 def cifar10() -> ImageSet:
@@ -105,7 +105,7 @@ def cifar10() -> ImageSet:
         _labels(np.concatenate(labels)),
         _unit(test_images),
         _labels(test_labels),
-        THINGS,
+        CIFAR10_CLASSES,
     )
 
 

@@ -1,11 +1,10 @@
 """Pictures that fool a net: the least change after which it gives another answer.
 
-`szegedy_attack` searches for it in any net, with `minimise_in_box`, an L-BFGS for many images at once; `linear_attack`
+`szegedy_attack` searches for it in any net, with `minimize_in_box`, an L-BFGS for many images at once; `linear_attack`
 has it in closed form for logistic regression.
 """
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -14,6 +13,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from coursekit.interpret.box_lbfgs import free_coordinates, minimize_in_box
 from coursekit.interpret.gradients import input_gradient, value_and_gradient
 from coursekit.interpret.layers import check_images, check_model, forward, scores
 
@@ -58,7 +58,7 @@ def szegedy_attack(
 
     Raises:
         ValueError: images that are not a finite batch (N, C, H, W) in [0, 1] that the model can take; a target outside
-            the classes; a model in training mode with dropout or batch normalisation; rounds or steps < 1.
+            the classes; a model in training mode with dropout or batch normalization; rounds or steps < 1.
     """
     if rounds < 1 or steps < 1:
         raise ValueError(f"expected rounds ≥ 1 and steps ≥ 1, got {rounds=}, {steps=}")
@@ -73,7 +73,7 @@ def szegedy_attack(
         rows = ((least > 0) & (missed > 1.01 * reached)).nonzero()[:, 0]  # those still searched for
         if not len(rows):
             break
-        z = _minimise(model, x[rows], targets[rows], c[rows], best[rows], steps)
+        z = _minimize(model, x[rows], targets[rows], c[rows], best[rows], steps)
         norm = _norms(z - x[rows])
         won = _answers(model, z, targets[rows])
         better = torch.where(won, norm < least[rows], least[rows].isinf())
@@ -93,7 +93,7 @@ def attack_at_price(
     *,
     steps: int = 100,
 ) -> Float[Tensor, "n c h w"]:
-    """x + r for the r that minimises c‖r‖₂ + loss(x + r, y*) subject to x + r ∈ [0, 1]^m: the problem for one price c.
+    """x + r for the r that minimizes c‖r‖₂ + loss(x + r, y*) subject to x + r ∈ [0, 1]^m: the problem for one price c.
 
     For logistic regression where no bound is met, w·(x + r) + b = log(‖w‖/c − 1) in favour of the target: the answer
     changes if c < ‖w‖/2.
@@ -104,7 +104,7 @@ def attack_at_price(
     if c < 0 or steps < 1:
         raise ValueError(f"expected a price c ≥ 0 and steps ≥ 1, got {c=}, {steps=}")
     x, targets = _checked(model, images, targets)
-    return _minimise(model, x, targets, torch.full_like(x[:, 0, 0, 0], c), x, steps)
+    return _minimize(model, x, targets, torch.full_like(x[:, 0, 0, 0], c), x, steps)
 
 
 def linear_attack(
@@ -155,81 +155,7 @@ def linear_attack(
     return Attack(attacked.view_as(images), r.view_as(images), success, torch.where(success, c, torch.nan))
 
 
-def minimise_in_box(
-    function: Callable[[Float[Tensor, "m d"], Int[Tensor, " m"]], tuple[Float[Tensor, " m"], Float[Tensor, "m d"]]],
-    start: Float[Tensor, "n d"],
-    steps: int,
-    memory: int = 8,
-) -> Float[Tensor, "n d"]:
-    """Minimise n functions on [0, 1]^d, all at once and each on its own: L-BFGS with projection onto the box.
-
-    Coordinates at a bound that want to leave the box stand still; for the others −H⁻¹∇ comes from the last ``memory``
-    moves, and its end, clipped to the box, is tried. A trial after which the function has fallen enough (Armijo) is
-    taken, else a shorter one follows. Sources: Bertsekas, SIAM J. Control Optim. 1982 (projection); Nocedal, Math.
-    Comp. 1980 (L-BFGS).
-
-    Args:
-        function: (z, rows) -> the values and gradients of the functions ``rows`` at the points z, one row for each.
-        steps: trials for each function, at most.
-    """
-    z = start.clone()
-    rows = torch.arange(len(z), device=z.device)  # the functions that still fall
-    value, gradient = function(z, rows)
-    s, y = z.new_zeros(2, memory, *z.shape)  # (memory, n, d) each: the last moves, and how the gradient changed
-    direction, t = -_quasi_newton(z, gradient, s, y, rows), torch.ones_like(value)
-    fresh = torch.ones_like(rows, dtype=torch.bool)  # without moves to learn from
-    for _ in range(steps):
-        trial = (z[rows] + t[rows, None] * direction[rows]).clamp(0, 1)
-        found, slope = function(trial, rows)
-        move, change = trial - z[rows], found - value[rows]
-        promised = (gradient[rows] * move).sum(dim=1)  # ≤ 0: what the gradient says of the change
-        taken = change <= 1e-4 * promised
-        shorter = -promised / (2 * (change - promised))  # the lowest point of the parabola through what is known
-        t[rows] = torch.where(taken, 1, t[rows] * shorter.nan_to_num(0.1).clamp(0.1, 0.5))
-        took = rows[taken]
-        s[:, took] = torch.cat([s[1:, took], move[None, taken]])
-        y[:, took] = torch.cat([y[1:, took], (slope[taken] - gradient[took])[None]])
-        z[took], value[took], gradient[took] = trial[taken], found[taken], slope[taken]
-
-        # Who gains nothing forgets its moves and tries the gradient itself; who gains nothing there either has arrived.
-        stuck = torch.where(taken, -change, -promised) <= 100 * torch.finfo(z.dtype).eps * (1 + value[rows].abs())
-        s[:, rows[stuck]], y[:, rows[stuck]], t[rows[stuck]] = 0, 0, 1
-        turning = rows[taken | stuck]
-        direction[turning] = -_quasi_newton(z, gradient, s, y, turning)
-        arrived = stuck & fresh
-        rows, fresh = rows[~arrived], (stuck | (fresh & ~taken))[~arrived]
-        if not len(rows):
-            break
-    return z
-
-
-def _quasi_newton(
-    z: Float[Tensor, "n d"],
-    gradient: Float[Tensor, "n d"],
-    s: Float[Tensor, "m n d"],
-    y: Float[Tensor, "m n d"],
-    rows: Int[Tensor, " k"],
-) -> Float[Tensor, "k d"]:
-    """H⁻¹∇ of these functions on their free coordinates, by L-BFGS's two loops; a move without curvature is skipped."""
-    free = _free(z[rows], gradient[rows])
-    s, y, q = s[:, rows] * free, y[:, rows] * free, gradient[rows] * free
-    curvature, square = (s * y).sum(dim=2, keepdim=True), y.square().sum(dim=2, keepdim=True)  # (m, n, 1)
-    sound = curvature > torch.finfo(s.dtype).eps * square
-    rho = torch.where(sound, 1 / curvature, 0)
-    scale = 1 / (10 * q.norm(dim=1, keepdim=True)).clamp_min(1)  # (n, 1): the first move is no longer than 0.1
-    for i in range(len(s)):
-        scale = torch.where(sound[i], curvature[i] / square[i], scale)
-    weights = []
-    for i in reversed(range(len(s))):
-        weights.append(rho[i] * (s[i] * q).sum(dim=1, keepdim=True))
-        q = q - weights[-1] * y[i]
-    q = scale * q
-    for i in range(len(s)):
-        q = q + (weights.pop() - rho[i] * (y[i] * q).sum(dim=1, keepdim=True)) * s[i]
-    return q / q.norm(dim=1, keepdim=True).clamp_min(1)  # further away than 1 the curvature seen so far says little
-
-
-def _minimise(
+def _minimize(
     model: nn.Module,
     x: Float[Tensor, "n c h w"],
     targets: Int[Tensor, " n"],
@@ -237,7 +163,7 @@ def _minimise(
     start: Float[Tensor, "n c h w"],
     steps: int,
 ) -> Float[Tensor, "n c h w"]:
-    """z = x + r that minimises c‖r‖ + loss(z, y*) in the box, from ``start``."""
+    """z = x + r that minimizes c‖r‖ + loss(z, y*) in the box, from ``start``."""
 
     def priced(z: Float[Tensor, "m d"], rows: Int[Tensor, " m"]) -> tuple[Float[Tensor, " m"], Float[Tensor, "m d"]]:
         loss, slope = value_and_gradient(
@@ -249,17 +175,12 @@ def _minimise(
         norm, price = r.norm(dim=1, keepdim=True), c[rows, None]  # (m, 1)
         # The norm has a kink at r = 0. There the gradient is the shortest subgradient: the steepest way down inside the
         # box, and 0 where ‖∇loss‖ ≤ c, since no change is then worth its price.
-        inside = slope * _free(here, slope)
+        inside = slope * free_coordinates(here, slope)
         at_kink = inside * (1 - price / inside.norm(dim=1, keepdim=True)).clamp_min(0).nan_to_num()
         gradient = torch.where(norm > 0, slope + price / norm * r, at_kink)
         return loss + c[rows] * norm[:, 0], gradient
 
-    return minimise_in_box(priced, start.flatten(1), steps).view_as(x)
-
-
-def _free(z: Float[Tensor, "m d"], gradient: Float[Tensor, "m d"]) -> Bool[Tensor, "m d"]:
-    """The coordinates that may follow −gradient without leaving [0, 1]."""
-    return ((z > 0) | (gradient < 0)) & ((z < 1) | (gradient > 0))
+    return minimize_in_box(priced, start.flatten(1), steps).view_as(x)
 
 
 def _answers(model: nn.Module, z: Float[Tensor, "n c h w"], targets: Int[Tensor, " n"]) -> Bool[Tensor, " n"]:

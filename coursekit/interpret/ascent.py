@@ -1,4 +1,4 @@
-"""Pictures that a class or a unit likes best, by gradient ascent in the image; and the regularisers that tame them."""
+"""Pictures that a class or a unit likes best, by gradient ascent in the image; and the regularizers that tame them."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from tqdm import tqdm
 from coursekit.interpret.gradients import value_and_gradient
 from coursekit.interpret.layers import Target, check_images, check_model, forward, layer_output, scores, unit_value
 
-Regulariser = Callable[[Tensor, Tensor, int], Tensor]  # (images, gradient, step) -> images
+Regularizer = Callable[[Tensor, Tensor, int], Tensor]  # (images, gradient, step) -> images
 
 
 @dataclass(frozen=True)
@@ -41,12 +41,12 @@ def activation_maximization(
     steps: int = 200,
     lr: float = 1.0,
     penalty: float = 0.0,
-    between: Sequence[Regulariser] = (),
+    between: Sequence[Regularizer] = (),
 ) -> Ascent:
     """Climb S(X) − λ‖X‖² from the images ``start``, all of them at once, each towards its own maximum.
 
     A step is X ← X + lr (∂S/∂X − 2λX): the penalty has a gradient too (erratum E04). The pixels of X are free to leave
-    [0, 1]. Sources: Simonyan, Vedaldi & Zisserman, ICLR workshop 2014; for units, with regularisers between the
+    [0, 1]. Sources: Simonyan, Vedaldi & Zisserman, ICLR workshop 2014; for units, with regularizers between the
     steps, Yosinski et al., ICML workshop 2015.
 
     Args:
@@ -74,31 +74,31 @@ def activation_maximization(
             raise ValueError(f"the ascent ran away to infinity by step {step}: take lr below {lr:g}{limit}")
         if step < steps:
             x = x + lr * (gradient - 2 * penalty * x)
-            for regularise in between:
-                x = regularise(x, gradient, step)
+            for regularize in between:
+                x = regularize(x, gradient, step)
     return Ascent(x, torch.stack(history))
 
 
-def decay(share: float) -> Regulariser:
+def decay(share: float) -> Regularizer:
     """X ← (1 − θ)X: extreme pixel values are kept from growing. With a step lr it acts as the penalty λ ≈ θ/2lr."""
     _check_share(share)
     return lambda x, gradient, step: (1 - share) * x
 
 
-def blur(sigma: float, every: int = 1) -> Regulariser:
+def blur(sigma: float, every: int = 1) -> Regularizer:
     """Every k-th step X is blurred by a Gaussian of standard deviation ``sigma`` pixels: high frequencies die out."""
     if sigma <= 0 or every < 1:
         raise ValueError(f"expected sigma > 0 and every ≥ 1, got {sigma=}, {every=}")
     return lambda x, gradient, step: gaussian_blur(x, sigma) if step % every == every - 1 else x
 
 
-def clip_small_norm(share: float) -> Regulariser:
+def clip_small_norm(share: float) -> Regularizer:
     """The given share of the pixels, those of smallest norm over the colours, is set to 0."""
     _check_share(share)
     return lambda x, gradient, step: _clip_lowest(x, x.norm(dim=1), share)
 
 
-def clip_small_contribution(share: float) -> Regulariser:
+def clip_small_contribution(share: float) -> Regularizer:
     """The given share of the pixels, those whose removal would change S least, is set to 0.
 
     To first order, setting pixel (i, j) to 0 changes S by |Σ_c X_cij ∂S/∂X_cij|.

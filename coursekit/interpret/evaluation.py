@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from coursekit.interpret.layers import Target, check_images, check_model, forward, scores
-from coursekit.interpret.occluding import filled
+from coursekit.interpret.occlusion import filled
 
 Curve = tuple[Float[Tensor, " points"], Float[Tensor, "n points"]]
 
@@ -37,7 +37,7 @@ def deletion_curve(
     Raises:
         ValueError: maps that are not one finite number for each pixel; steps outside 1 … H·W; a fill that does not fit;
             a target outside the classes; images that are not a finite batch (N, C, H, W) that the model can take; a
-            model in training mode with dropout or batch normalisation.
+            model in training mode with dropout or batch normalization.
 
     Source: V. Petsiuk, A. Das and K. Saenko, RISE: randomized input sampling for explanation of black-box models,
     BMVC 2018.
@@ -143,7 +143,7 @@ def cascading_randomization(
 
     Raises:
         ValueError: no layer with parameters, or one without ``reset_parameters``; images that are not a finite batch
-            (N, C, H, W) that the model can take; a model in training mode with dropout or batch normalisation.
+            (N, C, H, W) that the model can take; a model in training mode with dropout or batch normalization.
 
     Source: J. Adebayo et al., Sanity checks for saliency maps, NeurIPS 2018.
     """
@@ -159,7 +159,7 @@ def cascading_randomization(
             if not hasattr(layer, "reset_parameters"):
                 raise ValueError(
                     f"{type(layer).__name__} ({name or 'the model itself'}) has parameters of its own, but no method "
-                    "reset_parameters() that would initialise them anew: add one"
+                    "reset_parameters() that would initialize them anew: add one"
                 )
             layer.reset_parameters()
             similarity[name] = rank_correlation(explain(random, images), original).mean().item()
@@ -176,7 +176,7 @@ def _layers_in_order(model: nn.Module, images: Float[Tensor, "n c h w"]) -> list
     for handle in handles:
         handle.remove()
     if not order:
-        raise ValueError(f"{type(model).__name__} runs no layer with parameters, so there is nothing to randomise")
+        raise ValueError(f"{type(model).__name__} runs no layer with parameters, so there is nothing to randomize")
     return [(names[module], module) for module in order]
 
 

@@ -5,7 +5,6 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from jaxtyping import Float
-from scipy.optimize import least_squares
 from torch import Tensor
 
 STARTS = 2  # places of the coarse grid from which each fit sets out
@@ -44,6 +43,8 @@ def gabor_fit(filters: Float[Tensor, "n *c h w"]) -> GaborFit:
     Sources: J. Jones and L. Palmer, Journal of Neurophysiology 58, 1987; G. Golub and V. Pereyra, SIAM Journal on
     Numerical Analysis 10, 1973.
     """
+    from scipy.optimize import least_squares
+
     if filters.ndim not in (3, 4) or len(filters) == 0 or min(filters.shape[-2:]) < 3:
         raise ValueError(
             f"expected filters (N, c, h, w) or (N, h, w) of at least 3×3 pixels, got {tuple(filters.shape)}"

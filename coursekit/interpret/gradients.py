@@ -6,7 +6,6 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from coursekit.interpret.backward_rules import relu_rule
 from coursekit.interpret.layers import (
     Position,
     Target,
@@ -18,6 +17,7 @@ from coursekit.interpret.layers import (
     scores,
     unit_value,
 )
+from coursekit.interpret.relu_rules import relu_rule
 
 
 def input_gradient(
@@ -32,7 +32,7 @@ def input_gradient(
     Raises:
         ValueError: a target outside the classes; an unknown rule, or one other than "gradient" for a net without ReLU;
             images that are not a finite batch (N, C, H, W) that the model can take; a model in training mode with
-            dropout or batch normalisation; a score that does not depend on the images.
+            dropout or batch normalization; a score that does not depend on the images.
     """
     return _checked_gradient(model, images, lambda x: scores(forward(model, x), target), rule)
 

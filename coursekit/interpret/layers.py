@@ -149,7 +149,7 @@ def activations(
 
     Raises:
         ValueError: no such layer (the message names near ones); images that are not a finite batch (N, C, H, W) that
-            the model can take; a model in training mode with dropout or batch normalisation.
+            the model can take; a model in training mode with dropout or batch normalization.
     """
     check_model(model)
     check_images(images)

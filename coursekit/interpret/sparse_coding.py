@@ -20,7 +20,7 @@ def sparse_code(
     penalty: float,
     tolerance: float = 1e-4,
 ) -> Float[Tensor, "n m"]:
-    """The codes z that minimise ½‖x − zD‖² + λ‖z‖₁ for every row x, by FISTA.
+    """The codes z that minimize ½‖x − zD‖² + λ‖z‖₁ for every row x, by FISTA.
 
     From a look-ahead point y a gradient step and the soft threshold S,
 

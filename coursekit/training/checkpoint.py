@@ -22,7 +22,7 @@ FORMAT = 1
 
 
 def save_checkpoint(path: Path | str, keep: Mapping[str, Any], **extra: Any) -> None:
-    """Write the states of the things in ``keep`` (models, optimisers) and ``extra`` values to ``path``.
+    """Write the states of the things in ``keep`` (models, optimizers) and ``extra`` values to ``path``.
 
     The file is written beside ``path`` and then takes its place, so that whoever reads ``path``, or is killed
     here, finds the old checkpoint or the new one. ``extra`` may nest dicts, lists, tuples, tensors, numbers

@@ -30,7 +30,7 @@ class History:
     Attributes:
         losses: by name, one value per step, shape (steps,). A plain loss is named "loss".
         epoch_losses: by name, the mean of each finished epoch, shape (epochs,).
-        extra: by name, what ``each_epoch`` returned, shape (epochs,); NaN where it returned nothing.
+        extra: by name, what ``on_epoch_end`` returned, shape (epochs,); NaN where it returned nothing.
         steps, epochs: how many were done; only whole epochs count.
         seconds: wall-clock time, with all callbacks and checkpoints, over all sessions of a resumed run.
         checkpoint: where the run was saved last, or None.

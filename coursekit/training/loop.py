@@ -29,8 +29,8 @@ class Descent:
         model: the module whose parameters are updated.
         loss: maps a batch to a scalar, or to a dict of scalars of which "loss" is descended and the others
             are recorded beside it. It may draw noise from torch's global generator.
-        lr: learning rate of the default optimiser, Adam in its fused form; 1e-3 unless given.
-        optimizer: another optimiser of ``model``'s parameters, with a learning rate of its own.
+        lr: learning rate of the default optimizer, Adam in its fused form; 1e-3 unless given.
+        optimizer: another optimizer of ``model``'s parameters, with a learning rate of its own.
         clip: the gradient is shortened to this norm where it is longer.
         precision: "float32", "bf16" (the loss is computed under bfloat16 autocast; weights stay float32), or
             "auto": bf16 on a GPU made for it, else float32. Autocast knows no ``binary_cross_entropy`` on a
@@ -50,7 +50,7 @@ class Descent:
         compile: bool = False,
     ) -> None:
         if lr is not None and optimizer is not None:
-            raise ValueError("lr belongs to the default optimiser: give lr or optimizer, not both")
+            raise ValueError("lr belongs to the default optimizer: give lr or optimizer, not both")
         if clip is not None and not clip > 0:
             raise ValueError(f"clip is the largest norm of the gradient: expected a positive number, got {clip}")
         computes_in_bf16("cpu", precision)  # a misspelt precision is told here, not in the first step
@@ -86,7 +86,7 @@ def fit(
     keep: Mapping[str, Any] | None = None,
     checkpoint: Path | str | None = None,
     checkpoint_every: float = 60.0,
-    each_epoch: Callable[[int, History], Mapping[str, float] | None] | None = None,
+    on_epoch_end: Callable[[int, History], Mapping[str, float] | None] | None = None,
     progress: bool = True,
 ) -> History:
     """Repeat ``step`` over shuffled batches of ``data`` and return the history of its losses.
@@ -102,13 +102,13 @@ def fit(
             tensor in ``data``, shape (n, ...).
         data: a tensor of shape (N, ...) or several with equal N.
         epochs: how often to go through the data; 0 is allowed.
-        keep: by name, the modules and optimisers of the run, ``step.keep`` if it has that. They are moved to
+        keep: by name, the modules and optimizers of the run, ``step.keep`` if it has that. They are moved to
             the device and saved in checkpoints. Modules are in training mode during steps and in evaluation
-            mode when ``each_epoch`` is called and afterwards.
+            mode when ``on_epoch_end`` is called and afterwards.
         checkpoint: a safetensors file. It is written every ``checkpoint_every`` seconds, at Ctrl-C (after the
             step in flight; a second Ctrl-C does not wait) and at the end. If it exists the run goes on from
             there, on a CPU to the same bits as if it had never stopped.
-        each_epoch: called after an epoch with its number, from 1, and the history, without gradients. The
+        on_epoch_end: called after an epoch with its number, from 1, and the history, without gradients. The
             numbers that it returns are recorded as ``history.extra``. Random numbers it draws do not change
             the run.
         progress: show a bar in a terminal, a live curve in a notebook.
@@ -125,7 +125,7 @@ def fit(
     tensors = [x.to(device) for x in _checked(data)]
     keep = getattr(step, "keep", {}) if keep is None else keep
     if checkpoint is not None and not keep:
-        raise ValueError('nothing to save in the checkpoint: name models and optimisers, keep={"model": ...}')
+        raise ValueError('nothing to save in the checkpoint: name models and optimizers, keep={"model": ...}')
     modules = [thing for thing in keep.values() if isinstance(thing, nn.Module)]
     for module in modules:
         module.to(device)
@@ -163,7 +163,7 @@ def fit(
                 # index_select copies rows; x[index] does the same by a path that is several times slower.
                 history.note(step(*(x.index_select(0, index) for x in tensors)))
                 if history.steps % history.steps_per_epoch == 0:
-                    history.measured.append(_measure(each_epoch, history, modules, device))
+                    history.measured.append(_measure(on_epoch_end, history, modules, device))
                 now = time.perf_counter()
                 if now >= look_at:
                     history.drain()
@@ -218,14 +218,14 @@ def _set_training(modules: list[nn.Module], mode: bool) -> None:
 
 
 def _measure(
-    each_epoch: Callable | None, history: History, modules: list[nn.Module], device: torch.device
+    on_epoch_end: Callable | None, history: History, modules: list[nn.Module], device: torch.device
 ) -> dict[str, float]:
-    if each_epoch is None:
+    if on_epoch_end is None:
         return {}
     history.drain()
     _set_training(modules, False)
     with torch.no_grad(), own_randomness(device):
-        numbers = each_epoch(history.epochs, history) or {}
+        numbers = on_epoch_end(history.epochs, history) or {}
     _set_training(modules, True)
     return {name: float(value) for name, value in numbers.items()}
 

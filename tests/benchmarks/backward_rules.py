@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from coursekit.interpret import input_gradient
-from coursekit.interpret.backward_rules import RULES
+from coursekit.interpret.relu_rules import RULES
 from coursekit.nets import NETS
 
 from .harness import Figure, interleave

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from nbformat.v4 import new_code_cell, new_notebook
 
-from coursekit.cli import notebooks
+from coursekit.notebooks import files
 
 from .harness import Figure, interleave, ratio
 
@@ -44,7 +44,7 @@ def measure() -> Iterator[Figure]:
         for number in range(NOTEBOOKS):
             nb = new_notebook(cells=[new_code_cell(WORK.strip()) for _ in range(CELLS)])
             nb.metadata["language_info"] = {"name": "python"}
-            notebooks.write(nb, source / f"{number:02d}_work.ipynb")
+            files.write(nb, source / f"{number:02d}_work.ipynb")
         turns = count()
 
         def start(*arguments: str | Path) -> None:

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
-from coursekit.cli import notebooks
 from coursekit.course.browser import find_chromium
+from coursekit.notebooks import files
 
 from .harness import Figure, interleave, ratio, spread
 
@@ -18,7 +18,7 @@ MOST, MOST_SECONDS = 1.0, 60
 
 
 def measure() -> Iterator[Figure]:
-    lectures = notebooks.find_notebooks()
+    lectures = files.find_notebooks()
 
     def start(*arguments: str | Path) -> None:
         subprocess.run([sys.executable, "-m", *arguments, *lectures], check=True, capture_output=True)

@@ -11,7 +11,7 @@ from sklearn.datasets import load_digits
 from sklearn.manifold import TSNE
 
 from coursekit.interpret import joint_probabilities, tsne
-from coursekit.interpret.manifold import kl_divergence
+from coursekit.interpret.tsne import kl_loss
 
 from .harness import Figure
 
@@ -49,7 +49,7 @@ def measure() -> Iterator[Figure]:
                 raise
             continue
         seconds[name] = time.process_time() - start
-        kl[name] = kl_divergence(p, torch.as_tensor(y).double()).item()
+        kl[name] = kl_loss(p, torch.as_tensor(y).double()).item()
 
     yield Figure(
         "KL of our map, digits, perplexity 30",

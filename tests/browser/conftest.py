@@ -12,13 +12,13 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 from typer.testing import CliRunner
 
 from coursekit import cli
-from coursekit.cli import notebooks
-from coursekit.cli.slides.parts import NPM_CI
 from coursekit.course.browser import find_chromium
 from coursekit.errors import CourseError
+from coursekit.notebooks import files
+from coursekit.notebooks.slides.parts import NPM_CI
 
 HERE = Path(__file__).parent
-COURSE = notebooks.find_notebooks([HERE.parents[1] / "notebooks"])
+COURSE = files.find_notebooks([HERE.parents[1] / "notebooks"])
 SHOTS = HERE.parents[1] / "runs" / "browser"  # what the browser showed when a test failed
 
 # What axe finds wrong at level A or AA and calls serious, and text of which it could not tell the contrast. The other
@@ -176,7 +176,7 @@ def reports(tmp_path_factory):
     """The folders of two runs at smoke: of a lecture in which all is well, and of two that fail."""
     folder = tmp_path_factory.mktemp("reports")
     for name, end in FAILING.items():
-        notebooks.write(miniature(f"{name[:2]} · It {name[3:]}", end), folder / f"{name}.ipynb")
+        files.write(miniature(f"{name[:2]} · It {name[3:]}", end), folder / f"{name}.ipynb")
     asked = {"good": [COURSE[0]], "bad": [folder / f"{name}.ipynb" for name in FAILING]}
     for out, paths in asked.items():
         command = [sys.executable, "-m", "coursekit", "run", *map(str, paths), "--profile", "smoke", "--out", out]

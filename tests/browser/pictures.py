@@ -10,8 +10,8 @@ from lab import ROOT, Notebook, start
 from PIL import Image
 from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
 
-from coursekit.cli import notebooks
 from coursekit.course.browser import find_chromium
+from coursekit.notebooks import files
 
 DOCS = ROOT / "docs"
 LECTURE = "04_fooling"
@@ -60,7 +60,7 @@ def deck(browser: Browser, folder: Path) -> None:
 
 def lecture(browser: Browser, folder: Path) -> None:
     """A page of a notebook, and a slider that is moved from one end to the other."""
-    sources = [cell.source for cell in notebooks.read(ROOT / "notebooks" / f"{LECTURE}.ipynb").cells]
+    sources = [cell.source for cell in files.read(ROOT / "notebooks" / f"{LECTURE}.ipynb").cells]
     (folder / "notebooks").mkdir()
     coursekit("student", LECTURE, "--out", folder / "notebooks")
     server = start(folder, profile="quick")

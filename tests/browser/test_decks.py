@@ -11,9 +11,9 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from coursekit import cli
-from coursekit.cli import notebooks
+from coursekit.notebooks import files
 
-COURSE = notebooks.find_notebooks([Path(__file__).parents[2] / "notebooks"])
+COURSE = files.find_notebooks([Path(__file__).parents[2] / "notebooks"])
 DECKS = [*(path.stem for path in COURSE), "too_much"]
 SMALLEST = 14  # pixels of a slide that is 720 high: what the back row can still read
 
@@ -90,7 +90,7 @@ def too_much():
 def deck_of_too_much(tmp_path_factory, course_decks):
     """Lies among the decks of the course."""
     path = tmp_path_factory.mktemp("too_much") / "too_much.ipynb"
-    notebooks.write(too_much(), path)
+    files.write(too_much(), path)
     made = CliRunner().invoke(cli.app, ["slides", str(path), "--pdf", "--out", str(course_decks)])
     assert made.exit_code == 0, made.exception
 

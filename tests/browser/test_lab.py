@@ -10,10 +10,10 @@ from playwright.sync_api import expect
 from typer.testing import CliRunner
 
 from coursekit import cli
-from coursekit.cli import notebooks
+from coursekit.notebooks import files
 
 LECTURES = ["00_start_here", "02_neighbours", "09_autoencoders"]
-SOLVED = {name: notebooks.read(ROOT / "notebooks" / f"{name}.ipynb") for name in LECTURES}
+SOLVED = {name: files.read(ROOT / "notebooks" / f"{name}.ipynb") for name in LECTURES}
 # What the cells show, but for figures, without Lab around it: axe does not see what is scrolled away in a box in a box.
 ALONE = """() => {
   const shown = [...document.querySelectorAll(".jp-OutputArea-output:not(:has(img))")];

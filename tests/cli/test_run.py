@@ -15,8 +15,9 @@ import typer
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 from typer.testing import CliRunner
 
-from coursekit.cli import notebooks, pool, run
-from coursekit.cli.board import Board
+from coursekit.cli import run
+from coursekit.notebooks import files, pool
+from coursekit.notebooks.board import Board
 
 run_module = sys.modules["coursekit.cli.run"]  # in the package, the name means the command
 
@@ -47,7 +48,7 @@ def write(folder: Path, name: str, *sources: str) -> Path:
     cells = [new_markdown_cell(f"# On {name}"), parameters, new_code_cell(RECORDS.strip())]
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{name}.ipynb"
-    notebooks.write(new_notebook(cells=cells + [new_code_cell(source.strip()) for source in sources]), path)
+    files.write(new_notebook(cells=cells + [new_code_cell(source.strip()) for source in sources]), path)
     return path
 
 
@@ -158,8 +159,8 @@ def test_the_record_of_a_run_has_one_form(course):
 
 def test_a_kernel_gets_the_parameters_one_thread_and_the_folder_of_its_notebook(course):
     sources, out, _ = course
-    nb = notebooks.read(out / "notebooks" / "01_good.ipynb")
-    printed = [output.text for _, output in notebooks.outputs(nb) if output.output_type == "stream"]
+    nb = files.read(out / "notebooks" / "01_good.ipynb")
+    printed = [output.text for _, output in files.outputs(nb) if output.output_type == "stream"]
     assert printed == ["None 1\n", f"{sources}\n{sys.executable}\nsmoke 7 auto [1, 'two']\n"]
 
 
@@ -190,7 +191,7 @@ def test_what_was_computed_before_a_failure_is_kept(course):
     _, out, _ = course
     for name, cells in {"02_claim": 3, "05_kernel": 4, "06_worker": 3}.items():
         assert entries(out)[name]["cells_run"] == cells
-        assert notebooks.records(notebooks.read(out / "notebooks" / f"{name}.ipynb"), "setup")
+        assert files.records(files.read(out / "notebooks" / f"{name}.ipynb"), "setup")
 
 
 def test_the_kernel_of_a_killed_worker_is_killed(course):
@@ -211,7 +212,7 @@ def test_plain_lines_say_what_starts_and_ends_and_a_summary_follows(course):
 
 def test_at_the_deadline_the_notebook_says_which_cell_was_running(tmp_path):
     nb = new_notebook(cells=[new_code_cell(WAIT.strip()), new_code_cell("'never'")])
-    notebooks.write(nb, tmp_path / "slow.ipynb")
+    files.write(nb, tmp_path / "slow.ipynb")
     coursekit(tmp_path / "slow.ipynb", "--timeout", 1, "--out", tmp_path / "out", status=1)
     entry = entries(tmp_path / "out")["slow"]
     assert entry["status"] == "timeout"
@@ -259,20 +260,20 @@ def test_after_ctrl_c_finished_work_is_kept_no_kernel_is_left_and_resume_continu
 
 
 def mark_is_saved(path: Path) -> bool:
-    return notebooks.code_cells(notebooks.read(path))[2].execution_count is not None
+    return files.code_cells(files.read(path))[2].execution_count is not None
 
 
-def test_update_writes_back_what_succeeded_normalised_and_nothing_else(tmp_path):
+def test_update_writes_back_what_succeeded_normalized_and_nothing_else(tmp_path):
     good = write(tmp_path, "1_good", "print(6 * 7)")
     bad = write(tmp_path, "2_bad", "1 / 0")
     edited = write(tmp_path, "3_edited", "with open('3_edited.ipynb', 'a') as file:\n    file.write(' ')")
     before = {path: path.read_bytes() for path in (good, bad, edited)}
     output = coursekit(tmp_path, "--update", "--jobs", 2, "--out", tmp_path / "out", status=1)
-    nb = notebooks.read(good)
-    assert nb == notebooks.normalise(notebooks.read(tmp_path / "out" / "notebooks" / "1_good.ipynb"))
-    assert notebooks.fingerprint(nb) == notebooks.fingerprint(nb_of(before[good], tmp_path))
-    assert notebooks.code_cells(nb)[-1].outputs[0].text == "42\n"
-    assert notebooks.records(nb, "setup")[0]["profile"] == "quick"
+    nb = files.read(good)
+    assert nb == files.normalize(files.read(tmp_path / "out" / "notebooks" / "1_good.ipynb"))
+    assert files.fingerprint(nb) == files.fingerprint(nb_of(before[good], tmp_path))
+    assert files.code_cells(nb)[-1].outputs[0].text == "42\n"
+    assert files.records(nb, "setup")[0]["profile"] == "quick"
     assert bad.read_bytes() == before[bad]
     assert edited.read_bytes() == before[edited] + b" "
     assert f"Not updated, for it changed during the run: {edited}" in output
@@ -280,7 +281,7 @@ def test_update_writes_back_what_succeeded_normalised_and_nothing_else(tmp_path)
 
 def nb_of(content: bytes, folder: Path):
     (folder / "copy").write_bytes(content)
-    return notebooks.read(folder / "copy")
+    return files.read(folder / "copy")
 
 
 def test_a_kernel_that_cannot_start_is_an_error_of_its_notebook(tmp_path, monkeypatch):

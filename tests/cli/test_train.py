@@ -6,9 +6,10 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from coursekit import cli, datasets, nets, recipes
+from coursekit import cli, datasets, nets
 from coursekit.datasets import DataUnavailable, ImageSet
 from coursekit.errors import CourseError
+from coursekit.nets import recipes
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from sklearn.datasets import load_digits
 
 from coursekit import datasets
 from coursekit.datasets import store
-from coursekit.datasets.images import CLOTHES, DIGITS, THINGS
+from coursekit.datasets.images import CIFAR10_CLASSES, DIGITS, FASHION_MNIST_CLASSES
 
 
 def assert_well_formed(data: datasets.ImageSet) -> None:
@@ -53,7 +53,7 @@ def test_digits_depend_on_the_seed_and_on_nothing_else():
 # What is downloaded
 
 
-@pytest.mark.parametrize(("load", "classes"), [("mnist", DIGITS), ("fashion_mnist", CLOTHES)])
+@pytest.mark.parametrize(("load", "classes"), [("mnist", DIGITS), ("fashion_mnist", FASHION_MNIST_CLASSES)])
 def test_idx_set_is_scaled_to_one_and_keeps_its_order(tiny_set, monkeypatch, load, classes):
     monkeypatch.setattr(store, "registry", lambda: {load: tiny_set("good")})
     data = getattr(datasets, load)()
@@ -79,7 +79,7 @@ def test_cifar10_joins_its_batches_and_keeps_the_last_file_for_the_test(tiny_arc
     expected = torch.tensor(values).reshape(4, 3, 2, 2) / 255
     torch.testing.assert_close(data.images, expected, rtol=0, atol=0)
     assert data.test_images[1, 0, 0, 1] == np.float32(71 / 255)
-    assert data.classes == THINGS
+    assert data.classes == CIFAR10_CLASSES
 
 
 def mnist_folder() -> Path | None:

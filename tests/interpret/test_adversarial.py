@@ -8,7 +8,7 @@ import torch
 from scipy.optimize import minimize
 from torch import nn
 
-from coursekit.interpret.adversarial import attack_at_price, linear_attack, minimise_in_box, szegedy_attack
+from coursekit.interpret.adversarial import attack_at_price, linear_attack, minimize_in_box, szegedy_attack
 
 
 def logistic(weight, bias):
@@ -231,7 +231,7 @@ def test_functions_are_minimised_in_the_box_each_by_itself():
             value = torch.stack([valley, *bowls])[rows, torch.arange(len(rows))]
             return value.detach(), torch.autograd.grad(value.sum(), z)[0]
 
-    found = minimise_in_box(function, torch.full((4, 2), 0.2, dtype=torch.float64), steps=200)
+    found = minimize_in_box(function, torch.full((4, 2), 0.2, dtype=torch.float64), steps=200)
     expected = torch.cat([torch.ones(1, 2), centres.clamp(0, 1)]).double()
     torch.testing.assert_close(found, expected, atol=1e-5, rtol=0)
 
@@ -241,7 +241,7 @@ def test_a_function_that_is_nan_further_on_is_minimised_as_far_as_it_goes():
         value = torch.where(z[:, 0] < 0.5, -z[:, 0], torch.nan)
         return value, -torch.ones_like(z)
 
-    found = minimise_in_box(function, torch.zeros(1, 1), steps=100)
+    found = minimize_in_box(function, torch.zeros(1, 1), steps=100)
     assert 0.45 < found.item() < 0.5
 
 

@@ -1,4 +1,4 @@
-"""Gradient ascent arrives where a closed form says, and the regularisers do what the paper says."""
+"""Gradient ascent arrives where a closed form says, and the regularizers do what the paper says."""
 
 import pytest
 import torch
@@ -88,7 +88,7 @@ def test_decay_pulls_a_linear_score_to_a_multiple_of_w(linear):
     torch.testing.assert_close(found.images, 0.5 * 0.8 / 0.2 * rows(linear)[1:2])
 
 
-def test_regularisers_are_applied_in_order_after_the_step(linear):
+def test_regularizers_are_applied_in_order_after_the_step(linear):
     seen = []
 
     def note(x, gradient, step):
@@ -181,6 +181,6 @@ def test_a_model_in_training_mode_is_refused(images):
         (lambda: blur(1.0, every=0), "every=0"),
     ],
 )
-def test_wrong_regularisers_are_told(make, message):
+def test_wrong_regularizers_are_told(make, message):
     with pytest.raises(ValueError, match=message):
         make()

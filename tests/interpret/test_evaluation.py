@@ -163,14 +163,14 @@ def test_rank_correlation_sees_the_order_alone_and_its_sign():
     assert rank_correlation(a, torch.ones(3, 50)).tolist() == [0, 0, 0]
 
 
-# --- cascading randomisation
+# --- cascading randomization
 
 
 def gradient(model, images):
     return input_gradient(model, images, 1)
 
 
-def test_layers_are_randomised_from_the_output_to_the_input(tiny, images):
+def test_layers_are_randomized_from_the_output_to_the_input(tiny, images):
     seen = []
 
     def explain(model, x):
@@ -239,13 +239,13 @@ class Scale(nn.Module):
         return self.factor * x
 
 
-def test_the_cascade_names_layers_that_cannot_be_randomised(images):
+def test_the_cascade_names_layers_that_cannot_be_randomized(images):
     net = nn.Sequential(Scale(), nn.Flatten())
     with pytest.raises(ValueError, match=r"Scale \(0\) has parameters of its own, but no method reset_parameters"):
         cascading_randomization(net, images, lambda *_: images)
     with pytest.raises(ValueError, match=r"Scale \(the model itself\) has parameters"):
         cascading_randomization(Scale(), images, lambda *_: images)
-    with pytest.raises(ValueError, match="Flatten runs no layer with parameters, so there is nothing to randomise"):
+    with pytest.raises(ValueError, match="Flatten runs no layer with parameters, so there is nothing to randomize"):
         cascading_randomization(nn.Flatten(), images, lambda *_: images)
 
 

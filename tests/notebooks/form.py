@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from coursekit.cli import notebooks as files
-from coursekit.cli import readme
 from coursekit.course.lectures import lectures
+from coursekit.notebooks import files
+from tools import readme
 
 ROOT = Path(__file__).parents[2]
 SLIDE_TYPES = {"slide", "subslide", "fragment", "skip", "notes", "-"}
@@ -171,8 +171,8 @@ def errata(nb: Any, path: Path) -> Iterator[str]:
 
 
 def tidy(nb: Any, path: Path) -> Iterator[str]:
-    if files.normalise(nb) != nb:
-        yield "not normalised: run `coursekit run --update`"
+    if files.normalize(nb) != nb:
+        yield "not normalized: run `coursekit run --update`"
     if (size := path.stat().st_size) > LARGEST_FILE:
         yield f"{size} bytes, expected at most {LARGEST_FILE}"
 

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from coursekit.cli import notebooks as files
+from coursekit.notebooks import files
 
 NOTEBOOKS = files.find_notebooks()
 

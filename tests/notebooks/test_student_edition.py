@@ -15,9 +15,9 @@ from nbclient.exceptions import CellExecutionError
 from typer.testing import CliRunner
 
 from coursekit import cli
-from coursekit.cli import notebooks
+from coursekit.notebooks import files
 
-COURSE = [path.resolve() for path in notebooks.find_notebooks()]
+COURSE = [path.resolve() for path in files.find_notebooks()]
 STUB = re.compile(r" *# your code here\n *raise NotImplementedError")
 SOLUTION = re.compile(r" *### BEGIN SOLUTION\n(.*?)\n *### END SOLUTION", re.DOTALL)
 
@@ -59,7 +59,7 @@ def with_solutions(stub, solved):
 
 @pytest.mark.parametrize("source", COURSE, ids=lambda path: path.stem)
 def test_a_student_is_stopped_at_every_exercise_and_goes_on_with_its_solution(source, handed_out, kernel):
-    committed, nb = notebooks.read(source), notebooks.read(handed_out / source.name)
+    committed, nb = files.read(source), files.read(handed_out / source.name)
     solved = {cell.id: cell.source for cell in committed.cells}
     stops, stub = [], None
     client, started = kernel(nb)
@@ -75,12 +75,12 @@ def test_a_student_is_stopped_at_every_exercise_and_goes_on_with_its_solution(so
                 client.execute_cell(nb.cells[stub], stub)
                 client.execute_cell(cell, index)
         client.set_widgets_metadata()
-    names = [record["name"] for record in notebooks.records(committed, "exercise")]
+    names = [record["name"] for record in files.records(committed, "exercise")]
     assert stops == [(f"exercise({name})", "ExerciseOpen", [f"✗ {name}: not written yet"]) for name in names]
     assert len(names) >= 3
-    verdicts = [(record["name"], record["verdict"]) for record in notebooks.records(nb, "exercise")]
+    verdicts = [(record["name"], record["verdict"]) for record in files.records(nb, "exercise")]
     assert verdicts == [(name, "solved") for name in names]
-    claims, wanted = (notebooks.records(it, "claim") for it in (nb, committed))
+    claims, wanted = (files.records(it, "claim") for it in (nb, committed))
     assert [claim["statement"] for claim in claims] == [claim["statement"] for claim in wanted]
     assert {claim["verdict"] for claim in claims} <= {"holds", "not judged"}
-    assert notebooks.errors(nb) == []
+    assert files.errors(nb) == []

@@ -7,7 +7,7 @@ import nbformat
 import pytest
 from nbformat.v4 import new_output
 
-from coursekit.cli import notebooks as files
+from coursekit.notebooks import files
 
 NOTEBOOKS = files.find_notebooks()
 
@@ -150,7 +150,7 @@ def renumber_section(nb):
         (fail_a_claim, "claim 1 fails"),
         (leave_stderr, "shows stderr to the reader"),
         (leave_error, "an error in a cell: KeyError"),
-        (leave_papermill, "not normalised"),
+        (leave_papermill, "not normalized"),
         (break_link, "links to 99_gone.ipynb, which does not exist"),
         (unbalance, "solution markers"),
         (drop_box, "erratum E22 has a claim but no box"),

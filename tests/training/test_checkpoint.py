@@ -36,7 +36,7 @@ def test_what_was_saved_comes_back_with_its_types(tmp_path):
     assert all(torch.equal(a, b) and a.dtype == b.dtype for a, b in zip(tensors, expected, strict=True))
 
 
-def test_model_and_optimiser_come_back_and_tied_weights_may_be_saved(tmp_path):
+def test_model_and_optimizer_come_back_and_tied_weights_may_be_saved(tmp_path):
     def make():
         model = nn.Sequential(nn.Linear(3, 3), nn.Linear(3, 3))
         model[1].weight = model[0].weight
@@ -103,7 +103,7 @@ def test_states_that_do_not_fit_are_named_and_nothing_is_changed(saved, keep, me
     assert all(map(torch.equal, before, after))
 
 
-def test_an_optimiser_of_another_kind_or_of_other_weights_does_not_fit(tmp_path):
+def test_an_optimizer_of_another_kind_or_of_other_weights_does_not_fit(tmp_path):
     two = [nn.Parameter(torch.zeros(1)) for _ in range(2)]
     save_checkpoint(tmp_path / "c", {"optimizer": torch.optim.Adam(two)})
     with pytest.raises(CourseError, match=r"optimizer is Adam there, SGD here"):

@@ -160,14 +160,14 @@ def test_looking_at_a_run_does_not_change_it(data):
         return {"drawn": torch.rand(()), "epoch": epoch, "steps": history.steps}
 
     run(plain, data)
-    history = run(watched, data, each_epoch=look)
+    history = run(watched, data, on_epoch_end=look)
     assert torch.equal(weights(plain), weights(watched))
     assert history.extra["epoch"].tolist() == [1, 2, 3]
     assert history.extra["steps"].tolist() == [4, 8, 12]
     assert not watched.model.training
 
 
-def test_a_step_of_two_optimisers_needs_no_class(data):
+def test_a_step_of_two_optimizers_needs_no_class(data):
     generator, critic = nn.Linear(2, 6), nn.Linear(6, 1)
     opt_g, opt_c = (torch.optim.SGD(net.parameters(), lr=0.1) for net in (generator, critic))
 
@@ -358,7 +358,7 @@ def test_a_run_in_another_thread_leaves_signals_alone(data, tmp_path):
 
 def test_a_finished_run_is_not_repeated_and_more_epochs_continue_it(data, tmp_path):
     path = tmp_path / "c.safetensors"
-    finished = run(denoiser(), data, checkpoint=path, each_epoch=lambda epoch, _: {"twice": 2 * epoch})
+    finished = run(denoiser(), data, checkpoint=path, on_epoch_end=lambda epoch, _: {"twice": 2 * epoch})
     again = run(lambda _: pytest.fail("a step"), data, keep=denoiser().keep, checkpoint=path)
     np.testing.assert_array_equal(again.losses["loss"], finished.losses["loss"])
     assert again.extra["twice"].tolist() == [2, 4, 6]

@@ -1,1 +1,0 @@
-"""The checks of the exercises, one module a subject; ``coursekit.course.exercise`` finds them by name."""

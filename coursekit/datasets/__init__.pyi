@@ -1,0 +1,10 @@
+from .images import CIFAR10_CLASSES as CIFAR10_CLASSES
+from .images import ImageSet as ImageSet
+from .images import cifar10 as cifar10
+from .images import digits as digits
+from .images import fashion_mnist as fashion_mnist
+from .images import mnist as mnist
+from .photos import photographs as photographs
+from .store import DataUnavailable as DataUnavailable
+from .synthetic import ShapeSet as ShapeSet
+from .synthetic import shapes as shapes

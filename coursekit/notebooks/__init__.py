@@ -1,0 +1,1 @@
+"""Notebooks as files and as runs: find, read, execute, report, hand out, turn into slides."""

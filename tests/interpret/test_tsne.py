@@ -1,0 +1,284 @@
+"""t-SNE against closed forms, automatic differentiation, scikit-learn's P, and its own definition."""
+
+import importlib
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from coursekit.interpret import joint_probabilities, tsne
+from coursekit.interpret.tsne import conditional_probabilities, kl_gradient, kl_loss, student_kernel
+
+module = importlib.import_module("coursekit.interpret.tsne")  # in the package, the name means the function
+
+
+def perplexities(p):
+    return 2 ** -(p * p.clamp_min(1e-300).log2()).sum(dim=1)
+
+
+def simplex(n):
+    """n points, all at distance √2 from each other."""
+    return torch.eye(n, dtype=torch.float64)
+
+
+@pytest.fixture
+def x():
+    return torch.randn(60, 5, dtype=torch.float64)
+
+
+# P
+
+
+@pytest.mark.parametrize("perplexity", [1.5, 5, 30, 58.5])
+def test_every_row_has_the_perplexity_asked_for(x, perplexity):
+    p = conditional_probabilities(x, perplexity)
+    torch.testing.assert_close(perplexities(p), torch.full((60,), float(perplexity)).double(), rtol=1e-6, atol=0)
+    torch.testing.assert_close(p.sum(dim=1), torch.ones(60).double())
+    assert (p.diagonal() == 0).all()
+
+
+def test_the_perplexity_is_met_at_very_different_scales():
+    x = torch.cat([1e-2 * torch.randn(20, 2), 1e2 + torch.randn(20, 2), torch.tensor([[1e3, 0.0]])]).double()
+    for perplexity in (2, 10, 25):
+        p = conditional_probabilities(x, perplexity)
+        torch.testing.assert_close(perplexities(p), torch.full((41,), float(perplexity)).double(), rtol=1e-6, atol=0)
+
+
+def test_rows_are_gaussian_in_the_distance(x):
+    """log p_{j|i} = −βᵢ‖xᵢ − xⱼ‖² + const: a straight line for one positive βᵢ a row."""
+    p, d = conditional_probabilities(x, 10), torch.cdist(x, x).square()
+    for i in (0, 17):
+        others = torch.arange(60) != i
+        design = torch.stack([d[i, others], torch.ones(59)], dim=1)
+        solution = torch.linalg.lstsq(design, p[i, others].log()[:, None])
+        assert solution.solution[0] < 0
+        torch.testing.assert_close(design @ solution.solution, p[i, others].log()[:, None], rtol=0, atol=1e-9)
+
+
+def test_joint_probabilities_are_those_of_scikit_learn(x):
+    from scipy.spatial.distance import squareform
+    from sklearn.manifold import _t_sne
+
+    theirs = _t_sne._joint_probabilities(torch.cdist(x, x).square().numpy().astype(np.float32), 10, 0)
+    np.testing.assert_allclose(joint_probabilities(x, 10), squareform(theirs), atol=1e-6)
+
+
+def test_joint_probabilities_are_symmetric_with_sum_1(x):
+    p = joint_probabilities(x, 10)
+    assert torch.equal(p, p.T)
+    assert p.sum().item() == pytest.approx(1, abs=1e-12)
+
+
+def test_joint_probabilities_do_not_change_when_the_points_are_moved_turned_and_enlarged(x):
+    turn = torch.linalg.qr(torch.randn(5, 5, dtype=torch.float64)).Q
+    torch.testing.assert_close(joint_probabilities(3 + 7 * x @ turn, 10), joint_probabilities(x, 10))
+
+
+def test_pictures_are_taken_as_vectors(x):
+    assert torch.equal(joint_probabilities(x.view(60, 1, 5, 1), 10), joint_probabilities(x, 10))
+
+
+@pytest.mark.parametrize("perplexity", [1, 2, 3.9])
+def test_on_a_simplex_all_pairs_are_alike(perplexity):
+    p = joint_probabilities(simplex(6), perplexity)
+    torch.testing.assert_close(p, (1 - simplex(6)) / 30)
+
+
+def test_with_more_equal_points_than_the_perplexity_the_row_is_uniform_on_them():
+    x = torch.cat([torch.zeros(5, 2), 1 + torch.rand(5, 2)])
+    p = conditional_probabilities(x, 3)
+    torch.testing.assert_close(p[:5, :5], (1 - torch.eye(5).double()) / 4)
+    assert (p[:5, 5:] == 0).all()
+    torch.testing.assert_close(perplexities(p[5:]), torch.full((5,), 3.0).double())
+
+
+def test_perplexity_1_is_the_nearest_neighbour():
+    p = conditional_probabilities(torch.tensor([[0.0], [1.0], [3.0], [7.0]]), 1)
+    assert p.tolist() == [[0, 1, 0, 0], [1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0]]
+
+
+# The divergence and its gradient
+
+
+def test_q_sums_to_1_over_all_pairs(x):
+    w = student_kernel(x[:, :2])
+    assert (w / w.sum()).sum().item() == pytest.approx(1)
+    assert w[3, 8].item() == pytest.approx(1 / (1 + (x[3, :2] - x[8, :2]).square().sum().item()))
+    assert (w.diagonal() == 0).all()
+
+
+def test_the_divergence_of_a_map_in_one_point_is_the_entropy_missing_to_uniform(x):
+    p = joint_probabilities(x, 10)
+    entropy = -torch.xlogy(p, p).sum()
+    assert kl_loss(p, 1e-9 * x[:, :2]).item() == pytest.approx(math.log(60 * 59) - entropy.item())
+
+
+def test_an_equilateral_triangle_is_mapped_without_loss():
+    p = joint_probabilities(simplex(3), 1.5)
+    corners = torch.tensor([[0.0, 0.0], [1.0, 0.0], [0.5, 3**0.5 / 2]], dtype=torch.float64)
+    for size in (0.1, 1, 30):
+        assert kl_loss(p, size * corners).item() == pytest.approx(0, abs=1e-15)
+        assert kl_gradient(p, size * corners).abs().max() < 1e-15
+
+
+def test_a_map_of_a_simplex_in_the_plane_is_without_loss_only_if_it_is_one_point():
+    """All p are equal, so all q must be: four points of the plane are equally far apart only at distance 0."""
+    found = tsne(simplex(4), perplexity=2, start=torch.randn(4, 2), steps=2000, progress=False)
+    assert found.kl < 1e-5
+    assert found.embedding.abs().max() < 0.1
+
+
+@pytest.mark.parametrize("dim", [1, 2, 3])
+def test_the_gradient_is_that_of_automatic_differentiation(x, dim):
+    p, y = joint_probabilities(x, 10), x[:, :dim].clone().requires_grad_()
+    off = ~torch.eye(60, dtype=torch.bool)
+    w = 1 / (1 + (y[:, None] - y).square().sum(dim=2)[off])
+    (expected,) = torch.autograd.grad((p[off] * (p[off] / (w / w.sum())).log()).sum(), y)
+    torch.testing.assert_close(kl_gradient(p, y.detach()), expected, rtol=1e-10, atol=1e-14)
+
+
+@pytest.mark.parametrize("dim", [1, 2, 3])
+def test_the_gradient_of_the_descent_is_the_plain_one(monkeypatch, x, dim):
+    monkeypatch.setattr(module, "ROWS", 25)  # blocks of 25, 25 and 10 rows
+    p, y = joint_probabilities(x, 10), x[:, :dim].clone()
+    w = module._kernel(y)
+    parts = [p[i : i + 25, i:].triu(1) for i in (0, 25, 50)]
+    fast = module._gradient(parts, w, 2 * sum(part.sum().item() for part in w), y)
+    torch.testing.assert_close(fast, kl_gradient(p, y), rtol=1e-10, atol=1e-14)
+
+
+def test_the_gradient_moves_no_centre(x):
+    gradient = kl_gradient(joint_probabilities(x, 10), x[:, :2])
+    assert gradient.sum(dim=0).abs().max() < 1e-14
+
+
+# The map
+
+
+@pytest.fixture
+def clusters():
+    """Three clusters of 20 points, far apart."""
+    return torch.randn(60, 4) + torch.eye(3, 4).repeat_interleave(20, dim=0) * 30
+
+
+def test_clusters_stay_clusters(clusters):
+    y = tsne(clusters, perplexity=8, progress=False).embedding
+    nearest = (torch.cdist(y, y) + torch.diag(torch.full((60,), torch.inf))).argmin(dim=1)
+    assert torch.equal(nearest // 20, torch.arange(60) // 20)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_the_result_says_how_good_it_is(clusters, dtype):
+    x = clusters.to(dtype)
+    found = tsne(x, perplexity=10, steps=400, progress=False)
+    p = joint_probabilities(x, 10)
+    assert found.embedding.dtype == dtype
+    assert found.embedding.mean(dim=0).abs().max() < 1e-4
+    assert found.kl == pytest.approx(kl_loss(p, found.embedding.double()).item(), abs=1e-6)
+    assert found.method == "exact"
+    assert list(found.history) == [*range(0, 400, module.EVERY), 400]
+    entropy = -torch.xlogy(p, p).sum().item()
+    assert found.history[0] == pytest.approx(math.log(60 * 59) - entropy, abs=1e-4)
+    assert found.history[400] == found.kl < 0.2 * found.history[0]
+
+
+def test_the_history_is_the_divergence_of_the_maps_on_the_way(x):
+    found = tsne(x, perplexity=10, steps=300, snapshots=[0, 100, 280, 300], progress=False)
+    p = joint_probabilities(x, 10)
+    assert list(found.snapshots) == [0, 100, 280, 300]
+    for step, y in found.snapshots.items():
+        assert found.history[step] == pytest.approx(kl_loss(p, y.double()).item(), abs=1e-4)
+    assert torch.equal(found.snapshots[300], found.embedding.float())
+    shorter = tsne(x, perplexity=10, steps=100, progress=False)
+    assert torch.equal(shorter.embedding.float(), found.snapshots[100])
+
+
+def test_it_is_as_good_as_scikit_learns_exact_method(x):
+    from sklearn.manifold import TSNE
+
+    start = module._principal_components(x, 2, seed=0)
+    theirs = TSNE(perplexity=15, init=start.float().numpy(), method="exact").fit_transform(x.float().numpy())
+    p = joint_probabilities(x, 15)
+    ours = min(tsne(x, 15, seed=seed, progress=False).kl for seed in range(3))
+    assert ours <= 1.02 * kl_loss(p, torch.as_tensor(theirs).double()).item()
+
+
+def test_the_seed_decides_everything(x):
+    first, again, other = (tsne(x, 10, seed=seed, steps=60, progress=False).embedding for seed in (1, 1, 2))
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+
+
+def test_the_map_begins_where_it_is_told_to(x):
+    start = torch.randn(60, 3)
+    found = tsne(x, 10, dim=3, steps=0, start=start, progress=False)
+    torch.testing.assert_close(found.embedding, start.double())
+
+
+def test_the_default_start_is_along_the_first_principal_components(x):
+    x[:, 3] *= 10
+    x[:, 1] *= 5
+    y = tsne(x, 10, steps=0, progress=False).embedding
+    assert y[:, 0].std().item() == pytest.approx(1e-4, rel=0.05)
+    correlation = torch.corrcoef(torch.cat([y, x[:, [3, 1]]], dim=1).T).abs()
+    assert correlation[0, 2] > 0.98
+    assert correlation[1, 3] > 0.95
+
+
+def test_equal_points_do_not_stop_it():
+    for x in (torch.zeros(10, 3), torch.rand(5, 3).repeat(4, 1)):
+        found = tsne(x, perplexity=2, progress=False)
+        assert found.embedding.isfinite().all()
+        assert math.isfinite(found.kl)
+
+
+def test_points_on_a_line_are_mapped_into_the_plane():
+    y = tsne(torch.randn(30, 1), perplexity=5, progress=False).embedding
+    assert torch.linalg.svdvals(y - y.mean(dim=0))[1] > 1
+
+
+def test_x_and_start_are_left_as_they_were(x):
+    start = x[:, :2].clone()
+    before = x.clone(), start.clone()
+    tsne(x, 10, steps=20, start=start, progress=False)
+    assert torch.equal(x, before[0])
+    assert torch.equal(start, before[1])
+
+
+def test_many_points_are_handed_over_and_the_result_says_so(monkeypatch, clusters, capsys):
+    monkeypatch.setattr(module, "EXACT_UP_TO", 50)
+    found = tsne(clusters, perplexity=8)
+    assert found.method == "Barnes-Hut (scikit-learn)"
+    assert "t-SNE" in capsys.readouterr().out
+    assert found.embedding.shape == (60, 2)
+    assert found.embedding.mean(dim=0).abs().max() < 1e-3
+    assert list(found.history.values()) == [found.kl]
+    assert found.snapshots == {}
+    nearest = (torch.cdist(*[found.embedding] * 2) + torch.diag(torch.full((60,), torch.inf))).argmin(dim=1)
+    assert torch.equal(nearest // 20, torch.arange(60) // 20)
+    with pytest.raises(ValueError, match="Barnes-Hut, which keeps no snapshots"):
+        tsne(clusters, perplexity=8, snapshots=[10])
+    with pytest.raises(ValueError, match=r"at most 3 dimensions \(got dim=4\): pass at most 50 points"):
+        tsne(clusters, perplexity=8, dim=4)
+
+
+@pytest.mark.parametrize(
+    ("x", "arguments", "message"),
+    [
+        (torch.rand(10, 2), {"perplexity": 10}, "expected 1 ≤ perplexity < 9, the number of other points, got 10"),
+        (torch.rand(10, 2), {"perplexity": 9}, "expected 1 ≤ perplexity < 9"),
+        (torch.rand(10, 2), {"perplexity": 0.9}, "expected 1 ≤ perplexity < 9"),
+        (torch.rand(10, 2), {"perplexity": math.nan}, "expected 1 ≤ perplexity < 9"),
+        (torch.rand(2, 2), {"perplexity": 1}, "at least 3 points, got 2"),
+        (torch.rand(0, 2), {"perplexity": 1}, "at least one row of at least one number in x"),
+        (torch.rand(10), {"perplexity": 1}, r"expected x as rows \(n, …\), got shape \(10,\)"),
+        (torch.full((10, 2), torch.nan), {"perplexity": 2}, "20 of 20 numbers in x are NaN or infinite"),
+        (torch.rand(10, 2), {"perplexity": 2, "dim": 0}, "at least 1 dimension, got dim=0"),
+        (torch.rand(10, 2), {"perplexity": 2, "steps": 5, "snapshots": [6]}, r"snapshots after 0 … 5 steps, got \[6\]"),
+        (torch.rand(10, 2), {"perplexity": 2, "start": torch.rand(9, 2)}, r"start of shape \(10, 2\), got \(9, 2\)"),
+    ],
+)
+def test_bad_input_is_named(x, arguments, message):
+    with pytest.raises(ValueError, match=message):
+        tsne(x, **arguments)

@@ -1,0 +1,613 @@
+"""Decks: what of a notebook is on them, what is not, and that nothing is left half-written."""
+
+import base64
+import hashlib
+import io
+import json
+import re
+import shutil
+import subprocess
+import tarfile
+import threading
+from html.parser import HTMLParser
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from urllib.parse import unquote
+
+import pytest
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+from PIL import Image
+from typer.testing import CliRunner
+
+from coursekit import cli
+from coursekit.errors import CourseError
+from coursekit.notebooks import files
+from coursekit.notebooks.slides import deck, parts, pdf
+
+PARTS = parts.Parts("/* style */", "/* script */ '</script><!--'", "MIT, in full </script>")
+
+
+def md(source, kind="-"):
+    return new_markdown_cell(source, metadata={"slideshow": {"slide_type": kind}})
+
+
+def code(source, *outputs, kind="-", tags=(), count=1):
+    metadata = {"slideshow": {"slide_type": kind}, "tags": list(tags)}
+    return new_code_cell(source, outputs=list(outputs), execution_count=count, metadata=metadata)
+
+
+def shown(data, **metadata):
+    return new_output("display_data", data=data, metadata=metadata)
+
+
+def picture(width, height, kind="png"):
+    file = io.BytesIO()
+    Image.new("RGB", (width, height), "white").save(file, kind)
+    return base64.b64encode(file.getvalue()).decode()
+
+
+def figure(alt="A line that falls.", width=60, height=40):
+    about = {"image/png": {"alt": alt, "width": width, "height": height}}
+    return shown({"image/png": picture(2 * width, 2 * height), "text/plain": "<figure>"}, **about)
+
+
+def claim(number=1, verdict="holds", statement="It falls"):
+    record = {"number": number, "statement": statement, "verdict": verdict, "value": 0.123456, "bound": "≤ 0.2"}
+    return shown({"text/plain": "x", "text/html": "<p>x</p>"}, coursekit={"claim": record | {"source": "E23"}})
+
+
+def caption(words):
+    return shown({"text/markdown": f"*Figure 1. {words}*", "text/plain": "<Markdown>"})
+
+
+OPENING = """\
+# 9 · Autoencoders
+
+**How many numbers?**
+
+After this notebook you can
+
+- count.
+
+**You need** ten fingers."""
+
+
+def lecture(*cells):
+    return new_notebook(cells=[md(OPENING, "slide"), *cells])
+
+
+class Page(HTMLParser):
+    """A deck as a browser reads it: elements, and the text of everything that has a class."""
+
+    def __init__(self, html):
+        super().__init__()
+        self.html, self.elements, self.open, self.texts = html, [], [], {}
+        self.feed(html)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag, attributes):
+        attributes = dict(attributes)
+        self.elements.append((tag, attributes))
+        if tag not in ("meta", "link", "img", "br"):
+            name = f".{attributes['class'].strip()}" if attributes.get("class") else tag
+            self.open.append((tag, name))
+            self.texts.setdefault(name, []).append("")
+
+    def handle_endtag(self, tag):
+        assert self.open.pop()[0] == tag
+
+    def handle_data(self, data):
+        for name in {name for _, name in self.open}:
+            self.texts[name][-1] += data
+
+    def all(self, name):
+        """The text of every element of this class (``.name``), or of this tag where it has no class."""
+        return [" ".join(text.split()) for text in self.texts.get(name, [])]
+
+    def one(self, name):
+        (text,) = self.all(name)
+        return text
+
+
+def page(*cells, name="09_autoencoders", decks=()):
+    return Page(deck.render(lecture(*cells), Path("notebooks", f"{name}.ipynb"), PARTS, decks))
+
+
+def test_a_deck_asks_for_no_other_file():
+    made = page(md("## 1 · A\n\n[the paper](https://example.org)", "slide"), code("f", figure()))
+    policy = next(a["content"] for t, a in made.elements if a.get("http-equiv") == "Content-Security-Policy")
+    assert "default-src 'none'" in policy
+    assert "http" not in policy
+    asked = [a.get("src") or a.get("href") for t, a in made.elements if t not in ("a",) and ("src" in a or "href" in a)]
+    assert len(asked) == 2
+    assert all(address.startswith("data:") for address in asked)
+
+
+def test_scripts_and_licences_cannot_end_before_their_end():
+    made = page(md("## 1 · A", "slide"))
+    assert sum(tag == "script" for tag, _ in made.elements) == 4
+    assert made.html.count("<script") == made.html.count("</script>") == 4
+    assert "MIT, in full" in made.html
+
+
+def test_the_title_slide_says_part_title_question_and_licence():
+    made = page()
+    title = made.one(".slide title")
+    for words in (deck.COURSE, "Part III · Unsupervised learning", "Autoencoders", "How many numbers?", "CC BY 4.0"):
+        assert words in title
+    assert ("body", {"data-colour": "3"}) in made.elements
+    assert ("html", {"lang": "en"}) in made.elements
+    assert made.all(".head")[0] == "After this notebook you can"
+    assert "ten fingers" in made.all(".body")[0]
+
+
+def test_a_notebook_that_is_no_lecture_has_the_colour_of_no_part():
+    made = page(name="mine")
+    assert ("body", {"data-colour": "0"}) in made.elements
+    assert made.one(".part") == ""
+
+
+def test_an_opening_without_objectives_keeps_its_title():
+    nb = new_notebook(cells=[md("# Mine\n\nWhy?\n\nBecause.", "slide")])
+    made = Page(deck.render(nb, Path("mine.ipynb"), PARTS, ()))
+    assert made.all(".head") == ["Mine", "About these slides"]
+
+
+def test_slides_follow_the_slide_types_and_say_where_they_belong():
+    made = page(
+        md("## 1 · One\n\na", "slide"),
+        md("b"),
+        md("unspoken", "skip"),
+        md("### Deeper\n\nc", "subslide"),
+        code("d = 1", kind="subslide"),
+        md("## 2 · Two", "slide"),
+        md("late", "fragment"),
+    )
+    assert made.all(".head")[1:-1] == ["1 One", "One Deeper", "1 One continued", "2 Two"]
+    assert "unspoken" not in made.html
+    assert made.all(".prose fragment") == ["late"]
+    stacks = [a for t, a in made.elements if t == "section" and "class" not in a]
+    assert len(stacks) == 4  # title, one, two, about
+
+
+def test_a_notebook_may_begin_with_code():
+    nb = new_notebook(cells=[code("x = 1", kind="slide")])
+    made = Page(deck.render(nb, Path("mine.ipynb"), PARTS, ()))
+    assert "x = 1" in made.all(".code")[0]
+
+
+def test_speaker_notes_are_for_the_speaker():
+    made = page(md("for the title", "notes"), md("## 1 · A", "slide"), md("say *this*", "notes"))
+    assert made.all(".notes") == ["for the title", "for the title", "say this"]
+
+
+def test_code_is_shown_unless_its_tag_says_not():
+    made = page(md("## 1 · A", "slide"), code("seen = 1"), code("unseen = 2", figure(), tags=["hide-input"]))
+    assert made.all(".code")[0] == "seen = 1"
+    assert "unseen" not in made.html
+
+
+def test_long_code_and_long_text_go_into_pieces_of_about_equal_length():
+    lines = "\n".join(f"x{k}" for k in range(2 * deck.LONGEST + 1))
+    made = page(md("## 1 · A", "slide"), code(lines, new_output("stream", text=lines)))
+    pieces = [len(text.split()) for text in made.all(".text")]
+    assert pieces == [12, 12, 13]
+    assert " ".join(made.all(".text")) == " ".join(lines.split())
+
+
+def test_texts_in_a_row_are_one_and_markup_in_them_is_text():
+    made = page(md("## 1 · A", "slide"), code("f", shown({"text/plain": "<b>1</b>"}), shown({"text/plain": "two"})))
+    assert made.one(".text") == "<b>1</b> two"
+
+
+def test_a_claim_is_a_badge_and_its_code_is_not_repeated():
+    made = page(md("## 1 · A", "slide"), code('x = 1\nclaim("It falls",\n      True, value=1, source="E23")', claim()))
+    assert made.one(".claim") == "✓ claim 1 holds It falls measured 0.1235 · bound ≤ 0.2 · E23"
+    assert made.all(".code")[0] == "x = 1"
+
+
+def test_a_claim_alone_leaves_no_empty_code():
+    made = page(md("## 1 · A", "slide"), code('claim("It falls", True, 1, "E23")', claim(verdict="not judged")))
+    assert made.one(".verdict") == "○ claim 1 not judged"
+    assert not any("highlight" in name for name in made.texts)
+
+
+def test_code_that_is_not_plain_python_is_shown_as_it_is():
+    assert page(md("## 1 · A", "slide"), code("%matplotlib inline")).all(".code") == ["%matplotlib inline"]
+
+
+def test_the_table_of_claims_is_that_of_the_report():
+    table = shown({"text/html": "<table></table>"}, coursekit={"table": {"claims": 2}})
+    made = page(code("f", claim(1), claim(2, "fails", "It rises"), kind="slide"), code("claims_table()", table))
+    assert made.one(".claims") == (
+        "verdictclaimmeasuredbound ✓ holds1. It falls0.1235≤ 0.2 ✗ fails2. It rises0.1235≤ 0.2"
+    )
+
+
+def test_a_figure_has_its_text_its_size_and_its_caption():
+    made = page(md("## 1 · A", "slide"), code("f", figure(), caption("Watch *this*, $x$."), tags=["hide-input"]))
+    ((_, image),) = [it for it in made.elements if it[0] == "img"]
+    assert image["alt"] == "A line that falls."
+    assert made.one("figcaption") == "Figure 1. Watch this, $x$."
+    assert any(a.get("style") == "--w: 60; --h: 40" for t, a in made.elements if t == "figure")
+
+
+def test_a_picture_that_does_not_say_its_size_is_measured():
+    data = picture(30, 20, "jpeg")
+    made = page(md("## 1 · A", "slide"), code("f", shown({"image/jpeg": data}), tags=["hide-input"]))
+    assert any(a.get("style") == "--w: 30; --h: 20" for t, a in made.elements if t == "figure")
+    assert f"data:image/jpeg;base64,{data}" in made.html
+
+
+def test_a_widget_is_shown_as_its_picture_and_nothing_else_of_it():
+    live = figure()
+    live["data"][files.WIDGET_VIEW] = {"model_id": "abc"}
+    bare = shown({files.WIDGET_VIEW: {"model_id": "def"}, "text/plain": "IntSlider()"})
+    made = page(md("## 1 · A", "slide"), code("explore", live, bare, tags=["hide-input"]))
+    assert sum(tag == "img" for tag, _ in made.elements) == 1
+    assert "model_id" not in made.html
+    assert "IntSlider" not in made.html
+
+
+def test_other_outputs_are_shown_in_their_richest_form():
+    outputs = (
+        shown({"text/html": "<table><tr><td>7</td></tr></table>", "text/plain": "7"}),
+        shown({"text/markdown": "**bold**"}),
+        caption("Of no figure."),
+        shown({"text/latex": "$x^2$"}),
+    )
+    made = page(md("## 1 · A", "slide"), code("f", *outputs, tags=["hide-input"]))
+    assert made.all(".html") == ["7"]
+    assert made.all(".prose")[1:-1] == ["bold", "Figure 1. Of no figure.", "$x^2$"]
+
+
+def test_solutions_and_what_they_give_stay_out():
+    solved = "def f():\n    ### BEGIN SOLUTION\n    return 'secret'\n    ### END SOLUTION"
+    checked = code("exercise(f)", shown({"text/plain": "✓ secret"}))
+    made = page(md("## 1 · A", "slide"), code(solved), checked)
+    assert "secret" not in made.html
+    assert "raise NotImplementedError" in made.all(".code")[0]
+
+
+def test_links_lead_to_decks_that_there_are():
+    text = "## 1 · A\n\n[one](01_one.ipynb) [two](02_two.ipynb) [out](https://example.org)"
+    made = page(md(text, "slide"), decks=["01_one"])
+    links = [a["href"] for t, a in made.elements if t == "a"]
+    assert links[:2] == ["01_one.html", "https://example.org"]
+    assert "two" in made.all(".body")[1]
+
+
+def test_a_picture_in_text_comes_from_beside_the_notebook(tmp_path):
+    Image.new("RGB", (3, 3)).save(tmp_path / "dot.png")
+    nb = new_notebook(cells=[md("![a dot](dot.png)", "slide")])
+    assert 'alt="a dot"' in deck.render(nb, tmp_path / "a.ipynb", PARTS, ())
+    nb.cells[0].source = "![a dot](https://example.org/dot.png)"
+    with pytest.raises(CourseError, match=r"picture https://example.org/dot.png is not beside the notebook"):
+        deck.render(nb, tmp_path / "a.ipynb", PARTS, ())
+
+
+# The command
+
+
+@pytest.fixture
+def course(tmp_path, monkeypatch):
+    """The current folder, with two lectures in ``notebooks``; the parts of decks are there already."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(parts, "parts", lambda: PARTS)
+    Path("notebooks").mkdir()
+    write("00_start", lecture(code("1 + 1", kind="slide")))
+    write("01_more", lecture(md("## 1 · A", "slide")))
+    return tmp_path
+
+
+def write(stem, nb):
+    files.write(nb, Path("notebooks", f"{stem}.ipynb"))
+
+
+def run(*arguments):
+    result = CliRunner().invoke(cli.app, ["slides", *map(str, arguments)])
+    if result.exception and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    assert result.exit_code == 0
+    return " ".join(result.output.split())
+
+
+def listed(folder):
+    return sorted(path.relative_to(folder).as_posix() for path in Path(folder).rglob("*") if path.is_file())
+
+
+def refused(message, *arguments):
+    """The command fails with the message, and leaves no trace."""
+    before = {name: Path(name).read_bytes() for name in listed(".")}
+    with pytest.raises(CourseError, match=message):
+        run(*arguments)
+    assert {name: Path(name).read_bytes() for name in listed(".")} == before
+
+
+def test_every_lecture_becomes_a_deck(course):
+    assert run() == "2 decks, in slides"
+    assert listed("slides") == ["00_start.html", "01_more.html"]
+
+
+def test_a_deck_is_made_anew_in_its_place(course):
+    assert run("01", "--out", "here") == "1 deck, in here"
+    write("01_more", lecture(md("## 1 · Newer", "slide")))
+    run("01", "--out", "here")
+    assert "Newer" in Path("here/01_more.html").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("nb", "message"),
+    [
+        (lecture(code("f", new_output("error", ename="KeyError", evalue="'x'"))), r"failed in cell \[1\]: KeyError"),
+        (lecture(code("f", count=None)), "was not executed, or not to its end: add --execute"),
+        (new_notebook(cells=[new_markdown_cell("# A")]), "has no slides: give its cells slide types"),
+        (lecture(code("### BEGIN SOLUTION")), "cell .*: ### BEGIN SOLUTION comes without ### END SOLUTION"),
+    ],
+)
+def test_a_notebook_that_cannot_be_shown_is_refused_and_nothing_is_written(course, nb, message):
+    write("01_more", nb)
+    refused(message)
+
+
+def test_an_error_in_a_widget_counts(course):
+    nb = lecture(code("interact(f)"))
+    raised = new_output("error", ename="KeyError", evalue="'x'")
+    nb.metadata["widgets"] = {files.WIDGET_STATE: {"state": {"a": {"state": {"outputs": [raised]}}}}}
+    write("01_more", nb)
+    refused("01_more.ipynb failed in widget of cell", "01")
+
+
+def test_what_is_no_notebook_is_refused(course):
+    Path("notebooks/01_more.ipynb").write_text("[]", encoding="utf-8")
+    refused("is not a notebook of format 4")
+
+
+def test_two_notebooks_of_one_name_are_refused(course):
+    shutil.copytree("notebooks", "others")
+    refused("two of the notebooks are called 00_start", "notebooks", "others")
+
+
+def test_an_output_that_is_no_folder_is_refused(course):
+    Path("taken").write_text("", encoding="utf-8")
+    refused("--out wants a folder, and taken is a file", "--out", "taken")
+
+
+@pytest.mark.parametrize("name", ["00_start.html", "00_start.pdf"])
+def test_a_file_that_is_no_deck_is_not_replaced(course, name):
+    Path("slides").mkdir()
+    Path("slides", name).write_text("mine", encoding="utf-8")
+    refused("slides holds another 00_start, which is no deck")
+
+
+def test_on_a_full_disk_the_old_decks_stay(course, monkeypatch):
+    run()
+    write("00_start", lecture(md("## 1 · Newer", "slide")))
+    copied = []
+
+    def full(source, target):
+        copied.append(target)
+        if len(copied) == 2:
+            raise OSError(28, "No space left on device")
+        Path(target).write_bytes(Path(source).read_bytes())
+
+    monkeypatch.setattr(shutil, "copyfile", full)
+    refused("the slides cannot be written to slides: No space left on device")
+
+
+def test_execute_runs_a_copy_first(course):
+    write("01_more", lecture(code("6 * 7", kind="slide", count=None)))
+    before = Path("notebooks/01_more.ipynb").read_bytes()
+    assert run("01", "--execute") == "01_more: executing 1 deck, in slides"
+    assert Page(Path("slides/01_more.html").read_text(encoding="utf-8")).one(".text") == "42"
+    assert Path("notebooks/01_more.ipynb").read_bytes() == before
+
+
+def test_a_notebook_that_fails_when_executed_is_told(course):
+    write("01_more", lecture(code("1 / 0", kind="slide", count=None)))
+    refused(r"01_more.ipynb failed in cell \[1\]: ZeroDivisionError", "01", "--execute")
+
+
+def test_a_notebook_that_cannot_be_executed_at_all_is_told(course, monkeypatch):
+    from coursekit.notebooks import pool
+
+    def no_kernel(tasks, jobs):
+        for task in tasks:
+            yield task, pool.Finished(RuntimeError("no kernel"))
+
+    monkeypatch.setattr(pool, "execute_all", no_kernel)
+    refused("01_more.ipynb could not be executed: no kernel", "01", "--execute")
+
+
+# PDF
+
+
+def browser(folder, script):
+    """A program that is called like Chromium; ``$pdf`` is where the PDF goes."""
+    path = folder / "chromium"
+    find = 'for a in "$@"; do case "$a" in --print-to-pdf=*) pdf="${a#*=}";; esac; done'
+    path.write_text(f"#!/bin/sh\n{find}\n{script}\n", encoding="utf-8")
+    path.chmod(0o755)
+    return str(path)
+
+
+def test_pdfs_are_printed_beside_the_decks(course, monkeypatch, tmp_path_factory):
+    program = browser(
+        tmp_path_factory.mktemp("bin"), "printf '%%PDF /Type /Page /Type /Page /Type/Page /Type /Page' > $pdf"
+    )
+    monkeypatch.setattr(pdf, "find_chromium", lambda: program)
+    assert run("--pdf") == "00_start: printed 01_more: printed 2 decks, also as PDF, in slides"
+    assert listed("slides") == ["00_start.html", "00_start.pdf", "01_more.html", "01_more.pdf"]
+    run("--pdf")
+
+
+@pytest.mark.parametrize(
+    ("script", "said"),
+    [
+        ("echo no display >&2", "no display"),
+        ("printf '%%PDF /Type /Page /Type /Pages' > $pdf; echo blank >&2", "blank"),
+        ("exec sleep 5", "no PDF within 0.2 s"),
+    ],
+)
+def test_a_browser_that_prints_nothing_or_not_all_is_told(course, monkeypatch, tmp_path_factory, script, said):
+    program = browser(tmp_path_factory.mktemp("bin"), script)
+    monkeypatch.setattr(pdf, "find_chromium", lambda: program)
+    if "sleep" in script:
+        monkeypatch.setattr(pdf, "TIMEOUT", 0.2)
+    refused(f"could not print 01_more.html: {said}", "01", "--pdf")
+
+
+def test_without_a_browser_there_is_no_pdf(course, monkeypatch):
+    monkeypatch.setattr(pdf, "find_chromium", lambda: None)
+    refused("--pdf needs Chromium, Chrome or Edge, and none was found", "--pdf")
+
+
+# What comes from npm
+
+
+class Registry(ThreadingHTTPServer):
+    """An npm registry with tiny packages of the names that decks use."""
+
+    def __init__(self):
+        super().__init__(("127.0.0.1", 0), Answer)
+        self.url = f"http://127.0.0.1:{self.server_port}"
+        self.tarballs = {name: tarball(name) for name in parts.ABOUT}
+        self.asked = []
+
+
+class Answer(BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.server.asked.append(self.path)
+        name = unquote(self.path).removeprefix("/").removesuffix(".tgz")
+        body = self.server.tarballs.get(name)
+        if body and not self.path.endswith(".tgz"):
+            dist = {"tarball": f"{self.server.url}/{name}.tgz", "integrity": integrity(body)}
+            version = {"name": name, "version": "1.0.0", "dist": dist}
+            answer = {"name": name, "dist-tags": {"latest": "1.0.0"}, "versions": {"1.0.0": version}}
+            body = json.dumps(answer).encode()
+        self.send_response(200 if body else 404)
+        self.end_headers()
+        self.wfile.write(body or b"{}")
+
+    def log_message(self, *_):
+        pass
+
+
+def integrity(content):
+    return "sha512-" + base64.b64encode(hashlib.sha512(content).digest()).decode()
+
+
+def tarball(name):
+    faces = "\n".join(
+        f"@font-face {{ font-family: {script}; src: url(./files/a-{script}-wght-normal.woff2) format('woff2'); }}"
+        for script in ("latin", "cyrillic")
+    )
+    mine = [path for path in (*parts.SCRIPTS, *parts.SHEETS) if path.startswith(f"{name}/")]
+    content = {path.removeprefix(f"{name}/"): faces if "fontsource" in name else f"/* {path} */" for path in mine}
+    content |= {"files/a-latin-wght-normal.woff2": "font", "LICENSE": f"licence of {name}"}
+    content["package.json"] = json.dumps({"name": name, "version": "1.0.0"})
+    stream = io.BytesIO()
+    with tarfile.open(fileobj=stream, mode="w:gz") as archive:
+        for path, text in content.items():
+            info = tarfile.TarInfo(f"package/{path}")
+            info.size = len(text.encode())
+            archive.addfile(info, io.BytesIO(text.encode()))
+    return stream.getvalue()
+
+
+@pytest.fixture
+def registry(tmp_path, monkeypatch):
+    """npm and the pins are set to a registry on this machine; nothing was fetched yet."""
+    if shutil.which("npm") is None:
+        pytest.skip("npm is not installed")
+    server = Registry()
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    versions = dict.fromkeys(parts.ABOUT, "1.0.0")
+    package = {"name": "x", "dependencies": versions}
+    locked = {
+        f"node_modules/{name}": {"version": "1.0.0", "integrity": integrity(content)}
+        for name, content in server.tarballs.items()
+    }
+    lock = {"name": "x", "lockfileVersion": 3, "requires": True, "packages": {"": package} | locked}
+    for name, content in {"package.json": package, "package-lock.json": lock}.items():
+        (tmp_path / name).write_text(json.dumps(content), encoding="utf-8")
+    monkeypatch.setattr(parts, "PINS", (tmp_path / "package.json", tmp_path / "package-lock.json"))
+    for name, value in {
+        "COURSEKIT_DATA": tmp_path / "data",
+        "npm_config_registry": server.url,
+        "npm_config_cache": tmp_path / "npm",
+        "npm_config_userconfig": tmp_path / "npmrc",
+        "npm_config_fetch_retry_mintimeout": 10,
+        "no_proxy": "127.0.0.1",
+    }.items():
+        monkeypatch.setenv(name, str(value))
+    yield server
+    server.shutdown()
+    server.server_close()
+
+
+def test_parts_are_fetched_once_with_the_typefaces_in_the_style_sheet(registry, monkeypatch):
+    found = parts.parts()
+    assert "reveal.css" in found.style
+    assert found.style.count("@font-face") == 5
+    assert f"data:font/woff2;base64,{base64.b64encode(b'font').decode()}" in found.style
+    assert "cyrillic" not in found.style
+    assert "url(./" not in found.style
+    assert re.findall(r"/\* (\S+) \*/", found.script) == list(parts.SCRIPTS)
+    assert [name for name in parts.ABOUT if f"licence of {name}" in found.licences] == list(parts.ABOUT)
+    monkeypatch.setattr(subprocess, "run", lambda *_, **__: pytest.fail("fetched twice"))
+    assert parts.parts() == found
+    assert parts.packages()[0] == "reveal.js 1.0.0, the slides (MIT)"
+
+
+def left(folder):
+    return [path.name for path in Path(folder).rglob("*") if path.name != ".lock"]
+
+
+def test_a_package_that_is_not_the_pinned_one_is_refused(registry, tmp_path):
+    name = "mathjax"
+    registry.tarballs[name] = tarball("reveal.js")
+    with pytest.raises(CourseError, match=r"(?s)npm could not get them.*(EINTEGRITY|integrity)"):
+        parts.parts()
+    assert left(tmp_path / "data" / "slides") == []
+
+
+def test_a_registry_that_lacks_a_package_is_told(registry, tmp_path):
+    del registry.tarballs["mathjax"]
+    with pytest.raises(CourseError, match=r"(?s)npm could not get them.*404.*copy the folder .*slides"):
+        parts.parts()
+    assert left(tmp_path / "data" / "slides") == []
+
+
+def test_without_npm_the_message_says_what_to_do(tmp_path, monkeypatch):
+    monkeypatch.setenv("COURSEKIT_DATA", str(tmp_path))
+    monkeypatch.setattr(shutil, "which", lambda _: None)
+    with pytest.raises(CourseError, match=r"(?s)npm, which fetches them, is not installed.*install Node.js"):
+        parts.parts()
+    assert left(tmp_path / "slides") == []
+
+
+def test_an_npm_that_takes_too_long_is_told(tmp_path, monkeypatch):
+    def slow(*_, **__):
+        raise subprocess.TimeoutExpired("npm", 300)
+
+    monkeypatch.setenv("COURSEKIT_DATA", str(tmp_path))
+    monkeypatch.setattr(shutil, "which", lambda _: "npm")
+    monkeypatch.setattr(subprocess, "run", slow)
+    with pytest.raises(CourseError, match="npm did not get them within 300 s"):
+        parts.parts()
+
+
+def test_a_cache_that_cannot_be_written_is_told(tmp_path, monkeypatch):
+    (tmp_path / "slides").write_text("a file in its place", encoding="utf-8")
+    monkeypatch.setenv("COURSEKIT_DATA", str(tmp_path))
+    with pytest.raises(CourseError, match=r"cannot write the parts of the slides to .* set COURSEKIT_DATA"):
+        parts.parts()
+
+
+def test_every_package_is_pinned_with_its_checksum():
+    pinned = json.loads(parts.PINS[1].read_text(encoding="utf-8"))["packages"]
+    assert {name.removeprefix("node_modules/") for name in pinned if name} == set(parts.ABOUT)
+    assert all(pinned[name]["integrity"].startswith("sha512-") for name in pinned if name)
+    assert not any("resolved" in package for package in pinned.values())  # the registry is the machine's choice

@@ -1,0 +1,403 @@
+"""The edition for students: no solution anywhere, nobody's work lost, and it can be run and solved."""
+
+import html
+import json
+import os
+import re
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+from typer.testing import CliRunner
+
+from coursekit import cli
+from coursekit.errors import CourseError
+from coursekit.notebooks import files
+from coursekit.notebooks.student import edition, without_solutions
+
+SOLVED = """\
+def double(x):
+    \"\"\"Twice x.\"\"\"
+    ### BEGIN SOLUTION
+    secret = x + x
+    return secret
+    ### END SOLUTION"""
+STUBBED = """\
+def double(x):
+    \"\"\"Twice x.\"\"\"
+    # your code here
+    raise NotImplementedError"""
+
+
+def cell(source, text="", count=1, **metadata):
+    shown = [new_output("display_data", data={"text/plain": text}, metadata={"coursekit": {"exercise": text}})]
+    return new_code_cell(source, outputs=shown if text else [], execution_count=count, metadata=metadata)
+
+
+def notebook(*cells):
+    return new_notebook(cells=list(cells))
+
+
+@pytest.fixture
+def course(tmp_path, monkeypatch):
+    """The current folder, with two lectures in ``notebooks``."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "notebooks").mkdir()
+    write("00_start", new_markdown_cell("# 0 · Start"), cell(SOLVED), cell("exercise(double)", "✓ secret"))
+    write("01_more", new_markdown_cell("# 1 · More"), cell("2 + 2", "4"))
+    return tmp_path
+
+
+def write(stem, *cells):
+    files.write(files.normalize(notebook(*cells)), Path("notebooks", f"{stem}.ipynb"))
+
+
+def run(*arguments, status=0):
+    result = CliRunner().invoke(cli.app, ["student", *map(str, arguments)])
+    if isinstance(result.exception, CourseError):
+        raise result.exception
+    assert result.exit_code == status, result.output
+    return result.output
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+# --- what is taken out
+
+BEGIN, END = "### BEGIN SOLUTION", "### END SOLUTION"
+HIDDEN, SHOWN = "### BEGIN HIDDEN TESTS", "### END HIDDEN TESTS"
+
+
+def stripped(*cells):
+    return without_solutions(notebook(*cells), Path("nb.ipynb")).cells
+
+
+def test_solutions_and_what_their_cells_showed_are_gone():
+    (only,) = stripped(cell(SOLVED, "secret"))
+    assert only.source == STUBBED
+    assert (only.outputs, only.execution_count) == ([], None)
+
+
+def test_hidden_tests_go_without_a_trace():
+    (only,) = stripped(cell("a = 1\n### BEGIN HIDDEN TESTS\nassert secret\n### END HIDDEN TESTS\nb = 2", "secret"))
+    assert only.source == "a = 1\nb = 2"
+    assert only.outputs == []
+
+
+def test_a_cell_may_hold_several_solutions():
+    (only,) = stripped(cell("if a:\n    ### BEGIN SOLUTION\n    b\n    ### END SOLUTION\n" * 2))
+    assert only.source == "\n".join(["if a:\n    # your code here\n    raise NotImplementedError"] * 2) + "\n"
+
+
+def test_the_outputs_of_cells_that_rest_on_a_solution_are_gone():
+    cells = stripped(
+        cell(SOLVED),
+        cell("exercise(double)", "its check"),
+        cell("y = [double(k) for k in range(3)]", "what uses it"),
+        cell("print(y)", "what uses that"),
+        cell("def show():\n    return y", "what uses that in a function"),
+        cell("fig, z = draw(), 0\nz += y[0]", "what draws it"),
+        cell("fig", "its figure"),
+        cell("fig = draw()", "another figure"),
+    )
+    assert [(cell.outputs, cell.execution_count) for cell in cells[:-1]] == [([], None)] * 7
+    assert cells[-1].execution_count == 8
+
+
+def test_a_sum_of_a_solution_rests_on_it():
+    assert stripped(cell("n = 0", count=1), cell(f"{SOLVED}\nn = 1"), cell("n += 1", "n"))[2].outputs == []
+
+
+def test_everything_else_is_intact():
+    others = [
+        new_markdown_cell("# End: solutions are welcome\n\nsecret"),
+        cell("import torch\n\nx = 1", "stays", tags=["parameters"]),
+        cell("def double_all(x):\n    return [2 * k for k in x]", "stays", 2),
+        cell("%matplotlib inline\ntorch.ones(2)", "stays", 3),
+        cell("double = None  # another thing of that name", "stays", 5),
+        cell("double", "stays", 6),
+    ]
+    got = stripped(*others[:4], cell("import torch\n" + SOLVED, "goes", 4), *others[4:])
+    del got[4]
+    assert got == others
+
+
+def test_widget_states_which_could_show_a_solution_are_gone():
+    nb = notebook(cell("1"))
+    nb.metadata["widgets"] = {files.WIDGET_STATE: {"state": {"m": {"state": {"value": "secret"}}}}}
+    assert "secret" not in json.dumps(without_solutions(nb, Path("nb.ipynb")))
+
+
+PLAIN = f"{BEGIN}\n{{}}\n{END}"
+DETOURS = {
+    "a function written before": [
+        cell("def later(k):\n    return double(k)"),
+        cell(SOLVED),
+        cell("later(3)", "secret"),
+    ],
+    "a chain of such functions": [
+        cell("a = lambda k: b(k)"),
+        cell("def b(k):\n    return double(k)"),
+        cell(SOLVED),
+        cell("a(3)", "secret"),
+    ],
+    "a class written before": [
+        cell("class Net:\n    def forward(self):\n        return double(1)"),
+        cell(SOLVED),
+        cell("Net().forward()", "secret"),
+    ],
+    "a global name": [
+        cell(SOLVED),
+        cell("def run():\n    global answer\n    answer = double(3)\n\nrun()"),
+        cell("answer", "secret"),
+    ],
+    "a walrus": [cell(SOLVED), cell("[last := double(k) for k in range(3)]"), cell("last", "secret")],
+    "a line magic": [cell(SOLVED), cell("%time double(3)", "secret")],
+    "a cell magic": [cell(SOLVED), cell("%%time\ny = double(3)\ny", "secret")],
+    "a name from a cell magic": [cell(SOLVED), cell("%%time\ny = double(3)"), cell("y", "secret")],
+    "a magic before": [cell("%%time\ndef later(k):\n    return double(k)"), cell(SOLVED), cell("later(1)", "secret")],
+    "the shell": [cell(SOLVED), cell("!echo {double(3)}", "secret")],
+    "the source": [cell(SOLVED), cell("double??", "secret")],
+}
+
+
+@pytest.mark.parametrize("cells", DETOURS.values(), ids=DETOURS)
+def test_a_solution_does_not_get_through_on_a_detour(cells):
+    assert "secret" in json.dumps(cells)
+    assert "secret" not in json.dumps(stripped(*cells))
+
+
+QUOTED = "    secret = x + x"
+QUOTATIONS = {
+    "an error": cell("1 / 0", f"----> 4 {QUOTED}"),
+    "a page": new_code_cell("page", outputs=[new_output("display_data", data={"text/html": "secret = x + x"})]),
+    "the history": cell("%history", f"def double(x):\n{QUOTED}"),
+    "metadata": cell("1", "1", teacher={"solutions": [QUOTED]}),
+    "an attachment": new_markdown_cell("Why?", attachments={"a.txt": {"text/plain": QUOTED}}),
+}
+
+
+@pytest.mark.parametrize("quotes", QUOTATIONS.values(), ids=QUOTATIONS)
+def test_what_quotes_a_solution_is_refused(quotes):
+    with pytest.raises(CourseError, match=r"nb.ipynb, cell .* holds a line of a solution, 'secret = x \+ x'"):
+        stripped(cell(SOLVED), quotes)
+
+
+def test_metadata_of_the_notebook_that_quote_a_solution_are_refused():
+    nb = notebook(cell(SOLVED))
+    nb.metadata["teacher"] = {"solutions": [QUOTED]}
+    with pytest.raises(CourseError, match=r"nb.ipynb: .* holds a line of a solution"):
+        without_solutions(nb, Path("nb.ipynb"))
+
+
+def test_what_has_nothing_to_do_with_a_solution_stays_beside_it():
+    shown = new_markdown_cell("![](attachment:a.png)", attachments={"a.png": {"image/png": "stays"}})
+    cells = stripped(
+        cell("import numpy as np\n\nx, y = [1], 2"),
+        cell(f"def first(x):\n    {BEGIN}\n    x[0] = y = 1\n    {END}"),
+        cell("x", "stays"),
+        cell("y", "stays"),
+        cell("np.ones(2)", "stays", note="stays"),
+        cell("claims_table()", "stays"),
+        shown,
+    )
+    assert [it.outputs[0].data for it in cells[2:-1]] == [{"text/plain": "stays"}] * 4
+    assert cells[4].metadata.note == cells[-1].attachments["a.png"]["image/png"] == "stays"
+
+
+# --- markers that make no sense
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        ([BEGIN, "1"], f"{BEGIN} comes without {END}"),
+        (["1", END], f"line 2 says {END} without {BEGIN} before it"),
+        ([BEGIN, END, END], f"line 3 says {END} without {BEGIN} before it"),
+        ([BEGIN, "1", BEGIN, END, END], f"line 3 says {BEGIN} before {END}"),
+        ([BEGIN, HIDDEN, SHOWN, END], f"line 2 says {HIDDEN} before {END}"),
+        ([BEGIN, "1", SHOWN], f"line 3 says {SHOWN} without {HIDDEN} before it"),
+        ([HIDDEN, "1"], f"{HIDDEN} comes without {SHOWN}"),
+        (["# BEGIN SOLUTION", "1", END], "line 1 is not quite a marker: # BEGIN SOLUTION"),
+        (["### begin solution", "1", "### end solution"], "line 1 is not quite a marker: ### begin solution"),
+        ([BEGIN, "1  ### END SOLUTION"], "line 2 is not quite a marker: 1  ### END SOLUTION"),
+        (["### BEGIN HIDDEN TEST", "1", SHOWN], "line 1 is not quite a marker: ### BEGIN HIDDEN TEST"),
+        (
+            ["def f():", BEGIN, "    return 1", END],
+            "is not Python, with its solution or without it: expected an indented",
+        ),
+    ],
+)
+def test_markers_that_make_no_sense_are_refused_with_file_and_cell(course, lines, message):
+    write("02_bad", cell("1"), new_code_cell("\n".join(lines), id="the-bad-cell"))
+    with pytest.raises(CourseError, match=r"02_bad.ipynb, cell the-bad-cell:? .*" + re.escape(message)):
+        run()
+    assert not (course / "student").exists()
+
+
+def test_a_solution_in_text_is_refused(course):
+    write("02_bad", new_markdown_cell(f"Why?\n\n{BEGIN}\nBecause.\n{END}", id="why"))
+    with pytest.raises(CourseError, match=r"02_bad.ipynb, cell why: a solution can be taken out of code only"):
+        run()
+
+
+def test_a_notebook_of_an_older_format_whose_cells_have_no_ids_will_do(course):
+    nb = notebook(cell(SOLVED), new_code_cell(BEGIN))
+    for it in nb.cells:
+        del it["id"]
+    nb.nbformat_minor = 4
+    path = Path("notebooks", "02_old.ipynb")
+    files.write(nb, path)
+    with pytest.raises(CourseError, match=rf"02_old.ipynb, cell 2: {BEGIN} comes without {END}"):
+        run(path)
+    del nb.cells[1]
+    files.write(nb, path)
+    run(path)
+    assert files.read(course / "student" / "02_old.ipynb").cells[0].source == STUBBED
+
+
+# --- the folder
+
+
+def test_the_edition_is_notebooks_a_readme_and_a_zip_of_them(course):
+    said = run().replace("\\", "/")
+    assert said == "Notebooks without solutions: 2, in student. All in one file: student/student.zip\n"
+    folder = course / "student"
+    assert names(folder) == ["00_start.ipynb", "01_more.ipynb", "README.md", "student.zip"]
+    assert "- [0 · Start](00_start.ipynb)\n- [1 · More](01_more.ipynb)" in (folder / "README.md").read_text("utf-8")
+    with zipfile.ZipFile(folder / "student.zip") as archive:
+        packed = {name: archive.read(name) for name in archive.namelist()}
+    assert packed == {f"student/{name}": (folder / name).read_bytes() for name in names(folder)[:3]}
+    assert (folder / "01_more.ipynb").read_bytes() == (course / "notebooks" / "01_more.ipynb").read_bytes()
+
+
+def test_one_lecture_can_be_handed_out_alone(course):
+    run("1", "--out", "one")
+    assert names(course / "one") == ["01_more.ipynb", "README.md", "student.zip"]
+
+
+def test_files_that_are_equal_are_left_alone(course):
+    run()
+    before = {path: path.stat().st_mtime_ns for path in (course / "student").iterdir()}
+    assert "differs" not in run()
+    assert {path: path.stat().st_mtime_ns for path in (course / "student").iterdir()} == before
+
+
+def test_a_students_work_is_kept_and_the_new_file_lies_beside_it(course):
+    run()
+    mine = course / "student" / "00_start.ipynb"
+    fresh = mine.read_bytes()
+    mine.write_text("my work", encoding="utf-8")
+    for _ in range(2):  # the second time finds its file there
+        said = run().splitlines()
+        assert "00_start.ipynb differs and is kept; the new one is 00_start.new.ipynb" in said[0]
+        assert len(said) == 2
+        assert mine.read_text(encoding="utf-8") == "my work"
+        assert (mine.parent / "00_start.new.ipynb").read_bytes() == fresh
+    (mine.parent / "00_start.new.ipynb").write_text("more work", encoding="utf-8")
+    assert "the new one is 00_start.new2.ipynb" in run()
+    assert (mine.parent / "00_start.new.ipynb").read_text(encoding="utf-8") == "more work"
+    assert (mine.parent / "00_start.new2.ipynb").read_bytes() == fresh
+
+
+def test_a_folder_in_the_place_of_a_file_is_kept_too(course):
+    (course / "student" / "01_more.ipynb").mkdir(parents=True)
+    assert "the new one is 01_more.new.ipynb" in run()
+
+
+def test_the_folder_of_the_solutions_is_refused(course):
+    before = names(course / "notebooks")
+    with pytest.raises(CourseError, match="notebooks holds the notebooks with their solutions: choose another folder"):
+        run("--out", "notebooks")
+    assert names(course / "notebooks") == before
+
+
+def test_an_output_that_is_no_folder_is_told(course):
+    (course / "file").touch()
+    with pytest.raises(CourseError, match="--out wants a folder, and file is a file"):
+        run("--out", "file")
+    with pytest.raises(CourseError, match=r"the edition cannot be written to file.below: "):
+        run("--out", "file/below")
+
+
+def test_on_a_full_disk_nothing_is_half_written(course, monkeypatch):
+    write_bytes = Path.write_bytes
+
+    def full(path, content):
+        if "README" in path.name:
+            raise OSError(28, "No space left on device")
+        return write_bytes(path, content)
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(CourseError, match="cannot be written to student: No space left on device"):
+        run()
+    assert names(course / "student") == []
+
+
+def test_two_notebooks_of_one_name_are_refused(course):
+    (course / "other").mkdir()
+    files.write(notebook(), course / "other" / "01_more.ipynb")
+    with pytest.raises(CourseError, match=r"two of the notebooks are called 01_more.ipynb"):
+        run("notebooks", "other")
+
+
+def test_what_is_no_notebook_is_told(course):
+    (course / "notebooks" / "02_bad.ipynb").write_text("{", encoding="utf-8")
+    with pytest.raises(CourseError, match=r"02_bad.ipynb is not a notebook"):
+        run()
+
+
+# --- the course itself
+
+
+def strings(value):
+    """All text in nested JSON."""
+    if isinstance(value, dict):
+        value = [*value, *value.values()]
+    if isinstance(value, list):
+        return [text for item in value for text in strings(item)]
+    return [value] if isinstance(value, str) else []
+
+
+def solutions(nb):
+    """The lines of all solutions, without the short ones such as a closing bracket."""
+    blocks = re.findall(rf"{BEGIN}\n(.*?)\n *{END}", "\n".join(cell.source for cell in nb.cells), re.DOTALL)
+    return [line.strip() for block in blocks for line in block.splitlines() if len(line.strip()) >= 10]
+
+
+@pytest.mark.parametrize("path", files.find_notebooks(), ids=lambda path: path.stem)
+def test_nothing_of_a_solution_remains_in_the_course(path):
+    nb = files.read(path)
+    made = edition([path])
+    content = made[path.name].decode()
+    assert not re.search("(BEGIN|END) (SOLUTION|HIDDEN)", content)
+    assert content.count("raise NotImplementedError") == sum(cell.source.count(BEGIN) for cell in nb.cells) >= 3
+    texts = (json.loads(text) for text in (files.to_text(nb), content))
+    before, after = (html.unescape("\n".join(strings(text))) for text in texts)
+    for line in (lines := solutions(nb)):  # one that the lecture itself shows elsewhere stays there
+        assert after.count(line) == before.count(line) - sum(other.count(line) for other in lines), line
+        assert line not in made["README.md"].decode()
+    assert '"verdict": "solved"' not in content
+
+
+def test_a_run_of_the_edition_ends_at_the_first_exercise_and_says_that_it_is_to_be_written(tmp_path):
+    source = files.find_notebooks(["00"])[0].resolve()
+    run(source, "--out", tmp_path)
+    command = [sys.executable, "-m", "coursekit", "run", source.name, "--profile", "smoke", "--out", "unsolved"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "class_means: not written yet" in done.stdout
+    nb = files.read(tmp_path / "unsolved" / "notebooks" / source.name)
+    assert [(problem["name"], problem["message"]) for problem in files.errors(nb)] == [
+        ("ExerciseOpen", "class_means: not written yet")
+    ]
+    (stopped,) = [cell for cell in files.code_cells(nb) if any(o.output_type == "error" for o in cell.outputs)]
+    assert stopped.source == "exercise(class_means)"
+    before = files.code_cells(nb)[: files.code_cells(nb).index(stopped)]
+    assert all(cell.execution_count for cell in before)
