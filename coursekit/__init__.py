@@ -1,16 +1,23 @@
 """Companion package of the lecture notebooks *Deep Learning: A Statistical Perspective*.
 
+Data and models:
+
+- ``coursekit.datasets``      images, photographs, synthetic shapes; downloads with checksum
+- ``coursekit.nets``          nets and building blocks that several lectures share, trained weights, recipes
+
 Subjects, each the home of one idea:
 
-- ``coursekit.datasets``      digits, MNIST, Fashion-MNIST, CIFAR-10, photographs; downloads with checksum
+- ``coursekit.interpret``     what a trained net sees, finds alike, decides on, and is fooled by
 - ``coursekit.autoencoders``  linear, tied, sparse, k-sparse, denoising and convolutional autoencoders
 
 Services, which the lectures use and do not teach:
 
 - ``coursekit.training``      the loop around a step, device and precision, seeds, checkpoints, progress
-- ``coursekit.figures``       style, image grids, curves; the one home of matplotlib
-- ``coursekit.course``        what a notebook needs: set-up, profiles, claims, exercises, widgets
-- ``coursekit.cli``           the command ``coursekit``: run, data, doctor
+- ``coursekit.figures``       style, image grids, curves, heat maps; the one home of matplotlib
+- ``coursekit.course``        what a notebook calls: set-up, profiles, claims, figures with captions and controls
+- ``coursekit.exercises``     the checks of each lecture's exercises, and the course's own solutions
+- ``coursekit.notebooks``     notebooks as files and runs: execute, report, student edition, slides
+- ``coursekit.cli``           the command ``coursekit``: run, slides, student, data, train, doctor
 
 This module imports nothing, so that ``import coursekit`` costs nothing.
 """
