@@ -1,6 +1,7 @@
-"""What the terminal shows while notebooks run: a live table, or a line per event where nobody watches."""
+"""What the terminal shows while notebooks run: a live table, or one line per event in a log."""
 
 import time
+from collections.abc import Sequence
 from typing import Any
 
 from rich.console import Console
@@ -9,16 +10,17 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from coursekit.notebooks.pool import Finished, Progress, Started
+from coursekit.notebooks.entry import Entry
+from coursekit.notebooks.pool import Event, Progress, Started
 from coursekit.notebooks.report import claims_in_words, duration, symbol
 
-STYLES = {"ok": "green", "not run": "dim", "running": "cyan", "interrupted": "yellow"}  # all others: red
+STYLES = {"ok": "green", "not run": "dim", "running": "cyan", "interrupted": "yellow"}  # every other status: red
 
 
 class Board:
-    """Shows the entries of ``run.json`` as they change; a context manager."""
+    """Shows the entries of a run as they change; a context manager."""
 
-    def __init__(self, entries: list[dict[str, Any]]) -> None:
+    def __init__(self, entries: Sequence[Entry]) -> None:
         self.entries = entries
         self.console = Console()
         self.progress: dict[str, Progress] = {}
@@ -34,8 +36,8 @@ class Board:
         if self.console.is_terminal:
             self.live.stop()
 
-    def show(self, entry: dict[str, Any], event: Started | Progress | Finished) -> None:
-        name = entry["name"]
+    def show(self, entry: Entry, event: Event) -> None:
+        name = entry.name
         match event:
             case Progress():
                 self.progress[name] = event
@@ -43,7 +45,7 @@ class Board:
                 self.started[name] = time.monotonic()
                 self.line(f"{name}: started")
             case _:
-                parts = [entry["status"], duration(entry["seconds"]), claims_in_words([entry])]
+                parts = [entry.outcome.status, duration(entry.outcome.seconds), claims_in_words([entry])]
                 self.line(f"{name}: " + ", ".join(filter(None, parts)))
 
     def line(self, text: str) -> None:
@@ -58,13 +60,13 @@ class Board:
             table.add_row(*self.row(entry))
         return table
 
-    def row(self, entry: dict[str, Any]) -> list[Any]:
-        name, status = entry["name"], entry["status"]
+    def row(self, entry: Entry) -> list[Any]:
+        name, status = entry.name, entry.outcome.status
         style = STYLES.get(status, "red")
         head = [Text(symbol(status), style), Text(name, style if status != "ok" else "")]
         if status != "running":
-            seconds = duration(entry["seconds"]) if entry["seconds"] else ""
-            cells = str(entry["cells_run"] or "")
+            seconds = duration(entry.outcome.seconds) if entry.outcome.seconds else ""
+            cells = str(entry.outcome.cells_run or "")
             return [*head, cells, Text(status, style), seconds, claims_in_words([entry])]
         elapsed = duration(time.monotonic() - self.started[name])
         if name not in self.progress:

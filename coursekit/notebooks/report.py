@@ -1,18 +1,16 @@
-"""What a run found: the entry of a notebook in ``run.json``, and the page ``index.html`` that shows all."""
+"""The report of a run: lines for the terminal, and the page ``index.html``."""
 
 import base64
 import io
-import json
+from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from coursekit.notebooks import files
-from coursekit.notebooks.pool import KERNEL_DIED, TIMEOUT
+from coursekit.notebooks.entry import Entry, Run
 
-SYMBOLS = {"ok": "✓", "not run": "○", "running": "▸", "interrupted": "■"}  # all others have failed: ✗
-BY_ERROR = {"ClaimFailed": "claim failed", TIMEOUT: "timeout", KERNEL_DIED: "kernel died"}
-SLOWEST, SLOW = 5, 0.05  # cells listed at most, and the seconds from which one counts as slow
+SYMBOLS = {"ok": "✓", "not run": "○", "running": "▸", "interrupted": "■"}  # every other status: ✗
 VALUES = 6  # numbers of a claim's value
 THUMBNAIL = 480  # pixels wide at most: 240 on a display with two per point
 VERDICTS = {"holds": "held", "fails": "failed", "not judged": "not judged"}
@@ -22,60 +20,14 @@ def symbol(status: str) -> str:
     return SYMBOLS.get(status, "✗")
 
 
-def failed(entry: dict[str, Any]) -> bool:
-    """Whether the notebook was run to an end that is not a good one."""
-    return entry["status"] not in SYMBOLS
-
-
-def describe(nb: Any) -> dict[str, Any]:
-    """What an executed notebook, or one that stopped on the way, says about its execution."""
-    problems = files.errors(nb)
-    claims = files.records(nb, "claim")
-    cells = files.code_cells(nb)
-    return {
-        "status": _judge(problems, claims),
-        "message": f"{problems[0]['name']}: {problems[0]['message']}" if problems else "",
-        **nb.metadata.get("coursekit", {"seconds": 0.0, "peak_bytes": 0}),
-        "cells": len(cells),
-        "cells_run": sum(cell.execution_count is not None for cell in cells),
-        "slowest": _slowest(cells),
-        "setup": next(iter(files.records(nb, "setup")), {}),
-        "claims": claims,
-        "exercises": files.records(nb, "exercise"),
-        "problems": problems,
-    }
-
-
-def _judge(problems: list[dict[str, Any]], claims: list[dict[str, Any]]) -> str:
-    in_cells = [problem["name"] for problem in problems if problem["where"] == "cell"]
-    if in_cells:
-        return BY_ERROR.get(in_cells[0], "error")
-    if any(claim["verdict"] == "fails" for claim in claims):
-        return "claim failed"
-    return "widget error" if problems else "ok"
-
-
-def _slowest(cells: list[Any]) -> list[dict[str, Any]]:
-    timed = [(cell.metadata.get("papermill", {}).get("duration") or 0, cell) for cell in cells]
-    slow = sorted((pair for pair in timed if pair[0] >= SLOW), key=lambda pair: -pair[0])
-    return [
-        {
-            "count": cell.execution_count,
-            "seconds": round(seconds, 3),
-            "source": cell.source.strip().splitlines()[0],
-        }
-        for seconds, cell in slow[:SLOWEST]
-    ]
-
-
-def count_claims(entries: list[dict[str, Any]]) -> dict[str, int]:
+def count_claims(entries: Sequence[Entry]) -> dict[str, int]:
     """How many claims of these notebooks held, failed and were not judged."""
-    verdicts = [VERDICTS[claim["verdict"]] for entry in entries for claim in entry["claims"]]
+    verdicts = [VERDICTS[claim["verdict"]] for entry in entries for claim in entry.outcome.claims]
     return {verdict: verdicts.count(verdict) for verdict in VERDICTS.values()}
 
 
-def claims_in_words(entries: list[dict[str, Any]]) -> str:
-    """``"12 claims held, 1 failed"``; empty if there is none."""
+def claims_in_words(entries: Sequence[Entry]) -> str:
+    """``"12 claims held, 1 failed"``; empty if there are no claims."""
     counts = [(number, verdict) for verdict, number in count_claims(entries).items() if number]
     first = [f"{n} claim{'s' if n > 1 else ''} {verdict}" for n, verdict in counts[:1]]
     return ", ".join(first + [f"{n} {verdict}" for n, verdict in counts[1:]])
@@ -89,37 +41,29 @@ def duration(seconds: float) -> str:
     return f"{minutes} min {seconds} s" if minutes else f"{seconds} s"
 
 
-def summary(record: dict[str, Any]) -> str:
+def summary(run: Run) -> str:
     """One line about the whole run: ``2 notebooks: 1 ok, 1 timeout. 12 claims held, 1 failed. 41 s``."""
-    entries = record["notebooks"]
-    statuses = [entry["status"] for entry in entries]
+    statuses = [entry.outcome.status for entry in run.notebooks]
     counts = ", ".join(f"{statuses.count(status)} {status}" for status in dict.fromkeys(statuses))
-    notes = f"{len(entries)} notebook{'s' if len(entries) != 1 else ''}: {counts}"
-    return ". ".join(filter(None, [notes, claims_in_words(entries), duration(record["seconds"])]))
+    first = f"{len(statuses)} notebook{'s' if len(statuses) != 1 else ''}: {counts}"
+    return ". ".join(filter(None, [first, claims_in_words(run.notebooks), duration(run.seconds)]))
 
 
-def failure(entry: dict[str, Any]) -> str:
+def failure(entry: Entry) -> str:
     """What went wrong in a notebook, for the terminal: the cells that failed and their tracebacks."""
-    parts = [f"\n── {entry['name']}: {entry['status']} ".ljust(80, "─")]
-    for problem in entry["problems"]:
-        parts += [where(problem), problem["source"], "", problem["traceback"]]
+    parts = [f"\n── {entry.name}: {entry.outcome.status} ".ljust(80, "─")]
+    for problem in entry.outcome.problems:
+        parts += [problem.place, problem.source, "", problem.traceback]
     return "\n".join(parts)
 
 
-def where(problem: dict[str, Any]) -> str:
-    """The cell in which a problem arose, by the number that Jupyter shows beside it."""
-    cell = f"cell [{problem['count'] or '*'}]"
-    return cell if problem["where"] == "cell" else f"widget of {cell}"
+def write(run: Run, folder: Path) -> Path:
+    """Write ``index.html`` from the record and the executed notebooks; return its path.
 
-
-def write(folder: Path) -> Path:
-    """Write ``index.html`` from ``run.json`` and the executed notebooks; return its path.
-
-    The page asks nothing of any other place: styles and figures are in it, and there is no script.
+    The page requests nothing from anywhere: styles and figures are in it, and it has no script.
     """
     from jinja2 import Environment, FileSystemLoader
 
-    record = json.loads((folder / "run.json").read_text(encoding="utf-8"))
     from coursekit.course.claims import SIGNS
 
     environment = Environment(
@@ -135,25 +79,23 @@ def write(folder: Path) -> Path:
         "symbol": symbol,
         "unstyled": _unstyled,
         "value": value,
-        "where": where,
     }
     page = environment.get_template("report.html.jinja").render(
-        run=record,
-        started=datetime.fromisoformat(record["started"]),
-        counts=count_claims(record["notebooks"]),
+        run=run,
+        started=datetime.fromisoformat(run.started),
+        counts=count_claims(run.notebooks),
         verdicts=VERDICTS,
         signs=SIGNS,
-        failed=failed,
-        figures=_thumbnails(folder, record["notebooks"]),
-        longest=max((entry["seconds"] for entry in record["notebooks"]), default=0) or 1,
+        figures=_thumbnails(folder, run.notebooks),
+        longest=max((entry.outcome.seconds for entry in run.notebooks), default=0) or 1,
     )
     files.write_text(folder / "index.html", page)
     return folder / "index.html"
 
 
-def _thumbnails(folder: Path, entries: list[dict[str, Any]]) -> dict[str, list[tuple[str, str]]]:
+def _thumbnails(folder: Path, entries: Sequence[Entry]) -> dict[str, list[tuple[str, str]]]:
     """For every notebook its figures, small and as data URIs, each with its alternative text."""
-    executed = {entry["name"]: folder / entry["executed"] for entry in entries if entry["cells_run"]}
+    executed = {entry.name: folder / entry.executed for entry in entries if entry.outcome.cells_run}
     return {
         name: [(_thumbnail(png), alt) for png, alt in files.figures(files.read(file))]
         for name, file in executed.items()
@@ -172,7 +114,7 @@ def _thumbnail(png: bytes) -> str:
 
 
 def value(value: Any) -> str:
-    """A claim's value as its notebook shows it; of many numbers, the first."""
+    """A claim's value as its notebook shows it; of many numbers, the first ones."""
     from coursekit.course.records import in_words
 
     if value is None:

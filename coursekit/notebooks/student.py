@@ -14,6 +14,8 @@ from coursekit import __version__
 from coursekit.errors import CourseError
 from coursekit.files import whole
 from coursekit.notebooks import files
+from coursekit.notebooks.normalize import normalize
+from coursekit.notebooks.solutions import MARKER, strip_solutions
 
 ZIP = "student.zip"
 WORD = re.compile(r"[^\W\d]\w*")
@@ -64,13 +66,13 @@ def without_solutions(nb: Any, path: Path) -> Any:
     CourseError
         Markers make no sense, a cell is not Python, or something that would stay quotes a solution.
     """
-    nb = files.normalize(nb)
+    nb = normalize(nb)
     leads: dict[str, set[str]] = {}  # from a name to those that its cell uses, and on from these
     secret: set[str] = set()  # the lines of the solutions
     for number, cell in enumerate(nb.cells, start=1):
         where = _where(path, cell, number)
         try:
-            stripped = files.strip_solutions(cell.source)
+            stripped = strip_solutions(cell.source)
             if cell.cell_type != "code":
                 if stripped != cell.source:
                     raise CourseError("a solution can be taken out of code only")
@@ -130,7 +132,7 @@ def _reached(names: set[str], leads: dict[str, set[str]]) -> set[str]:
 
 def _refuse_quotations(nb: Any, path: Path, secret: set[str]) -> None:
     """``CourseError`` if an output, metadata or an attachment holds a line of a solution that is worth a name."""
-    lines = [line for line in sorted(map(str.strip, secret)) if len(line) >= 10 and not files.MARKER.fullmatch(line)]
+    lines = [line for line in sorted(map(str.strip, secret)) if len(line) >= 10 and not MARKER.fullmatch(line)]
     rests = {_where(path, cell, number): {**cell, "source": ""} for number, cell in enumerate(nb.cells, start=1)}
     for where, rest in {str(path): nb.metadata, **rests}.items():
         if quoted := next((line for text in _texts(rest) for line in lines if line in text), None):
