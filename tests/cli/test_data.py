@@ -109,7 +109,7 @@ def test_verify_names_the_bad_file_and_fails(run, placed):
 
 
 def test_verify_without_any_data_says_so(run, tmp_path):
-    assert run("verify") == f"No data set lies in {tmp_path}: nothing to check.\n"
+    assert run("verify") == f"There is no data set in {tmp_path}: nothing to check.\n"
 
 
 def test_path_is_that_of_a_set_or_of_all(run, tmp_path):

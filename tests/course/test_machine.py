@@ -72,12 +72,12 @@ def test_a_full_disk_is_trouble_even_where_the_folder_does_not_exist_yet(monkeyp
     monkeypatch.setenv("COURSEKIT_DATA", str(tmp_path / "not" / "yet"))
     assert machine._disk().verdict == "ok"
     monkeypatch.setattr("shutil.disk_usage", lambda path: type("Usage", (), {"free": 10**8}))
-    assert "0.1 GB free for data. Make room" in str(machine._disk())
+    assert "0.1 GB free for data. Free some space" in str(machine._disk())
 
 
 def test_versions_other_than_the_tested_ones_are_named(monkeypatch):
     assert machine._versions().verdict == "ok"
-    monkeypatch.setattr(machine, "_tested_versions", lambda: "# pins\npooch==0.1\nnot-there==1.0\n")
+    monkeypatch.setattr(machine, "_constraints", lambda: "# pins\npooch==0.1\nnot-there==1.0\n")
     found = str(machine._versions())
     assert found.startswith("○ Versions: 1 of 1 differ: pooch ")
     assert "(tested 0.1)" in found

@@ -283,7 +283,7 @@ def test_a_picture_in_text_comes_from_beside_the_notebook(tmp_path):
     nb = new_notebook(cells=[md("![a dot](dot.png)", "slide")])
     assert 'alt="a dot"' in deck.render(nb, tmp_path / "a.ipynb", PARTS, ())
     nb.cells[0].source = "![a dot](https://example.org/dot.png)"
-    with pytest.raises(CourseError, match=r"picture https://example.org/dot.png is not beside the notebook"):
+    with pytest.raises(CourseError, match=r"image https://example.org/dot.png is not in the notebook's folder"):
         deck.render(nb, tmp_path / "a.ipynb", PARTS, ())
 
 
@@ -294,7 +294,7 @@ def test_a_picture_in_text_comes_from_beside_the_notebook(tmp_path):
 def course(tmp_path, monkeypatch):
     """The current folder, with two lectures in ``notebooks``; the parts of decks are there already."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(parts, "parts", lambda: PARTS)
+    monkeypatch.setattr(parts, "parts", lambda report: PARTS)
     Path("notebooks").mkdir()
     write("00_start", lecture(code("1 + 1", kind="slide")))
     write("01_more", lecture(md("## 1 · A", "slide")))
@@ -341,7 +341,7 @@ def test_a_deck_is_made_anew_in_its_place(course):
     ("nb", "message"),
     [
         (lecture(code("f", new_output("error", ename="KeyError", evalue="'x'"))), r"failed in cell \[1\]: KeyError"),
-        (lecture(code("f", count=None)), "was not executed, or not to its end: add --execute"),
+        (lecture(code("f", count=None)), "was not executed to its end: add --execute"),
         (new_notebook(cells=[new_markdown_cell("# A")]), "has no slides: give its cells slide types"),
         (lecture(code("### BEGIN SOLUTION")), "cell .*: ### BEGIN SOLUTION comes without ### END SOLUTION"),
     ],
@@ -371,14 +371,14 @@ def test_two_notebooks_of_one_name_are_refused(course):
 
 def test_an_output_that_is_no_folder_is_refused(course):
     Path("taken").write_text("", encoding="utf-8")
-    refused("--out wants a folder, and taken is a file", "--out", "taken")
+    refused("--out expects a folder, but taken is a file", "--out", "taken")
 
 
 @pytest.mark.parametrize("name", ["00_start.html", "00_start.pdf"])
 def test_a_file_that_is_no_deck_is_not_replaced(course, name):
     Path("slides").mkdir()
     Path("slides", name).write_text("mine", encoding="utf-8")
-    refused("slides holds another 00_start, which is no deck")
+    refused("slides holds another 00_start, which is not a deck")
 
 
 def test_on_a_full_disk_the_old_decks_stay(course, monkeypatch):
@@ -393,7 +393,7 @@ def test_on_a_full_disk_the_old_decks_stay(course, monkeypatch):
         Path(target).write_bytes(Path(source).read_bytes())
 
     monkeypatch.setattr(shutil, "copyfile", full)
-    refused("the slides cannot be written to slides: No space left on device")
+    refused("cannot write to slides: No space left on device")
 
 
 def test_execute_runs_a_copy_first(course):
@@ -548,7 +548,7 @@ def registry(tmp_path, monkeypatch):
 
 
 def test_parts_are_fetched_once_with_the_typefaces_in_the_style_sheet(registry, monkeypatch):
-    found = parts.parts()
+    found = parts.parts(print)
     assert "reveal.css" in found.style
     assert found.style.count("@font-face") == 5
     assert f"data:font/woff2;base64,{base64.b64encode(b'font').decode()}" in found.style
@@ -557,7 +557,7 @@ def test_parts_are_fetched_once_with_the_typefaces_in_the_style_sheet(registry, 
     assert re.findall(r"/\* (\S+) \*/", found.script) == list(parts.SCRIPTS)
     assert [name for name in parts.ABOUT if f"licence of {name}" in found.licences] == list(parts.ABOUT)
     monkeypatch.setattr(subprocess, "run", lambda *_, **__: pytest.fail("fetched twice"))
-    assert parts.parts() == found
+    assert parts.parts(print) == found
     assert parts.packages()[0] == "reveal.js 1.0.0, the slides (MIT)"
 
 
@@ -569,14 +569,14 @@ def test_a_package_that_is_not_the_pinned_one_is_refused(registry, tmp_path):
     name = "mathjax"
     registry.tarballs[name] = tarball("reveal.js")
     with pytest.raises(CourseError, match=r"(?s)npm could not get them.*(EINTEGRITY|integrity)"):
-        parts.parts()
+        parts.parts(print)
     assert left(tmp_path / "data" / "slides") == []
 
 
 def test_a_registry_that_lacks_a_package_is_told(registry, tmp_path):
     del registry.tarballs["mathjax"]
-    with pytest.raises(CourseError, match=r"(?s)npm could not get them.*404.*copy the folder .*slides"):
-        parts.parts()
+    with pytest.raises(CourseError, match=r"(?s)npm could not get them.*404.*copy the file .*slides"):
+        parts.parts(print)
     assert left(tmp_path / "data" / "slides") == []
 
 
@@ -584,7 +584,7 @@ def test_without_npm_the_message_says_what_to_do(tmp_path, monkeypatch):
     monkeypatch.setenv("COURSEKIT_DATA", str(tmp_path))
     monkeypatch.setattr(shutil, "which", lambda _: None)
     with pytest.raises(CourseError, match=r"(?s)npm, which fetches them, is not installed.*install Node.js"):
-        parts.parts()
+        parts.parts(print)
     assert left(tmp_path / "slides") == []
 
 
@@ -596,14 +596,14 @@ def test_an_npm_that_takes_too_long_is_told(tmp_path, monkeypatch):
     monkeypatch.setattr(shutil, "which", lambda _: "npm")
     monkeypatch.setattr(subprocess, "run", slow)
     with pytest.raises(CourseError, match="npm did not get them within 300 s"):
-        parts.parts()
+        parts.parts(print)
 
 
 def test_a_cache_that_cannot_be_written_is_told(tmp_path, monkeypatch):
     (tmp_path / "slides").write_text("a file in its place", encoding="utf-8")
     monkeypatch.setenv("COURSEKIT_DATA", str(tmp_path))
     with pytest.raises(CourseError, match=r"cannot write the parts of the slides to .* set COURSEKIT_DATA"):
-        parts.parts()
+        parts.parts(print)
 
 
 def test_every_package_is_pinned_with_its_checksum():

@@ -242,7 +242,7 @@ def test_markers_that_make_no_sense_are_refused_with_file_and_cell(course, lines
 
 def test_a_solution_in_text_is_refused(course):
     write("02_bad", new_markdown_cell(f"Why?\n\n{BEGIN}\nBecause.\n{END}", id="why"))
-    with pytest.raises(CourseError, match=r"02_bad.ipynb, cell why: a solution can be taken out of code only"):
+    with pytest.raises(CourseError, match=r"02_bad.ipynb, cell why: only code can hold a solution"):
         run()
 
 
@@ -319,9 +319,9 @@ def test_the_folder_of_the_solutions_is_refused(course):
 
 def test_an_output_that_is_no_folder_is_told(course):
     (course / "file").touch()
-    with pytest.raises(CourseError, match="--out wants a folder, and file is a file"):
+    with pytest.raises(CourseError, match="--out expects a folder, but file is a file"):
         run("--out", "file")
-    with pytest.raises(CourseError, match=r"the edition cannot be written to file.below: "):
+    with pytest.raises(CourseError, match=r"cannot write to file.below: "):
         run("--out", "file/below")
 
 
@@ -334,7 +334,7 @@ def test_on_a_full_disk_nothing_is_half_written(course, monkeypatch):
         return write_bytes(path, content)
 
     monkeypatch.setattr(Path, "write_bytes", full)
-    with pytest.raises(CourseError, match="cannot be written to student: No space left on device"):
+    with pytest.raises(CourseError, match="cannot write to student: No space left on device"):
         run()
     assert names(course / "student") == []
 

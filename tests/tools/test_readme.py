@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from coursekit.errors import CourseError
+from coursekit.notebooks.links import address
 from tools import readme
 
 ROOT = Path(__file__).parents[2]
@@ -27,7 +28,7 @@ def test_every_lecture_that_is_here_tells_its_claims_and_opens_in_colab():
 
 
 def _at(service, name):
-    return f"{service}{readme.address(ROOT).removeprefix('https://github.com/')}/blob/main/notebooks/{name}"
+    return f"{service}{address(ROOT).removeprefix('https://github.com/')}/blob/main/notebooks/{name}"
 
 
 def test_pictures_and_links_of_the_readme_lead_to_files():
@@ -36,7 +37,7 @@ def test_pictures_and_links_of_the_readme_lead_to_files():
 
 
 def test_the_citation_names_the_same_address():
-    assert f"repository-code: {readme.address(ROOT)}\n" in (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+    assert f"repository-code: {address(ROOT)}\n" in (ROOT / "CITATION.cff").read_text(encoding="utf-8")
 
 
 def test_make_readme_mends_what_is_old(monkeypatch, tmp_path):
