@@ -1,11 +1,9 @@
-"""Files: where those that come with the course lie, and how to write one, or several, whole or not at all."""
+"""Files: where those that come with the course lie, and how to write one whole or not at all."""
 
 import os
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
-
-from coursekit.errors import CourseError
 
 
 def shipped(name: str, checkout: str) -> Path:
@@ -28,28 +26,3 @@ def whole(path: Path) -> Iterator[Path]:
     finally:
         with suppress(OSError):  # where nothing can be written, nothing is left to remove
             part.unlink(missing_ok=True)
-
-
-def require_folder(path: Path) -> None:
-    """``CourseError`` if ``path``, where a command is to write, is a file. It need not exist."""
-    if path.exists() and not path.is_dir():
-        raise CourseError(f"--out expects a folder, but {path} is a file.")
-
-
-@contextmanager
-def write_together(folder: Path) -> Iterator[Callable[[str], Path]]:
-    """Write several files into a folder, all or none.
-
-    Yields:
-        A function from the name of a file to the path to write it to. The files take their names when all are complete.
-
-    Raises:
-        CourseError: The folder is a file or cannot be written.
-    """
-    require_folder(folder)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with ExitStack() as together:
-            yield lambda name: together.enter_context(whole(folder / name))
-    except OSError as error:
-        raise CourseError(f"cannot write to {folder}: {error.strerror}.") from error

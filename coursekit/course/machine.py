@@ -127,7 +127,8 @@ def _disk() -> Finding:
 
 def _versions() -> Finding:
     """Compare versions with those that this release was tested with: the first suspects of a bug report."""
-    tested = dict(line.split("==") for line in _constraints().splitlines() if "==" in line)
+    pins = shipped("constraints.txt", "constraints.txt").read_text(encoding="utf-8").splitlines()
+    tested = dict(line.split("==") for line in pins if "==" in line)
     installed = {name: version.split("+")[0] for name in tested if (version := _installed(name))}  # 2.13.0+cpu
     other = [
         f"{name} {version} (tested {tested[name]})" for name, version in installed.items() if version != tested[name]
@@ -136,10 +137,6 @@ def _versions() -> Finding:
         advice = "If something breaks, install the versions in the course's constraints.txt"
         return Finding("Versions", "note", f"{len(other)} of {len(installed)} differ: {', '.join(other)}", advice)
     return Finding("Versions", "ok", f"all {len(installed)} are those that this release was tested with")
-
-
-def _constraints() -> str:
-    return shipped("constraints.txt", "constraints.txt").read_text(encoding="utf-8")
 
 
 def _speed() -> Finding:

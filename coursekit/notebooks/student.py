@@ -11,8 +11,8 @@ from typing import Any
 
 from coursekit import __version__
 from coursekit.errors import CourseError
-from coursekit.files import write_together
 from coursekit.notebooks import files
+from coursekit.notebooks.output import write_together
 
 ZIP = "student.zip"
 WORD = re.compile(r"[^\W\d]\w*")

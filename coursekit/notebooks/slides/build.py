@@ -8,8 +8,8 @@ from functools import partial
 from pathlib import Path
 
 from coursekit.errors import CourseError
-from coursekit.files import require_folder, write_together
 from coursekit.notebooks import files, pool
+from coursekit.notebooks.output import require_folder, write_together
 from coursekit.notebooks.slides import deck, parts, pdf
 
 

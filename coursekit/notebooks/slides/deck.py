@@ -12,7 +12,7 @@ import re
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 from jinja2 import Environment, FileSystemLoader
 from markupsafe import Markup
@@ -39,73 +39,39 @@ IMAGES = ("image/png", "image/jpeg")
 
 
 @dataclass
-class Html:
-    """A block of HTML; a caption goes below the figure before it, if there is one."""
-
-    kind: Literal["prose", "caption", "code", "text", "html"]
-    html: Markup
-
-
-@dataclass
-class Lines:
-    """Lines of code, or of text that a cell printed."""
-
-    kind: Literal["code", "text"]
-    lines: list[str]
-
-    def divided(self) -> Iterator[Html]:
-        """As HTML, in the fewest blocks that slides can hold, of about equal length."""
-        count = -(-len(self.lines) // LONGEST)
-        for k in range(count):
-            piece = "\n".join(self.lines[k * len(self.lines) // count : (k + 1) * len(self.lines) // count])
-            if self.kind == "code":
-                yield Html("code", Markup(Highlight2HTML()(piece, language="python3")))
-            else:
-                yield Html("text", Markup(f"<pre>{ansi2html(piece)}</pre>"))
-
-
-@dataclass
 class Figure:
-    """An image of ``width`` × ``height`` CSS pixels."""
+    """An image, its size in CSS pixels, and its caption."""
 
-    kind: ClassVar = "figure"
     uri: str
     alt: str
     width: int
     height: int
-    caption: Markup = field(default_factory=Markup)
+    caption: Markup | None = None
 
 
 @dataclass
-class Claims:
-    """The records of one claim, shown as a card, or of all claims so far, shown as a table."""
+class Block:
+    """A piece of what a cell shows; a claim is shown as a card, several as a table."""
 
-    kind: Literal["claim", "claims"]
-    records: list[dict[str, Any]]
-
-
-Block = Html | Lines | Figure | Claims
-
-
-@dataclass
-class Cell:
-    """What one cell of the notebook adds to a slide."""
-
-    id: str
-    fragment: bool  # appears after a key press
-    blocks: list[Block]
+    kind: Literal["prose", "caption", "html", "code", "text", "figure", "claim", "claims"]
+    html: Markup = field(default_factory=Markup)
+    lines: list[str] = field(default_factory=list)  # of code and text, before they become HTML
+    claims: list[dict[str, Any]] = field(default_factory=list)  # their records
+    figure: Figure | None = None
+    cell: str = ""  # the id of the cell
+    fragment: bool = False  # appears after a key press
 
 
 @dataclass
 class Slide:
-    """A heading with the cells below it, before the browser divides them into pages."""
+    """A heading with the blocks below it, before the browser divides them into pages."""
 
     heading: Markup
     level: int  # of the heading, 1 to 3; 0 where the slide repeats the heading of its section
     number: str = ""
     section: Markup = field(default_factory=Markup)  # the heading above one of level 3
     question: Markup | None = None  # only the title slide of the lecture has one
-    cells: list[Cell] = field(default_factory=list)
+    blocks: list[Block] = field(default_factory=list)
     notes: list[Markup] = field(default_factory=list)
 
 
@@ -221,10 +187,9 @@ def _stacks(nb: Any, text: Text) -> list[list[Slide]]:
             stacks[-1] += begun
             if begun[0].level in (1, 2):
                 section = begun[0]
-        blocks = _code_blocks(cell, text, claims) if cell.cell_type == "code" else []
-        if cell.cell_type == "markdown" and source:
-            blocks = [Html("prose", text.paragraphs(source))]
-        stacks[-1][-1].cells.append(Cell(cell.id, kind == "fragment", blocks))
+        for block in _blocks(cell, source, text, claims):
+            block.cell, block.fragment = cell.id, kind == "fragment"
+            stacks[-1][-1].blocks.append(block)
     return stacks
 
 
@@ -247,20 +212,32 @@ def _begin(cell: Any, section: Slide, text: Text) -> tuple[list[Slide], str]:
     return [slide, Slide(slide.heading, 2, notes=slide.notes)], rest
 
 
-def _code_blocks(cell: Any, text: Text, claims: list[dict[str, Any]]) -> list[Block]:
-    """The code and the outputs of a cell; ``claims`` are all that the notebook makes."""
-    blocks: list[Block] = []
-    if "hide-input" not in cell.metadata.get("tags", ()):
-        blocks.append(Lines("code", _without_claims(cell.source)))
-    for output in cell.outputs:
-        match blocks[-1:], _output(output, text, claims):
-            case [Figure() as figure], Html(kind="caption", html=caption):
-                figure.caption = caption
-            case [Lines(kind="text", lines=before)], Lines(lines=lines):
-                before += lines
-            case _, block:
-                blocks.append(block)
-    return [piece for block in blocks for piece in (block.divided() if isinstance(block, Lines) else [block])]
+def _blocks(cell: Any, source: str, text: Text, claims: list[dict[str, Any]]) -> Iterator[Block]:
+    """What a cell shows, in pieces that a slide can hold; ``claims`` are all that the notebook makes."""
+    if cell.cell_type == "markdown" and source:
+        yield Block("prose", text.paragraphs(source))
+    if cell.cell_type != "code":
+        return
+    shown = [] if "hide-input" in cell.metadata.get("tags", ()) else [Block("code", lines=_without_claims(source))]
+    for block in (_output(output, text, claims) for output in cell.outputs):
+        before = shown[-1] if shown else None
+        if before and before.figure and block.kind == "caption":
+            before.figure.caption = block.html
+        elif before and before.kind == block.kind == "text":
+            before.lines += block.lines
+        else:
+            shown.append(block)
+    for block in shown:
+        yield from _divided(block) if block.kind in ("code", "text") else [block]
+
+
+def _divided(block: Block) -> Iterator[Block]:
+    """Lines as HTML, in the fewest blocks that slides can hold, of about equal length."""
+    lines, count = block.lines, -(-len(block.lines) // LONGEST)
+    for k in range(count):
+        piece = "\n".join(lines[k * len(lines) // count : (k + 1) * len(lines) // count])
+        html = Highlight2HTML()(piece, language="python3") if block.kind == "code" else f"<pre>{ansi2html(piece)}</pre>"
+        yield Block(block.kind, Markup(html))
 
 
 def _without_claims(source: str) -> list[str]:
@@ -281,20 +258,20 @@ def _output(output: Any, text: Text, claims: list[dict[str, Any]]) -> Block:
     data, metadata = output.get("data", {}), output.get("metadata", {})
     record = metadata.get("coursekit", {})
     if "claim" in record:
-        return Claims("claim", [record["claim"]])
+        return Block("claim", claims=[record["claim"]])
     if "table" in record:
-        return Claims("claims", claims[: record["table"]["claims"]])
+        return Block("claims", claims=claims[: record["table"]["claims"]])
     if mime := next((mime for mime in IMAGES if mime in data), None):
-        stored = metadata.get(mime, {})
-        size = (stored["width"], stored["height"]) if {"width", "height"} <= stored.keys() else _size(data[mime])
-        return Figure(f"data:{mime};base64,{''.join(data[mime].split())}", files.alt(metadata), *size)
+        size = [metadata.get(mime, {}).get(side) for side in ("width", "height")]
+        uri = f"data:{mime};base64,{''.join(data[mime].split())}"
+        return Block("figure", figure=Figure(uri, files.alt(metadata), *(size if all(size) else _size(data[mime]))))
     if caption := CAPTION.fullmatch(data.get("text/markdown", "")):
-        return Html("caption", text.line(f"**{caption[1]}** {caption[2]}"))
+        return Block("caption", text.line(f"**{caption[1]}** {caption[2]}"))
     if written := data.get("text/markdown") or data.get("text/latex"):
-        return Html("prose", text.paragraphs(written))
+        return Block("prose", text.paragraphs(written))
     if "text/html" in data:
-        return Html("html", Markup(data["text/html"]))
-    return Lines("text", (output.get("text") or data.get("text/plain", "")).strip("\n").splitlines())
+        return Block("html", Markup(data["text/html"]))
+    return Block("text", lines=(output.get("text") or data.get("text/plain", "")).strip("\n").splitlines())
 
 
 def _size(image: str) -> tuple[int, int]:

@@ -24,12 +24,12 @@ PINS = tuple(Path(__file__).with_name(name) for name in ("package.json", "packag
 NPM_CI = ("ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error", "--fetch-retries=1")
 TIMEOUT = 300  # seconds for all of npm's work
 
-ABOUT = {  # of each package: its use and its licence
-    "reveal.js": ("the slides", "MIT"),
-    "mathjax": ("the formulas", "Apache 2.0"),
-    "@fontsource-variable/source-serif-4": ("the typeface of headings", "OFL 1.1"),
-    "@fontsource-variable/source-sans-3": ("the typeface of the text", "OFL 1.1"),
-    "@fontsource-variable/source-code-pro": ("the typeface of code", "OFL 1.1"),
+USES = {
+    "reveal.js": "the slides",
+    "mathjax": "the formulas",
+    "@fontsource-variable/source-serif-4": "the typeface of headings",
+    "@fontsource-variable/source-sans-3": "the typeface of the text",
+    "@fontsource-variable/source-code-pro": "the typeface of code",
 }
 SCRIPTS = ("reveal.js/dist/reveal.js", "reveal.js/plugin/notes/notes.js", "mathjax/es5/tex-svg-full.js")
 SHEETS = (
@@ -54,36 +54,34 @@ class Parts:
 
 
 def parts(report: Callable[[str], None]) -> Parts:
-    """The parts, fetched if this machine does not have them yet, which ``report`` is told.
+    """The parts; if this machine does not have them yet, npm fetches them, and ``report`` is told.
 
     Raises:
         CourseError: npm is missing, failed, or got something other than the pins; or the cache cannot be written. The
             message says what to do.
     """
-    from filelock import FileLock
-
+    # The name of the cached file changes with the pins and with this module.
     content = b"".join(path.read_bytes() for path in (*PINS, Path(__file__)))
     cache = store.home() / "slides" / f"{hashlib.sha256(content).hexdigest()[:16]}.json"
     if not cache.is_file():
         try:
             cache.parent.mkdir(parents=True, exist_ok=True)
-            with FileLock(cache.parent / ".lock"):
-                if not cache.is_file():  # another process may have fetched them meanwhile
-                    files.write_text(cache, json.dumps(asdict(_fetch(cache, report))))
+            files.write_text(cache, json.dumps(asdict(_fetch(cache, report))))
         except OSError as error:
             raise CourseError(
                 f"cannot write the parts of the slides to {cache.parent}: {error}. "
                 "Make room there, or set COURSEKIT_DATA to a folder of yours."
             ) from error
-    return Parts(**json.loads(cache.read_text(encoding="utf-8")))
+    return Parts(**json.loads(_text(cache)))
 
 
 def packages() -> list[str]:
     """Name, version, use and licence of each package."""
-    pinned = json.loads(PINS[1].read_text(encoding="utf-8"))["packages"]
+    pinned = json.loads(_text(PINS[1]))["packages"]
+    about = {name: pinned[f"node_modules/{name}"] for name in USES}
     return [
-        f"{name.removeprefix('@fontsource-variable/')} {pinned[f'node_modules/{name}']['version']}, {use} ({licence})"
-        for name, (use, licence) in ABOUT.items()
+        f"{name.rpartition('/')[2]} {it['version']}, {USES[name]} ({it['license'].replace('-', ' ')})"
+        for name, it in about.items()
     ]
 
 
@@ -93,7 +91,7 @@ def _fetch(cache: Path, report: Callable[[str], None]) -> Parts:
     if npm is None:
         raise _unavailable("npm, which fetches them, is not installed", cache)
     report("Slides: fetching reveal.js, MathJax and the typefaces with npm")
-    with tempfile.TemporaryDirectory(dir=cache.parent) as scratch:
+    with tempfile.TemporaryDirectory(prefix="coursekit-") as scratch:
         for path in PINS:
             shutil.copy(path, scratch)
         try:
@@ -106,7 +104,7 @@ def _fetch(cache: Path, report: Callable[[str], None]) -> Parts:
             said = [line for line in done.stderr.splitlines() if "complete log" not in line and "npm-debug" not in line]
             raise _unavailable("npm could not get them:\n  " + "\n  ".join(said[:8]), cache)
         modules = Path(scratch, "node_modules")
-        licences = [f"{name}\n\n{_text(modules / name / 'LICENSE')}" for name in ABOUT]
+        licences = [f"{name}\n\n{_text(modules / name / 'LICENSE')}" for name in USES]
         scripts = [_text(modules / path) for path in SCRIPTS]
         return Parts("\n".join(_sheets(modules)), "\n;\n".join(scripts), "\n\n".join(licences))
 
