@@ -26,6 +26,7 @@ def build_decks(paths: list[Path], out: Path, *, execute: bool, with_pdf: bool, 
         CourseError: A notebook cannot be read, executed or shown, the parts or the browser are missing, or the folder
             cannot be written or holds other files of these names. The folder is as it was before.
     """
+    # Refuse first what would fail after minutes of work.
     stems = [path.stem for path in paths]
     if twice := [stem for stem in stems if stems.count(stem) > 1]:
         raise CourseError(f"two of the notebooks are called {twice[0]}: make the slides of each by itself.")

@@ -171,7 +171,7 @@ def _slide_type(cell: Any) -> str:
 def _stacks(nb: Any, text: Text) -> list[list[Slide]]:
     """The slides of the notebook; a slide and its subslides form a stack."""
     stacks: list[list[Slide]] = []
-    section = Slide(Markup(), 2)
+    section = Slide(Markup(), 2)  # the last with a heading of level 1 or 2
     claims = files.records(nb, "claim")
     for cell in nb.cells:
         kind, source = _slide_type(cell), cell.source
@@ -180,7 +180,7 @@ def _stacks(nb: Any, text: Text) -> list[list[Slide]]:
         if kind == "notes" and stacks:
             stacks[-1][-1].notes.append(text.paragraphs(source))
             continue
-        if kind in ("slide", "subslide") or not stacks:
+        if kind in ("slide", "subslide") or not stacks:  # the first cell begins a slide in any case
             if kind != "subslide" or not stacks:
                 stacks.append([])
             begun, source = _begin(cell, section, text)
@@ -218,6 +218,7 @@ def _blocks(cell: Any, source: str, text: Text, claims: list[dict[str, Any]]) ->
         yield Block("prose", text.paragraphs(source))
     if cell.cell_type != "code":
         return
+    # A caption joins its figure, and text the text before it.
     shown = [] if "hide-input" in cell.metadata.get("tags", ()) else [Block("code", lines=_without_claims(source))]
     for block in (_output(output, text, claims) for output in cell.outputs):
         before = shown[-1] if shown else None
