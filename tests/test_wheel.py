@@ -1,4 +1,4 @@
-"""The wheel: who installs it, far from a clone, has all that the course needs."""
+"""The wheel holds all that the course needs, without a clone."""
 
 import json
 import os
@@ -36,7 +36,7 @@ def wheel(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def target(wheel, tmp_path_factory):
-    """Where the wheel is installed."""
+    """The folder in which the wheel is installed."""
     folder = tmp_path_factory.mktemp("installed")
     pip("install", "--no-deps", "--no-index", "--target", folder, wheel)
     return folder
@@ -44,8 +44,8 @@ def target(wheel, tmp_path_factory):
 
 @pytest.fixture
 def command(target, tmp_path):
-    """Runs the wheel's command in an empty folder outside the clone, where no data were ever downloaded."""
-    # Coverage is of the files in the clone, and a report could not find those that only ever lay in the target.
+    """Runs the wheel's command in an empty folder outside the clone, without any downloaded data."""
+    # Coverage measures the files of the clone; a report could not find those of the target.
     kept = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE")}
     kept |= {"PYTHONPATH": str(target), "OMP_NUM_THREADS": "1", "COURSEKIT_DATA": str(tmp_path / "data")}
 
@@ -59,7 +59,7 @@ def command(target, tmp_path):
 
 
 def in_checkout(folder):
-    """The files of a folder that git knows or would take."""
+    """The files of a folder that git tracks or would add."""
     listing = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard", folder]
     done = subprocess.run(listing, cwd=ROOT, capture_output=True, text=True, check=True)
     return {name for name in done.stdout.split("\0") if (ROOT / name).is_file()}
@@ -72,7 +72,7 @@ def test_the_wheel_holds_every_file_of_the_package_and_its_data_and_no_other(whe
     assert packed == in_checkout("coursekit") | data | {"coursekit/_data/constraints.txt"}
 
 
-def test_both_licences_come_along(wheel):
+def test_the_wheel_holds_both_licences(wheel):
     with zipfile.ZipFile(wheel) as archive:
         there = {Path(name).name: archive.read(name) for name in archive.namelist() if "/licenses/" in name}
     assert there == {name: (ROOT / name).read_bytes() for name in ("LICENSE", "LICENSE-text")}
@@ -106,16 +106,16 @@ def test_the_doctor_finds_the_tested_versions_and_the_registry(command):
     assert found["Data"]["found"] == f"0 of {downloadable} downloadable sets are here"
 
 
-def test_an_edition_for_students_is_made(command, tmp_path):
+def test_a_student_edition_is_made(command, tmp_path):
     shutil.copy(FIRST, tmp_path)
     done = command("student", FIRST.name)
     assert done.returncode == 0, done.stdout + done.stderr
     assert {path.name for path in (tmp_path / "student").iterdir()} == {FIRST.name, "README.md", "student.zip"}
 
 
-def test_slides_are_made_where_their_parts_were_fetched_before(command, tmp_path):
+def test_slides_are_made_if_their_parts_were_fetched_before(command, tmp_path):
     shutil.copy(FIRST, tmp_path)
-    # Without a path no npm is found, and none asks the network.
+    # With an empty PATH there is no npm, and so no use of the network.
     done = command("slides", FIRST.name, PATH="", COURSEKIT_DATA=os.environ.get("COURSEKIT_DATA", ""))
     if "are not on this machine" in done.stderr:
         pytest.skip("the parts of slides are not on this machine; `coursekit slides` fetches them")
@@ -123,7 +123,7 @@ def test_slides_are_made_where_their_parts_were_fetched_before(command, tmp_path
     assert (tmp_path / "slides" / f"{FIRST.stem}.html").is_file()
 
 
-def test_without_a_clone_the_course_has_to_be_named(command):
+def test_without_a_clone_notebooks_must_be_named(command):
     done = command("run")
     assert done.returncode == 2
     assert "give the paths of the notebooks" in done.stderr

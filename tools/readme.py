@@ -1,38 +1,22 @@
-"""Where the course is published, and what follows: badges and table of the README, the notebooks' lines for Colab.
-
-``make readme`` writes the README's pieces. The notebooks' lines are held by a rule of their form.
-"""
+"""Update the generated parts of the README, its badges and its table of lectures: python -m tools.readme README.md"""
 
 import sys
-import tomllib
 from pathlib import Path
 
 from coursekit.course.lectures import Lecture, table
 from coursekit.errors import CourseError
 from coursekit.notebooks import files
+from coursekit.notebooks.links import address
 
-FIRST = "notebooks/00_start_here.ipynb"
-
-# Without dependencies: Colab has them, and its own versions of Jupyter's packages must stay. These two it lacks.
-COLAB = """\
-import sys
-if "google.colab" in sys.modules:  # which lacks the course's package
-    %pip install -q --no-deps git+{address} jaxtyping wadler-lindig"""
-
-
-def address(root: Path) -> str:
-    """Where the course is published: the repository that ``pyproject.toml`` names."""
-    project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    return project["urls"]["Repository"]
-
-
-def colab_lines(root: Path) -> str:
-    """With which a notebook's imports begin, so that it runs on Colab too."""
-    return COLAB.format(address=address(root))
+FIRST = "00_start_here"
 
 
 def update(readme: str, root: Path) -> str:
-    """The README of the checkout at ``root`` with its generated pieces made anew."""
+    """The text of the README with its generated parts made from the checkout ``root``.
+
+    Raises:
+        CourseError: The README lacks the marks around a part, or has them twice.
+    """
     for name, content in {"badges": _badges(root), "lectures": _lectures(root)}.items():
         begin, end = f"<!-- {name}: begin (made by `make readme`) -->", f"<!-- {name}: end -->"
         if readme.count(begin) != 1 or readme.count(end) != 1:
@@ -43,7 +27,7 @@ def update(readme: str, root: Path) -> str:
 
 
 def _badges(root: Path) -> str:
-    binder = f"https://mybinder.org/v2/gh/{_repository(root)}/HEAD?urlpath=lab/tree/{FIRST}"
+    binder = f"https://mybinder.org/v2/gh/{_repository(root)}/HEAD?urlpath=lab/tree/notebooks/{FIRST}.ipynb"
     return (
         f"[![Open in Binder](https://mybinder.org/badge_logo.svg)]({binder})\n"
         f"[![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)]({_colab(root, FIRST)})"
@@ -55,13 +39,13 @@ def _lectures(root: Path) -> str:
         return str(len(files.records(files.read(root / "notebooks" / f"{it.name}.ipynb"), "claim")))
 
     def colab(it: Lecture) -> str:
-        return f"[Colab]({_colab(root, f'notebooks/{it.name}.ipynb')})"
+        return f"[Colab]({_colab(root, it.name)})"
 
     return table("notebooks/", {"claims": claims, "open in": colab})
 
 
-def _colab(root: Path, notebook: str) -> str:
-    return f"https://colab.research.google.com/github/{_repository(root)}/blob/main/{notebook}"
+def _colab(root: Path, name: str) -> str:
+    return f"https://colab.research.google.com/github/{_repository(root)}/blob/main/notebooks/{name}.ipynb"
 
 
 def _repository(root: Path) -> str:
@@ -71,4 +55,4 @@ def _repository(root: Path) -> str:
 
 if __name__ == "__main__":
     path = Path(sys.argv[1])
-    path.write_text(update(path.read_text(encoding="utf-8"), path.parent), encoding="utf-8")
+    files.write_text(path, update(path.read_text(encoding="utf-8"), path.parent))

@@ -1,5 +1,6 @@
 """The command ``coursekit``: each command in a module of its own name, heavy imports inside the functions."""
 
+import io
 import sys
 from typing import Annotated
 
@@ -50,7 +51,8 @@ app.command()(doctor)
 def main() -> None:
     """Run the command line; an error that the reader can mend is one message, not a traceback."""
     for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(errors="replace")  # a terminal without ✓ or ≤ shows a question mark, not an error
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal without ✓ or ≤ shows a question mark, not an error
     try:
         app()
     except CourseError as error:

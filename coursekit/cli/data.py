@@ -1,21 +1,24 @@
-"""The command ``coursekit data``: which data sets there are, and getting and checking them."""
+"""``coursekit data``: list, download and check the data sets."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from coursekit.errors import CourseError
 
+if TYPE_CHECKING:
+    from coursekit.datasets.store import Entry
+
 data = typer.Typer(
     name="data",
     no_args_is_help=True,
-    help="List, download and check the data sets. They live where COURSEKIT_DATA says, else in your cache.",
+    help="List, download and check the data sets. They are kept in COURSEKIT_DATA if it is set, else in your cache.",
 )
 
 
 @data.command("list")
 def list_() -> None:
-    """Show every data set: what it is, its download, whether it is here, its licence."""
+    """Show every data set: what it is, the size of its download, whether it is here, its licence."""
     from rich.console import Console
     from rich.table import Table
 
@@ -30,32 +33,31 @@ def list_() -> None:
 
 @data.command()
 def get(
-    names: Annotated[list[str], typer.Argument(metavar="NAME...", help="Data sets, as `list` names them.")],
+    names: Annotated[list[str], typer.Argument(metavar="NAME...", help="Data sets, by their names in `list`.")],
 ) -> None:
     """Download data sets that are not here yet."""
     from coursekit.datasets import store
 
     for entry in _entries(names):
-        typer.echo(f"{entry.title} is here: {store.fetch(entry)}" if entry.files else _embedded(entry.title))
+        typer.echo(f"{entry.title} is here: {store.fetch(entry)}" if entry.files else _embedded(entry))
 
 
 @data.command()
 def verify(
     names: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="[NAME...]", help="Data sets; without it, all that are here."),
+        list[str] | None, typer.Argument(metavar="[NAME...]", help="Data sets; by default all that are here.")
     ] = None,
 ) -> None:
-    """Compare files with their checksums; exit status 1 if one is damaged or missing."""
+    """Compare files with their checksums; exits with status 1 if one is damaged or missing."""
     from coursekit.datasets import store
 
     here = [entry.name for entry in store.registry().values() if store.state(entry) in ("here", "in part")]
     if not (names or here):
-        typer.echo(f"No data set lies in {store.home()}: nothing to check.")
+        typer.echo(f"There is no data set in {store.home()}: nothing to check.")
     bad = 0
     for entry in _entries(names or here):
         if not entry.files:
-            typer.echo(_embedded(entry.title))
+            typer.echo(_embedded(entry))
         for finding in store.verify(entry):
             bad += not finding.good
             typer.echo(f"{'ok ' if finding.good else 'BAD'} {entry.name}/{finding.file}: {finding.message}")
@@ -65,15 +67,15 @@ def verify(
 
 @data.command()
 def path(
-    name: Annotated[str | None, typer.Argument(help="A data set; without it, the folder of all.")] = None,
+    name: Annotated[str | None, typer.Argument(help="A data set; by default the folder of all.")] = None,
 ) -> None:
-    """Print where data lives, or where one set lives or would live."""
+    """Print the folder of a data set, whether it exists or not, or the folder of all."""
     from coursekit.datasets import store
 
     typer.echo(store.folder_of(*_entries([name])) if name else store.home())
 
 
-def _entries(names: list[str]) -> list:
+def _entries(names: list[str]) -> "list[Entry]":
     from coursekit.datasets import store
 
     try:
@@ -82,5 +84,5 @@ def _entries(names: list[str]) -> list:
         raise typer.BadParameter(str(error)) from error
 
 
-def _embedded(title: str) -> str:
-    return f"{title} ships inside an installed package: nothing to download or to check."
+def _embedded(entry: "Entry") -> str:
+    return f"{entry.title} ships inside an installed package: there is nothing to download or check."

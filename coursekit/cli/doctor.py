@@ -10,9 +10,9 @@ def doctor(
         bool, typer.Option("--json", help="Print the findings as JSON, to paste into a bug report.")
     ] = False,
 ) -> None:
-    """Look at Python, packages, device, Jupyter, browser, disk and data, and say what to do about each trouble.
+    """Check Python, packages, device, Jupyter, browser, disk and data, and say how to fix each problem.
 
-    Exit status 1 if something will not work. No finding holds a path, a name or a secret of yours.
+    Exits with status 1 if something will not work. The findings hold no path, name or secret of yours.
     """
     import json
     from dataclasses import asdict

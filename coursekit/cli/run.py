@@ -18,7 +18,6 @@ from coursekit.notebooks import files, report
 from coursekit.notebooks.entry import Entry, Run, Settings
 from coursekit.notebooks.runs import execute, open_run, plan, write_back
 
-
 TERMINATION = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
 
 

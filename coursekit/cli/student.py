@@ -1,30 +1,28 @@
-"""``coursekit student``: the notebooks as students get them, without the solutions."""
+"""``coursekit student``: the notebooks without their solutions, to hand out."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from coursekit.errors import CourseError
 from coursekit.notebooks.files import find_notebooks
-from coursekit.notebooks.student import ZIP, edition, publish
+from coursekit.notebooks.student import ZIP, publish
 
 
 def student(
     names: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[NOTEBOOK]...", help="Numbers (09), names or paths; without, the whole course."),
+        typer.Argument(metavar="[NOTEBOOK]...", help="Numbers (09), names or paths; by default the whole course."),
     ] = None,
-    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder of the edition.")] = Path("student"),
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for the edition.")] = Path("student"),
 ) -> None:
-    """Make the edition for students: notebooks without solutions, how to use them, and a zip of all.
+    """Make the student edition: notebooks without solutions, a README, and a zip of both.
 
-    A file that is there already and differs, for a student worked in it, is kept: the new one is written beside it.
+    A file that is there already and differs is kept, because a student may have worked in it. The new one is written
+    beside it.
     """
     paths = find_notebooks(names or [])
-    if any(path.parent.resolve() == out.resolve() for path in paths):
-        raise CourseError(f"{out} holds the notebooks with their solutions: choose another folder with --out.")
-    places = publish(edition(paths), out)
+    places = publish(paths, out)
     for name, place in places.items():
         if place.name != name:
             typer.echo(f"{out / name} differs and is kept; the new one is {place.name}")

@@ -1,4 +1,4 @@
-"""Is this machine ready for the course? One finding a line, each with what to do."""
+"""Is this machine ready for the course? Each finding takes one line and says what to do."""
 
 import os
 import platform
@@ -9,16 +9,19 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
+from typing import Literal
+
+from coursekit.files import shipped
 
 SIGNS = {"ok": "✓", "note": "○", "trouble": "✗"}
 
 
 @dataclass(frozen=True)
 class Finding:
-    """What was looked at, whether it will do (``ok``, ``note``, ``trouble``), what was found, what to do about it."""
+    """What was checked, whether the course works with it, what was found, and what to do about it."""
 
     subject: str
-    verdict: str
+    verdict: Literal["ok", "note", "trouble"]
     found: str
     advice: str = ""
 
@@ -28,8 +31,8 @@ class Finding:
 
 def findings() -> Iterator[Finding]:
     """What a reader of the notebooks needs, one subject after the other."""
-    yield _python()
-    if "google.colab" in sys.modules:  # its own, which it needs: nothing is to be installed over them
+    yield Finding("Python", "ok", f"{platform.python_version()} on {platform.system()}")
+    if "google.colab" in sys.modules:  # Colab needs its own versions: nothing should be installed over them
         yield Finding("Packages", "ok", "those of Colab; notebooks run with them, the command line may not")
     else:
         yield from _packages()
@@ -40,7 +43,7 @@ def findings() -> Iterator[Finding]:
 
 
 def all_findings() -> Iterator[Finding]:
-    """`findings`, and what else there is to know before one renders slides or reports a bug."""
+    """`findings`, and what else matters for slides and for bug reports."""
     yield from findings()
     yield _versions()
     yield _speed()
@@ -56,28 +59,28 @@ def check_machine() -> None:
         print(finding)
 
 
-def _python() -> Finding:
-    return Finding("Python", "ok", f"{platform.python_version()} on {platform.system()}")
+def _installed(name: str) -> str | None:
+    """The version of a package; None if it is not installed."""
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return None
 
 
 def _packages() -> Iterator[Finding]:
-    """The packages that coursekit's own metadata asks for, against what is installed."""
+    """Compare the installed packages with the requirements in coursekit's own metadata."""
     from packaging.requirements import Requirement
 
     wanted = [Requirement(line) for line in metadata.requires("coursekit") or []]
     wanted = [it for it in wanted if it.marker is None or it.marker.evaluate({"extra": ""})]
     good = 0
     for requirement in wanted:
-        advice = f"Run: python -m pip install '{requirement}'"
-        try:
-            version = metadata.version(requirement.name)
-        except metadata.PackageNotFoundError:
-            yield Finding(requirement.name, "trouble", "not installed", advice)
-            continue
-        if requirement.specifier.contains(version, prereleases=True):
+        version = _installed(requirement.name)
+        if version and requirement.specifier.contains(version, prereleases=True):
             good += 1
-        else:
-            yield Finding(requirement.name, "trouble", f"{version}, wanted {requirement.specifier}", advice)
+            continue
+        found = f"{version}, wanted {requirement.specifier}" if version else "not installed"
+        yield Finding(requirement.name, "trouble", found, f"Run: python -m pip install '{requirement}'")
     yield Finding("Packages", "ok", f"{good} of {len(wanted)} in the range that the course needs")
 
 
@@ -89,37 +92,55 @@ def _torch() -> Finding:
         return Finding("PyTorch", "trouble", f"does not import: {reason}", "Install it again in this environment")
     from coursekit.training import resolve_device
 
-    device = resolve_device("auto")
-    return Finding("PyTorch", "ok", f"{torch.__version__} computes on {device}")
+    return Finding("PyTorch", "ok", f"{torch.__version__} computes on {resolve_device('auto')}")
+
+
+def _kernel() -> Finding:
+    from jupyter_client.kernelspec import KernelSpecManager
+
+    if "python3" not in KernelSpecManager().find_kernel_specs():
+        advice = "Run: python -m ipykernel install --sys-prefix"
+        return Finding("Jupyter kernel", "trouble", "no kernel named python3", advice)
+    return Finding("Jupyter kernel", "ok", f"python3; ipykernel {metadata.version('ipykernel')}")
+
+
+def _surroundings() -> Iterator[Finding]:
+    """Settings that have caused trouble elsewhere."""
+    if os.environ.get("VSCODE_PID") and int(metadata.version("ipykernel").split(".")[0]) >= 7:
+        yield Finding("VS Code", "note", "ipykernel 7 may hang there", "If it does: pip install 'ipykernel<7'")
+    if (backend := os.environ.get("MPLBACKEND")) and "inline" not in backend:  # Jupyter itself sets the inline one
+        yield Finding("MPLBACKEND", "note", f"is set to {backend}", "The notebooks draw inline all the same")
+
+
+def _disk() -> Finding:
+    from coursekit.datasets.store import home
+
+    folder = home()
+    while not folder.exists():
+        folder = folder.parent
+    free = shutil.disk_usage(folder).free / 1e9
+    if free < 1:
+        advice = "Free some space, or set COURSEKIT_DATA to a folder elsewhere"
+        return Finding("Disk", "trouble", f"{free:.1f} GB free for data", advice)
+    return Finding("Disk", "ok", "more than 1 GB free for data")
 
 
 def _versions() -> Finding:
-    """Versions that differ from those this release was tested with are the first suspects of a bug report."""
-    pins = dict(line.split("==") for line in _tested_versions().splitlines() if "==" in line)
-    installed = {name: metadata.version(name).split("+")[0] for name in pins if _is_installed(name)}  # 2.13.0+cpu
-    other = [f"{name} {there} (tested {pins[name]})" for name, there in installed.items() if there != pins[name]]
+    """Compare versions with those that this release was tested with: the first suspects of a bug report."""
+    pins = shipped("constraints.txt", "constraints.txt").read_text(encoding="utf-8").splitlines()
+    tested = dict(line.split("==") for line in pins if "==" in line)
+    installed = {name: version.split("+")[0] for name in tested if (version := _installed(name))}  # 2.13.0+cpu
+    other = [
+        f"{name} {version} (tested {tested[name]})" for name, version in installed.items() if version != tested[name]
+    ]
     if other:
-        advice = "Should something break, install those that the course's constraints.txt lists"
+        advice = "If something breaks, install the versions in the course's constraints.txt"
         return Finding("Versions", "note", f"{len(other)} of {len(installed)} differ: {', '.join(other)}", advice)
     return Finding("Versions", "ok", f"all {len(installed)} are those that this release was tested with")
 
 
-def _tested_versions() -> str:
-    from coursekit.files import shipped
-
-    return shipped("constraints.txt", "constraints.txt").read_text(encoding="utf-8")
-
-
-def _is_installed(name: str) -> bool:
-    try:
-        metadata.version(name)
-    except metadata.PackageNotFoundError:
-        return False
-    return True
-
-
 def _speed() -> Finding:
-    """The rate of a matrix product, the best of five, on the device that notebooks choose by themselves."""
+    """Measure a matrix product, the best of five, on the device that notebooks choose by default."""
     import torch
 
     from coursekit.training import resolve_device
@@ -139,7 +160,7 @@ def _speed() -> Finding:
 
 
 def _widgets() -> Finding:
-    """The sliders need a package in the kernel and its other half in JupyterLab."""
+    """Sliders need a package in the kernel and an extension in JupyterLab."""
     from jupyter_core.paths import jupyter_path
 
     places = [Path(folder) / "@jupyter-widgets" / "jupyterlab-manager" for folder in jupyter_path("labextensions")]
@@ -164,48 +185,13 @@ def _browser() -> Finding:
     from coursekit.course.browser import find_chromium
 
     if find_chromium() is None:
-        advice = "Slides as HTML need none; install Chromium or Chrome for: coursekit slides --pdf"
+        advice = "HTML slides need none; for coursekit slides --pdf, install Chromium or Chrome"
         return Finding("Browser", "note", "no Chromium found", advice)
     return Finding("Browser", "ok", "Chromium is here, for slides as PDF")
 
 
 def _npm() -> Finding:
     if shutil.which("npm") is None:
-        advice = "Only slides need it, once, to fetch their parts: install Node.js for: coursekit slides"
+        advice = "Only coursekit slides needs it, once, to fetch the parts of slides: install Node.js"
         return Finding("npm", "note", "not found", advice)
     return Finding("npm", "ok", "npm is here, to fetch the parts of slides")
-
-
-def _kernel() -> Finding:
-    from jupyter_client.kernelspec import KernelSpecManager
-
-    specs = KernelSpecManager().find_kernel_specs()
-    if "python3" not in specs:
-        advice = "Run: python -m ipykernel install --sys-prefix"
-        return Finding("Jupyter kernel", "trouble", "no kernel named python3", advice)
-    return Finding("Jupyter kernel", "ok", f"python3; ipykernel {metadata.version('ipykernel')}")
-
-
-def _surroundings() -> Iterator[Finding]:
-    """Settings that have tripped others."""
-    if os.environ.get("VSCODE_PID") and int(metadata.version("ipykernel").split(".")[0]) >= 7:
-        yield Finding("VS Code", "note", "ipykernel 7 may hang there", "If it does: pip install 'ipykernel<7'")
-    if (backend := os.environ.get("MPLBACKEND")) and "inline" not in backend:  # Jupyter itself sets the inline one
-        yield Finding("MPLBACKEND", "note", f"is set to {backend}", "The notebooks draw inline all the same")
-
-
-def _disk() -> Finding:
-    from coursekit.datasets.store import home
-
-    there = home()
-    while not there.exists():
-        there = there.parent
-    free = shutil.disk_usage(there).free / 1e9
-    if free < 1:
-        return Finding(
-            "Disk",
-            "trouble",
-            f"{free:.1f} GB free for data",
-            "Make room, or set COURSEKIT_DATA to a folder elsewhere",
-        )
-    return Finding("Disk", "ok", "more than 1 GB free for data")

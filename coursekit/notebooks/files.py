@@ -12,13 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import coursekit
-from coursekit.course.display import WIDGET_VIEW
 from coursekit.errors import CourseError, unknown
 from coursekit.files import whole
 
 # nbformat imports jsonschema, which spends most of a second on a grammar of IRIs if it finds this optional
 # package. No notebook has any, and every process of a run would pay.
-sys.modules.setdefault("rfc3987_syntax", None)
+sys.modules.setdefault("rfc3987_syntax", None)  # type: ignore[arg-type]  # so that importing it fails
 
 WIDGET_STATE = "application/vnd.jupyter.widget-state+json"
 INJECTED = "injected-parameters"  # papermill's tag

@@ -4,7 +4,8 @@ import copy
 from collections.abc import Iterable
 from typing import Any
 
-from coursekit.notebooks.files import INJECTED, WIDGET_VIEW
+from coursekit.course.display import WIDGET_VIEW
+from coursekit.notebooks.files import INJECTED
 
 KERNELSPEC = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
 

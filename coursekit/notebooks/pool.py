@@ -7,6 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 
+from jupyter_core.utils import ensure_event_loop
+
 from coursekit.notebooks.execute import Progress, Stopped, Task, execute
 
 POLL_SECONDS = 0.1  # after which Python looks for Ctrl-C, which does not interrupt the wait for an event
@@ -64,6 +66,8 @@ def _work(task: Task, tell: Callable[[Event], None], stop: threading.Event) -> N
         return
     except Exception as raised:
         error = raised
+    finally:
+        ensure_event_loop().close()  # the loop that nbclient made for this thread
     tell(Finished(error))
 
 

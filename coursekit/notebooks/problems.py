@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from coursekit.course.display import WIDGET_VIEW
 from coursekit.notebooks import files
 
 # Errors that a run writes into a notebook where the kernel could not.
@@ -92,5 +93,5 @@ def _cells_of_widgets(nb: Any, state: dict[str, Any]) -> dict[str, int]:
 def _views(nb: Any) -> Iterator[tuple[int, str]]:
     """The widgets that cells show directly: index of the cell, id of the widget's model."""
     for index, output in files.outputs(nb):
-        if view := output.get("data", {}).get(files.WIDGET_VIEW):
+        if view := output.get("data", {}).get(WIDGET_VIEW):
             yield index, view.get("model_id")

@@ -12,6 +12,7 @@ from coursekit.errors import CourseError, unknown
 from coursekit.notebooks import files
 from coursekit.notebooks.entry import Entry, Run, Settings, outcome, read_run
 from coursekit.notebooks.normalize import cleared, normalize
+from coursekit.notebooks.output import require_folder
 from coursekit.notebooks.problems import unfinished
 
 
@@ -29,8 +30,7 @@ def open_run(out: Path | None, settings: Settings, resume: bool) -> tuple[Path, 
                 return file.parent, before
         raise CourseError("nothing to resume: no run in runs/ has these settings. Run without --resume.")
     folder = out or Path("runs", f"{datetime.now():%Y%m%d-%H%M%S}-{settings.profile}")
-    if folder.exists() and not folder.is_dir():
-        raise CourseError(f"--out wants a folder, and {folder} is a file.")
+    require_folder(folder)
     if not folder.exists() or not any(folder.iterdir()):
         return folder, Run(settings)
     if not resume:

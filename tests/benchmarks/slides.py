@@ -1,4 +1,4 @@
-"""``coursekit slides`` over the whole course, against ``nbconvert --to slides``, whose decks need a network."""
+"""Compare ``coursekit slides``, over the whole course, with ``nbconvert --to slides``: its decks need a network."""
 
 import subprocess
 import sys

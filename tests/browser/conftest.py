@@ -1,4 +1,4 @@
-"""A real browser. Without one these tests are skipped with the reason; in CI, where one is promised, they fail."""
+"""A real browser. Without one these tests are skipped and say why; in CI, which has one, they fail."""
 
 import os
 import shutil
@@ -19,11 +19,11 @@ from coursekit.notebooks.slides.parts import NPM_CI
 
 HERE = Path(__file__).parent
 COURSE = files.find_notebooks([HERE.parents[1] / "notebooks"])
-SHOTS = HERE.parents[1] / "runs" / "browser"  # what the browser showed when a test failed
+SHOTS = HERE.parents[1] / "runs" / "browser"  # screenshots of failed tests
 
-# What axe finds wrong at level A or AA and calls serious, and text of which it could not tell the contrast. The other
-# slides are taken out meanwhile: nobody sees them, and axe would walk them all. It does not look at pseudo-elements:
-# ours are stripes and spaces that no text lies on, and it would judge nothing that lies in an element with one.
+# What axe finds at level A or AA and calls serious, and text with a contrast that it could not determine. The other
+# slides are removed meanwhile: they are invisible, and axe would check them all. It ignores pseudo-elements: ours are
+# stripes and spacers without text, and axe would skip every element that has one.
 AUDIT = """async (within) => {
   const slides = [...document.querySelectorAll(".slides .slide:not(.present)")].map((it) => [it, [...it.childNodes]]);
   slides.forEach(([slide]) => slide.replaceChildren());
@@ -50,7 +50,7 @@ AUDIT = """async (within) => {
 
 @pytest.fixture(scope="session")
 def lacking():
-    """Ends the test because something is not there: skipped at home, failed in CI."""
+    """Ends the test because something is missing: skipped at home, failed in CI."""
     return pytest.fail if os.environ.get("CI") else pytest.skip
 
 
@@ -72,7 +72,7 @@ def browser(lacking):
 
 @pytest.fixture(scope="session")
 def opening(browser, request):
-    """Opens a page of 1280 × 720; if a test fails while it is open, its picture is kept in runs/browser."""
+    """Opens a page of 1280 × 720; if a test fails while it is open, a screenshot is kept in runs/browser."""
 
     @contextmanager
     def opening(name, **options):
@@ -90,7 +90,7 @@ def opening(browser, request):
 
 @pytest.fixture
 def page(opening, request):
-    """A page without a network; at the end, nothing was asked of one, and nothing was complained of."""
+    """A page without a network; at the end, it must have made no request and logged no complaint."""
     with opening(request.node.name, offline=True) as page:
         said = []
         page.on("console", lambda message: said.append(message.text))
@@ -113,7 +113,7 @@ def course_decks(tmp_path_factory, browser, lacking):
 
 @pytest.fixture
 def open_deck(page, course_decks):
-    """Opens a deck on its first slide."""
+    """Opens a deck at its first slide."""
 
     def open_deck(name):
         page.goto((course_decks / f"{name}.html").as_uri())
@@ -125,7 +125,7 @@ def open_deck(page, course_decks):
 
 @pytest.fixture(scope="session")
 def axe(tmp_path_factory, lacking):
-    """The source of axe-core, which judges accessibility; npm fetches what package-lock.json pins."""
+    """The source of axe-core, which tests accessibility; npm fetches the version in package-lock.json."""
     npm = shutil.which("npm")
     if npm is None:
         lacking("npm, which fetches axe-core, is not installed")
@@ -140,7 +140,7 @@ def axe(tmp_path_factory, lacking):
 
 @pytest.fixture(scope="session")
 def audit(axe):
-    """What axe finds on a page, or on the parts that a selector names: rule, element and reason; empty if nothing."""
+    """What axe finds on a page, or in the elements of a selector: rule, element and reason; empty if nothing."""
 
     def audit(page, within=None):
         if not page.evaluate("'axe' in window"):
@@ -150,7 +150,7 @@ def audit(axe):
     return audit
 
 
-FAILING = {  # lectures in miniature, and how they end
+FAILING = {  # miniature lectures, and the cells in which they fail
     "51_fails": 'claim("One is two", at_most(1), value=2, source="a lecture that is wrong")',
     "52_raises": 'raise ValueError("it was bound to happen, and " + "the message is a long one, " * 9)',
 }
@@ -173,7 +173,7 @@ def miniature(title, end):
 
 @pytest.fixture(scope="session")
 def reports(tmp_path_factory):
-    """The folders of two runs at smoke: of a lecture in which all is well, and of two that fail."""
+    """The folders of two runs at smoke: one of a lecture that succeeds, one of two that fail."""
     folder = tmp_path_factory.mktemp("reports")
     for name, end in FAILING.items():
         files.write(miniature(f"{name[:2]} · It {name[3:]}", end), folder / f"{name}.ipynb")

@@ -1,4 +1,4 @@
-"""JupyterLab as ``make lab`` starts it, and a notebook that is open in it."""
+"""JupyterLab as ``make lab`` starts it, and a notebook open in it."""
 
 import json
 import os
@@ -19,8 +19,8 @@ import psutil
 ROOT = Path(__file__).parents[2]
 RECIPE = re.search(r"^lab:.*\n\t(.+)$", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)[1]
 OURS = ["--no-browser", "--port=0", "--expose-app-in-browser", "--allow-root"]  # port 0: any; CI may be root
-CARELESS = 'c.ServerApp.ip = "0.0.0.0"\n'  # a setting that a reader may have, and that the recipe must overrule
-SECONDS = 60  # at most, for anything that one waits for
+CARELESS = 'c.ServerApp.ip = "0.0.0.0"\n'  # a setting that a reader may have and the recipe must override
+SECONDS = 60  # the longest wait for anything
 
 READY = """() => {
   const kernel = window.jupyterapp?.shell.currentWidget?.sessionContext?.session?.kernel;
@@ -37,14 +37,14 @@ SCROLL = "([index, where]) => window.jupyterapp.shell.currentWidget.content.scro
 
 
 class Server(NamedTuple):
-    """JupyterLab as it runs."""
+    """A running JupyterLab."""
 
     process: psutil.Popen
     url: str
     token: str
 
     def status(self, path, token=None, method="GET"):
-        """The status of the answer to a request."""
+        """The status code of the response to a request."""
         headers = {"Authorization": f"token {token}"} if token is not None else {}
         try:
             with urlopen(Request(self.url + path, headers=headers, method=method), timeout=SECONDS) as response:
@@ -53,7 +53,7 @@ class Server(NamedTuple):
             return error.code
 
     def stop(self):
-        """End it by the signal to do so; return what of it, or of its kernels, had to be killed."""
+        """Terminate it; return the processes, its kernels included, that had to be killed."""
         family = [self.process, *self.process.children(recursive=True)]
         self.process.send_signal(signal.SIGTERM)
         _, left = psutil.wait_procs(family, timeout=20)
@@ -63,7 +63,7 @@ class Server(NamedTuple):
 
 
 def start(folder, profile="smoke"):
-    """JupyterLab by the recipe of ``make lab``, in a folder that holds ``notebooks``, with settings of its own."""
+    """Start JupyterLab with the recipe of ``make lab``, in a folder that holds ``notebooks``, with its own settings."""
     program, *options = shlex.split(RECIPE)
     assert program == "$(BIN)/jupyter"
     environment = {name: text for name, text in os.environ.items() if not name.startswith(("JUPYTER", "MPLBACKEND"))}
@@ -77,7 +77,7 @@ def start(folder, profile="smoke"):
         process = psutil.Popen(command, cwd=folder, env=environment, stdout=log, stderr=log)
     about = Path(environment["JUPYTER_RUNTIME_DIR"], f"jpserver-{process.pid}.json")
     for _ in range(20 * SECONDS):
-        with suppress(OSError, ValueError):  # nothing there yet, half of it, or nobody who listens
+        with suppress(OSError, ValueError):  # the file is missing or half-written, or the port is closed
             told = json.loads(about.read_text(encoding="utf-8"))
             socket.create_connection(("127.0.0.1", told["port"])).close()
             return Server(process, told["url"], told["token"])
@@ -95,36 +95,36 @@ class Notebook:
     def __init__(self, page, server, name):
         self.page, self.name = page, name
         page.set_default_timeout(1000 * SECONDS)
-        page.goto(f"{server.url}lab/tree/{name}.ipynb?reset&token={server.token}")  # without the tabs of the last page
+        page.goto(f"{server.url}lab/tree/{name}.ipynb?reset&token={server.token}")  # reset closes old tabs
         page.wait_for_function(READY)
-        self.command("notebook:clear-all-cell-outputs")  # what it shows from now on, this kernel computed
+        self.command("notebook:clear-all-cell-outputs")  # from now on every output is of this kernel
 
     def command(self, name, **options):
-        """What a menu or a key does, to its end."""
+        """Run a command, as a menu or a key would, and wait for its end."""
         self.page.evaluate(COMMAND, [name, options])
 
     def run_all(self):
-        """Run the cells from the top, until all are done or one fails."""
+        """Run the cells from the top until all are done or one fails."""
         self.command("notebook:run-all-cells")
         self.page.wait_for_function(DONE)
 
     def cells(self):
-        """Of each cell its count and its outputs."""
+        """The count and the outputs of each cell."""
         return self.page.evaluate(CELLS)
 
     def cell(self, index, where="center"):
-        """The cell as it is seen, scrolled to a place on the screen."""
+        """The visible cell, scrolled to a place on the screen."""
         self.page.evaluate(SCROLL, [index, where])
         return self.page.locator(f".jp-Notebook .jp-Cell[data-windowed-list-index='{index}']")
 
     def write(self, index, source):
-        """Replace what is written in a cell, by the keyboard."""
+        """Replace the source of a cell with the keyboard."""
         self.cell(index).locator(".cm-content").click()
         self.page.keyboard.press("Control+A")
         self.page.keyboard.insert_text(source)
 
     def run(self, index):
-        """Run a cell by the keyboard, wait until it is done, and return what it shows."""
+        """Run a cell with the keyboard, wait until it is done, and return the text of its outputs."""
         self.cell(index).locator(".cm-content").click()
         before = self.cells()[index]["count"]
         self.page.keyboard.press("Control+Enter")

@@ -1,4 +1,4 @@
-"""``make pictures``: the README's pictures in ``docs/``, taken of the course as it is now. It takes some minutes."""
+"""``make pictures``: take the screenshots of the README, in ``docs/``, of the current course, in some minutes."""
 
 import io
 import subprocess
@@ -15,7 +15,7 @@ from coursekit.notebooks import files
 
 DOCS = ROOT / "docs"
 LECTURE = "04_fooling"
-SLIDES = ["Generating and fooling", "Erratum E04", "Figure 9.", "Figure 11."]  # words on them
+SLIDES = ["Generating and fooling", "Erratum E04", "Figure 9.", "Figure 11."]  # text on each
 
 
 def coursekit(*arguments: str | Path) -> None:
@@ -59,7 +59,7 @@ def deck(browser: Browser, folder: Path) -> None:
 
 
 def lecture(browser: Browser, folder: Path) -> None:
-    """A page of a notebook, and a slider that is moved from one end to the other."""
+    """A page of a notebook, and a slider that moves from one end to the other."""
     sources = [cell.source for cell in files.read(ROOT / "notebooks" / f"{LECTURE}.ipynb").cells]
     (folder / "notebooks").mkdir()
     coursekit("student", LECTURE, "--out", folder / "notebooks")
@@ -67,7 +67,7 @@ def lecture(browser: Browser, folder: Path) -> None:
     try:
         page = browser.new_page(viewport={"width": 1180, "height": 900}, reduced_motion="reduce")
         notebook = Notebook(page, server, LECTURE)
-        page.get_by_role("button", name="No", exact=True).click()  # to Jupyter's news
+        page.get_by_role("button", name="No", exact=True).click()  # declines Jupyter's news
         notebook.command("application:toggle-left-area")
         notebook.run_all()
         figure = notebook.cell(sources.index(next(it for it in sources if "One cat, nine answers" in it)))
@@ -80,7 +80,7 @@ def lecture(browser: Browser, folder: Path) -> None:
 
 
 def moving(page: Page, cell: Locator, name: str) -> None:
-    """The first slider of a cell and its figure, at each of its values from the left to the right."""
+    """The first slider of a cell and its figure, at each value from left to right."""
     output, figure = cell.locator(".jp-OutputArea-output").first, cell.locator("img")
     slider = cell.get_by_role("slider")
     slider.focus()

@@ -1,6 +1,6 @@
-"""What can be read, told apart and reached by the keyboard: on slides by axe and by hand, and on the report of a run.
+"""Slides and reports can be read, distinguished and reached with the keyboard, by axe and by hand.
 
-The notebooks' own output is judged in JupyterLab, by ``test_lab.py``.
+``test_lab.py`` tests the outputs of notebooks, in JupyterLab.
 """
 
 import io
@@ -8,8 +8,8 @@ import io
 import pytest
 from PIL import Image, ImageChops
 
-DECKS = ["00_start_here", "03_decisions", "09_autoencoders"]  # one of each part of the course, which has its own colour
-# What Tab should reach: links, what was made reachable, and boxes whose text is wider than they are.
+DECKS = ["00_start_here", "03_decisions", "09_autoencoders"]  # the parts of the course differ in colour
+# What Tab should reach: links, elements with a tabindex, and boxes that scroll sideways.
 STOPS = """() => window.stops = [...document.querySelectorAll("*")].filter((it) => it.matches("a, [tabindex]")
   || (it.scrollWidth > it.clientWidth && getComputedStyle(it).overflowX === "auto"))"""
 
@@ -28,7 +28,7 @@ def test_axe_finds_nothing_on_any_slide(open_deck, audit, name):
         page.keyboard.press("ArrowRight")
 
 
-def test_a_deck_tells_verdicts_in_words(open_deck):
+def test_a_deck_gives_verdicts_in_words(open_deck):
     page = open_deck("03_decisions")
     told = page.eval_on_selector_all(
         "[data-verdict]",
@@ -74,14 +74,14 @@ def test_axe_finds_nothing_on_a_report(page, reports, audit, kind, width, scheme
 
 
 def around(page, index):
-    """The picture of the element that has, or could have, the focus, and of a little around it."""
+    """A screenshot of an element that can have the focus, with a margin around it."""
     box = page.evaluate("(index) => stops[index].getBoundingClientRect().toJSON()", index)
     clip = {"x": box["x"] - 8, "y": box["y"] - 8, "width": box["width"] + 16, "height": box["height"] + 16}
     return Image.open(io.BytesIO(page.screenshot(clip=clip))).convert("L")
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_tab_reaches_everything_on_a_report_and_shows_where_it_is(page, reports, scheme):
+def test_tab_reaches_everything_on_a_report_with_a_visible_focus(page, reports, scheme):
     page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
     page.goto((reports["bad"] / "index.html").as_uri())
     page.evaluate(STOPS)
@@ -93,5 +93,5 @@ def test_tab_reaches_everything_on_a_report_and_shows_where_it_is(page, reports,
         focused = around(page, index)
         page.evaluate("document.activeElement.blur()")
         changed = ImageChops.difference(focused, around(page, index)).point(lambda value: 255 * (value > 60))
-        assert changed.histogram()[255] > focused.width  # at least a line under it
+        assert changed.histogram()[255] > focused.width  # at least as much as a line under it
         page.evaluate("(index) => stops[index].focus()", index)

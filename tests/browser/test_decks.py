@@ -1,4 +1,4 @@
-"""Every deck of the course, and one that asks too much, walked slide by slide in a browser that has no network."""
+"""Every slide of every deck, and of one that holds too much, in a browser without a network."""
 
 import base64
 import io
@@ -15,9 +15,9 @@ from coursekit.notebooks import files
 
 COURSE = files.find_notebooks([Path(__file__).parents[2] / "notebooks"])
 DECKS = [*(path.stem for path in COURSE), "too_much"]
-SMALLEST = 14  # pixels of a slide that is 720 high: what the back row can still read
+SMALLEST = 14  # pixels on a slide 720 pixels high: the back row can still read it
 
-# What of the present slide leaves the slide or its place on it; how small its smallest text is; what lacks a text.
+# What leaves the current slide or overflows its box, the size of the smallest text, and what lacks alternative text.
 LOOK = """() => {
   const slide = Reveal.getCurrentSlide();
   const page = slide.querySelector(".page");
@@ -59,7 +59,7 @@ def figure(width, height):
 
 
 def too_much():
-    """A notebook whose slides hold more than slides can."""
+    """A notebook with too much on every slide."""
     rows = "".join(f"| {k} | words about row {k} |\n" for k in range(60))
     items = "\n".join(f"- item {k} of a list that is far too long for one slide" for k in range(40))
     terms = " + ".join(rf"\alpha_{{{k}}} x^{{{k}}}" for k in range(25))
@@ -88,7 +88,7 @@ def too_much():
 
 @pytest.fixture(scope="session", autouse=True)
 def deck_of_too_much(tmp_path_factory, course_decks):
-    """Lies among the decks of the course."""
+    """A deck of it, beside those of the course."""
     path = tmp_path_factory.mktemp("too_much") / "too_much.ipynb"
     files.write(too_much(), path)
     made = CliRunner().invoke(cli.app, ["slides", str(path), "--pdf", "--out", str(course_decks)])
@@ -96,10 +96,10 @@ def deck_of_too_much(tmp_path_factory, course_decks):
 
 
 def ink(page):
-    """The share of pixels between heading and foot that differ from the slide's ground."""
+    """The fraction of pixels between heading and foot that differ from the slide's background."""
     picture = Image.open(io.BytesIO(page.screenshot())).convert("L").crop((40, 110, 1240, 660))
-    ground = picture.getpixel((0, 0))
-    return sum(n for n, value in picture.getcolors() if abs(value - ground) > 40) / (1200 * 550)
+    background = picture.getpixel((0, 0))
+    return sum(n for n, value in picture.getcolors() if abs(value - background) > 40) / (1200 * 550)
 
 
 @pytest.mark.parametrize("name", DECKS)
@@ -113,19 +113,19 @@ def test_every_slide_is_whole_readable_and_not_blank(open_deck, name):
         assert (seen["outside"], seen["overflow"], seen["formulas"]) == ([], [], 0), where
         assert seen["smallest"] >= (SMALLEST if name != "too_much" else 9), where
         assert seen["raw"] == 0, where + "TeX that was not typeset"
-        assert seen["unnamed"] == 0, where + "a picture without alternative text"
+        assert seen["unnamed"] == 0, where + "an image without alternative text"
         assert ink(page) > 0.0005, where + "blank"
         page.keyboard.press("ArrowRight")
     assert page.evaluate("Reveal.isLastSlide()")
 
 
 @pytest.mark.parametrize("name", DECKS)
-def test_the_pdf_has_a_page_a_slide(open_deck, course_decks, name):
+def test_the_pdf_has_one_page_per_slide(open_deck, course_decks, name):
     pages = re.findall(rb"/Type\s*/Page\b", (course_decks / f"{name}.pdf").read_bytes())
     assert len(pages) == open_deck(name).evaluate("Reveal.getTotalSlides()")
 
 
-def test_what_is_too_much_for_a_slide_goes_on_on_the_next(open_deck):
+def test_what_is_too_much_for_a_slide_continues_on_the_next(open_deck):
     page = open_deck("too_much")
     heads = page.eval_on_selector_all(".head h2", "all => all.map((it) => it.textContent.trim().replace(/\\s+/g, ' '))")
     for heading, least in {"1 Long code": 3, "3 A long table": 4, "4 A long list": 2, "8 Four figures": 2}.items():

@@ -1,4 +1,4 @@
-"""The student edition in JupyterLab, used as a student would, in a browser that reaches nothing but this machine."""
+"""The student edition in JupyterLab, used as a student would, in a browser that can reach only this machine."""
 
 import re
 from contextlib import contextmanager
@@ -14,7 +14,7 @@ from coursekit.notebooks import files
 
 LECTURES = ["00_start_here", "02_neighbours", "09_autoencoders"]
 SOLVED = {name: files.read(ROOT / "notebooks" / f"{name}.ipynb") for name in LECTURES}
-# What the cells show, but for figures, without Lab around it: axe does not see what is scrolled away in a box in a box.
+# The outputs of the cells, except figures, without Lab around them: axe does not see what nested boxes scroll away.
 ALONE = """() => {
   const shown = [...document.querySelectorAll(".jp-OutputArea-output:not(:has(img))")];
   const paper = document.createElement("main");
@@ -29,12 +29,12 @@ ALONE = """() => {
 
 
 def solutions(name):
-    """Which cells of a notebook hold a solution."""
+    """The indices of the cells that hold a solution."""
     return [index for index, cell in enumerate(SOLVED[name].cells) if "### BEGIN SOLUTION" in cell.source]
 
 
 def first_check(name):
-    """The cell that checks the first exercise."""
+    """The index of the cell that checks the first exercise."""
     return solutions(name)[0] + 1
 
 
@@ -51,7 +51,7 @@ def server(tmp_path_factory):
 
 @contextmanager
 def opened(opening, server, name):
-    """A notebook with an idle kernel; at the end, nobody else was asked for anything, and nothing was complained of."""
+    """A notebook with an idle kernel; at the end, it must have reached no other server and logged no complaint."""
     with opening(name, reduced_motion="reduce") as page:
         asked, said = [], []
 
@@ -81,7 +81,7 @@ def ran(request, opening, server):
 
 
 def showing(nb, what, before):
-    """The cells of a notebook, before a certain one, that show something."""
+    """The indices of the cells before a certain one with a certain kind of output."""
     return [index for index, cell in enumerate(nb.cells[:before]) if any(map(what, cell.get("outputs", [])))]
 
 
@@ -98,7 +98,7 @@ def test_lab_listens_on_this_machine_only(server):
     assert listening == ["127.0.0.1"]
 
 
-def test_lab_answers_nobody_who_lacks_its_token(server):
+def test_lab_answers_only_with_its_token(server):
     assert server.status("api/contents", token=server.token) == 200
     assert server.status("api/contents") == 403
     assert server.status("api/contents", token="") == 403
@@ -134,7 +134,7 @@ def test_all_figures_are_visible(ran):
         assert picture.bounding_box()["width"] > 150
 
 
-def test_all_claims_are_told_with_their_verdicts(ran):
+def test_all_claims_are_shown_with_their_verdicts(ran):
     claims = showing(SOLVED[ran.name], claim_of, first_check(ran.name))
     for number, index in enumerate(claims, start=1):
         verdict = re.compile(rf"✓ Claim {number} holds\.|○ Claim {number} not judged\.")
@@ -142,7 +142,7 @@ def test_all_claims_are_told_with_their_verdicts(ran):
     assert len(claims) >= 2
 
 
-def test_a_slider_moved_by_the_keyboard_changes_its_figure(ran):
+def test_a_slider_moved_with_the_keyboard_changes_its_figure(ran):
     index = next(k for k, cell in enumerate(SOLVED[ran.name].cells) if re.search(r"^explore\(", cell.source, re.M))
     cell = ran.cell(index)
     before = cell.locator("img").get_attribute("src")
@@ -166,7 +166,7 @@ def test_an_exercise_can_be_failed_and_solved(ran):
 
 
 @pytest.mark.parametrize("ran", LECTURES[:1], indirect=True)
-def test_with_its_exercises_solved_a_notebook_runs_to_its_end_and_can_be_read_in_both_themes(ran, audit):
+def test_a_solved_notebook_runs_to_its_end_and_can_be_read_in_both_themes(ran, audit):
     for index in solutions(ran.name):
         ran.write(index, SOLVED[ran.name].cells[index].source)
     ran.run_all()

@@ -1,4 +1,4 @@
-"""The report of a run as its reader sees it, in a browser that has no network, on a screen and on a telephone."""
+"""The report of a run as a reader sees it, on a screen and on a telephone, in a browser without a network."""
 
 import json
 import re
@@ -12,7 +12,7 @@ WORDS = {"holds": "held", "fails": "failed", "not judged": "not judged"}
 
 @pytest.fixture(params=KINDS)
 def run(request, reports):
-    """The folder of a run: one in which all is well, one in which lectures fail."""
+    """The folder of a run that succeeded, and of one that failed."""
     return reports[request.param]
 
 
@@ -28,7 +28,7 @@ def recorded(run):
 
 
 @pytest.mark.parametrize("width", [1280, 390])
-def test_nothing_leaves_the_page_sideways(opened, width):
+def test_nothing_overflows_the_page_sideways(opened, width):
     opened.set_viewport_size({"width": width, "height": 800})
     outside = opened.evaluate(
         """(width) => [...document.body.querySelectorAll("*")]
@@ -42,7 +42,7 @@ def test_nothing_leaves_the_page_sideways(opened, width):
 
 
 @pytest.mark.parametrize("width", [1280, 390])
-def test_every_claim_is_told_with_its_verdict_in_words(opened, run, width):
+def test_every_claim_is_shown_with_its_verdict_in_words(opened, run, width):
     opened.set_viewport_size({"width": width, "height": 800})
     claims = [claim for entry in recorded(run) for claim in entry["claims"]]
     rows = opened.locator(".claims tbody tr").all()
@@ -52,7 +52,7 @@ def test_every_claim_is_told_with_its_verdict_in_words(opened, run, width):
         assert re.match(rf"\W*{WORDS[claim['verdict']]} {claim['number']}\. {re.escape(claim['statement'])} ", told)
 
 
-def test_every_notebook_is_told_with_its_status_in_words(opened, run):
+def test_every_notebook_is_shown_with_its_status_in_words(opened, run):
     entries = recorded(run)
     for entry in entries:
         status = re.compile(rf"^\W*{entry['status']}$")
@@ -72,7 +72,7 @@ def test_what_failed_is_on_the_page_with_its_cell_and_its_message(page, reports)
     assert "ValueError: it was bound to happen" in told[1]
 
 
-def test_the_pictures_are_shown(page, reports):
+def test_the_figures_are_shown(page, reports):
     page.goto((reports["good"] / "index.html").as_uri())
     pictures = page.locator(".figures img").all()
     assert len(pictures) == 2

@@ -22,7 +22,7 @@ about = "three labels"
 licence = "none"
 source = "here"
 format = "idx"
-mirrors = ["http://127.0.0.1:9/"]  # the port where things are discarded: nobody answers
+mirrors = ["http://127.0.0.1:9/"]  # the discard port: nobody answers
 files = [
     {{ name = "one.gz", size = 2_500_000, sha256 = "{hashlib.sha256(LABELS).hexdigest()}", shape = [3] }},
     {{ name = "two.gz", size = 1_000_000, sha256 = "{hashlib.sha256(LABELS).hexdigest()}", shape = [3] }},
@@ -32,7 +32,7 @@ files = [
 
 @pytest.fixture
 def run(monkeypatch, tmp_path):
-    """The command with a registry of one embedded and one tiny set; an error for the reader is raised."""
+    """The command with a registry of one embedded and one tiny set; a CourseError is raised."""
     monkeypatch.setenv("COURSEKIT_DATA", str(tmp_path))
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     monkeypatch.setenv("COLUMNS", "120")
@@ -87,7 +87,7 @@ def test_get_without_a_network_says_what_to_do(run):
         run("get", "tiny")
 
 
-def test_verify_of_good_files_is_a_success(run, placed):
+def test_verify_accepts_good_files(run, placed):
     assert run("verify").splitlines() == [
         "ok  tiny/one.gz: checksum right",
         "ok  tiny/two.gz: checksum right",
@@ -109,10 +109,10 @@ def test_verify_names_the_bad_file_and_fails(run, placed):
 
 
 def test_verify_without_any_data_says_so(run, tmp_path):
-    assert run("verify") == f"No data set lies in {tmp_path}: nothing to check.\n"
+    assert run("verify") == f"There is no data set in {tmp_path}: nothing to check.\n"
 
 
-def test_path_is_that_of_a_set_or_of_all(run, tmp_path):
+def test_path_is_the_folder_of_one_set_or_of_all(run, tmp_path):
     assert run("path") == f"{tmp_path}\n"
     assert run("path", "tiny") == f"{tmp_path / 'tiny'}\n"
     with pytest.raises(CourseError, match="Digits has no folder"):
@@ -120,5 +120,5 @@ def test_path_is_that_of_a_set_or_of_all(run, tmp_path):
 
 
 @pytest.mark.parametrize("command", ["get", "verify", "path"])
-def test_unknown_set_is_a_wrong_use_that_names_the_near_ones(run, command):
+def test_an_unknown_set_is_a_usage_error_that_suggests_similar_names(run, command):
     assert "unknown data set 'tinny': did you mean tiny?" in run(command, "tinny", status=2)

@@ -18,8 +18,9 @@ from typer.testing import CliRunner
 from coursekit.cli import run
 from coursekit.notebooks import files, pool
 from coursekit.notebooks.board import Board
-
-run_module = sys.modules["coursekit.cli.run"]  # in the package, the name means the command
+from coursekit.notebooks.entry import Outcome, Run, Settings
+from coursekit.notebooks.normalize import normalize
+from coursekit.notebooks.runs import conclude, new_entry, open_run, plan
 
 PARAMETERS = 'PROFILE = "quick"\nSEED = 0\nDEVICE = "auto"\nEPOCHS = 1'
 RECORDS = """
@@ -96,12 +97,7 @@ def course(tmp_path_factory):
         "print('still running')",
     )
     write(sources, "05_kernel", "import os, signal", "os.kill(os.getpid(), signal.SIGKILL)")
-    write(
-        sources,
-        "06_worker",
-        "import os\nfrom pathlib import Path\nPath('kernel').write_text(str(os.getpid()))",
-        "import psutil, time\npsutil.Process(os.getppid()).kill()\ntime.sleep(600)",
-    )
+    write(sources, "06_magic", "%nosuchmagic", "print('never')")
     write(sources, "07_plain", "EPOCHS")
     out = folder / "out"
     options = ["--profile", "smoke", "--seed", "7", "-p", "EPOCHS=[1, 'two']", "--jobs", "2", "--out", out]
@@ -126,7 +122,7 @@ def test_whatever_goes_wrong_every_notebook_gets_its_status(course):
         "03_error": "error",
         "04_widget": "widget error",  # where papermill alone is content
         "05_kernel": "kernel died",
-        "06_worker": "worker died",
+        "06_magic": "error",
         "07_plain": "ok",
     }
 
@@ -143,7 +139,7 @@ def test_the_record_of_a_run_has_one_form(course):
         "jobs": 2,
         "timeout": None,
     }
-    assert record["format"] == 1
+    assert record["format"] == 2
     assert record["interrupted"] is False
     forms = {tuple(sorted((key, type(value).__name__) for key, value in e.items())) for e in record["notebooks"]}
     assert len(forms) == 1
@@ -171,7 +167,7 @@ def test_a_kernel_gets_the_parameters_one_thread_and_the_folder_of_its_notebook(
         ("03_error", "cell", "f(0)", "ZeroDivisionError: division by zero"),
         ("04_widget", "widget", "interact(draw, x=(0, 3))", "KeyError: 'slider'"),
         ("05_kernel", "cell", "os.kill(os.getpid()", "KernelDied: the kernel died in this cell"),
-        ("06_worker", "cell", "psutil.Process(os.getppid()).kill()", "The worker process was killed"),
+        ("06_magic", "cell", "%nosuchmagic", "UsageError: Line magic function `%nosuchmagic` not found"),
     ],
 )
 def test_the_failing_cell_is_named_and_shown_once(course, name, where, source, message):
@@ -189,14 +185,9 @@ def test_the_failing_cell_is_named_and_shown_once(course, name, where, source, m
 
 def test_what_was_computed_before_a_failure_is_kept(course):
     _, out, _ = course
-    for name, cells in {"02_claim": 3, "05_kernel": 4, "06_worker": 3}.items():
+    for name, cells in {"02_claim": 3, "05_kernel": 4, "06_magic": 3}.items():
         assert entries(out)[name]["cells_run"] == cells
         assert files.records(files.read(out / "notebooks" / f"{name}.ipynb"), "setup")
-
-
-def test_the_kernel_of_a_killed_worker_is_killed(course):
-    sources, _, _ = course
-    assert ends(int((sources / "kernel").read_text()))
 
 
 def test_plain_lines_say_what_starts_and_ends_and_a_summary_follows(course):
@@ -204,7 +195,7 @@ def test_plain_lines_say_what_starts_and_ends_and_a_summary_follows(course):
     lines = result.stdout.splitlines()
     assert lines.count("01_good: started") == 1
     assert any(line.startswith("01_good: ok, ") and "1 claim held, 1 not judged" in line for line in lines)
-    assert "7 notebooks: 2 ok, 1 claim failed, 1 error" in lines[-2]
+    assert "7 notebooks: 2 ok, 1 claim failed, 2 error" in lines[-2]
     assert "2 claims held, 1 failed, 1 not judged" in lines[-2]
     assert lines[-1] == f"Report: {out / 'index.html'}"
     assert (out / "index.html").is_file()
@@ -270,13 +261,47 @@ def test_update_writes_back_what_succeeded_normalized_and_nothing_else(tmp_path)
     before = {path: path.read_bytes() for path in (good, bad, edited)}
     output = coursekit(tmp_path, "--update", "--jobs", 2, "--out", tmp_path / "out", status=1)
     nb = files.read(good)
-    assert nb == files.normalize(files.read(tmp_path / "out" / "notebooks" / "1_good.ipynb"))
+    assert nb == normalize(files.read(tmp_path / "out" / "notebooks" / "1_good.ipynb"))
     assert files.fingerprint(nb) == files.fingerprint(nb_of(before[good], tmp_path))
     assert files.code_cells(nb)[-1].outputs[0].text == "42\n"
     assert files.records(nb, "setup")[0]["profile"] == "quick"
     assert bad.read_bytes() == before[bad]
     assert edited.read_bytes() == before[edited] + b" "
-    assert f"Not updated, for it changed during the run: {edited}" in output
+    assert f"Not updated, because it changed during the run: {edited}" in output
+
+
+SILENT = {  # cells that fail without an error output, or whose error is hidden
+    "line_magic": ["%nosuchmagic"],
+    "cell_magic": ["%%bigquery frame\nselect 1"],
+    "usage": ["%timeit -n"],
+    "not_python": ["x = = 1"],
+    "rich": ["import rich.traceback; rich.traceback.install()", "1 / 0"],
+    "handler": ["get_ipython().set_custom_exc((Exception,), lambda *a, **k: None)", "raise ValueError('lost')"],
+    "silenced": ["get_ipython().showtraceback = lambda *a, **k: None", "raise KeyError('silent')"],
+    "interrupt": ["raise KeyboardInterrupt"],
+    "exit": ["import os; os._exit(0)"],
+}
+
+
+def test_a_cell_that_fails_in_silence_fails_its_notebook_and_nothing_is_written_back(tmp_path):
+    paths = [write(tmp_path, name, *cells, "print('never')") for name, cells in SILENT.items()]
+    before = [path.read_bytes() for path in paths]
+    coursekit(*paths, "--update", "--jobs", 2, "--out", tmp_path / "out", status=1)
+    found = entries(tmp_path / "out")
+    assert {name for name, entry in found.items() if entry["status"] == "ok"} == set()
+    assert [path.read_bytes() for path in paths] == before
+    for name, cells in SILENT.items():
+        assert cells[-1] in found[name]["problems"][0]["source"], name
+
+
+def test_a_cell_that_is_expected_to_raise_does_not_end_the_run(tmp_path):
+    path = write(tmp_path, "raises", "1 / 0", "print('goes on')")
+    nb = files.read(path)
+    nb.cells[-2].metadata["tags"] = ["raises-exception"]
+    files.write(nb, path)
+    coursekit(path, "--out", tmp_path / "out")
+    nb = files.read(tmp_path / "out" / "notebooks" / path.name)
+    assert nb.cells[-1].outputs[0].text == "goes on\n"
 
 
 def nb_of(content: bytes, folder: Path):
@@ -308,7 +333,7 @@ def test_a_kernel_that_cannot_start_is_an_error_of_its_notebook(tmp_path, monkey
         (["--update", "--seed", "0"], "--update writes committed notebooks: at profile quick"),
         (["--resume"], "nothing to resume"),
         (["--out", "notebooks"], "notebooks is not empty. Continue its run with --resume, or choose another"),
-        (["--out", "file"], "--out wants a folder, and file is a file"),
+        (["--out", "file"], "--out expects a folder, but file is a file"),
         (["--out", "notebooks", "--resume"], "no run to resume in notebooks: cannot read run.json"),
         (["--out", "old", "--resume"], "old/run.json was written by another version of coursekit"),
         (["9", "other"], "have one name: give each a run of its own"),
@@ -332,13 +357,13 @@ def finished(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     source = write(tmp_path / "notebooks", "9_autoencoders")
     for age, profile in enumerate(("quick", "smoke")):
-        settings = {"profile": profile, "device": None, "seed": None, "parameters": {}}
-        entry = run_module._entry(source, settings) | {"status": "ok", "seconds": 2.0}
+        settings = Settings(profile)
+        entry = new_entry(source, settings)
+        entry.outcome.status = "ok"
         folder = tmp_path / "runs" / profile
         (folder / "notebooks").mkdir(parents=True)
-        shutil.copy(source, folder / entry["executed"])
-        record = {"format": 1, "seconds": 2.0, **settings, "notebooks": [entry]}
-        (folder / "run.json").write_text(json.dumps(record))
+        shutil.copy(source, folder / entry.executed)
+        Run(settings, [entry], seconds=2.0).write(folder)
         os.utime(folder / "run.json", (1e9 - age, 1e9 - age))
     return source
 
@@ -357,16 +382,15 @@ def test_resume_does_not_mix_settings(finished):
 
 @pytest.mark.parametrize("change", ["source", "result", "status", "nothing"])
 def test_what_changed_since_is_run_again(finished, change):
-    settings = {"profile": "quick", "device": None, "seed": None, "parameters": {}}
-    folder, before = run_module._open(None, settings, resume=True)
+    folder, before = open_run(None, Settings(), resume=True)
     if change == "source":
         write(finished.parent, finished.stem, "1 + 1")
     if change == "result":
         (folder / "notebooks" / finished.name).unlink()
     if change == "status":
-        before["notebooks"][0]["status"] = "timeout"
-    [entry] = run_module._plan([finished], settings, before["notebooks"], folder)
-    assert entry["status"] == ("ok" if change == "nothing" else "not run")
+        before.notebooks[0].outcome.status = "timeout"
+    [entry] = plan([finished], before, folder)
+    assert entry.outcome.status == ("ok" if change == "nothing" else "not run")
 
 
 @pytest.mark.parametrize(
@@ -382,39 +406,37 @@ def test_what_changed_since_is_run_again(finished, change):
     ],
 )
 def test_a_parameter_is_a_python_literal_or_text(text, value):
-    assert run_module._parameter(f"NAME={text}") == ("NAME", value)
+    assert sys.modules["coursekit.cli.run"]._parameter(f"NAME={text}") == ("NAME", value)
 
 
 def test_without_a_folder_the_run_is_named_after_time_and_profile(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    folder, before = run_module._open(None, {"profile": "full"}, resume=False)
+    folder, before = open_run(None, Settings("full"), resume=False)
     assert folder.parent == Path("runs")
     assert folder.name.endswith("-full")
-    assert before["notebooks"] == []
+    assert before.notebooks == []
 
 
 def test_a_result_that_is_no_notebook_is_an_error_of_its_notebook(tmp_path):
-    settings = {"profile": "quick", "device": None, "seed": None, "parameters": {}}
-    entry = run_module._entry(write(tmp_path, "1_good"), settings)
+    entry = new_entry(write(tmp_path, "1_good"), Settings())
     (tmp_path / "notebooks").mkdir()
     (tmp_path / "notebooks" / "1_good.ipynb").write_text("{")
-    run_module._conclude(entry, tmp_path, None)
-    assert entry["status"] == "error"
-    assert "is not a notebook" in entry["message"]
+    conclude(entry, tmp_path, None)
+    assert entry.outcome.status == "error"
+    assert "is not a notebook" in entry.outcome.message
 
 
 def test_on_a_terminal_a_table_shows_how_far_each_notebook_is(tmp_path, monkeypatch):
     monkeypatch.setenv("FORCE_COLOR", "1")
     monkeypatch.setenv("COLUMNS", "100")
-    settings = {"profile": "quick", "device": None, "seed": None, "parameters": {}}
     names = ("1_done", "2_at_work", "3_starting", "4_to_come")
-    shown = [run_module._entry(write(tmp_path, name), settings) for name in names]
+    shown = [new_entry(write(tmp_path, name), Settings()) for name in names]
     with Board(shown) as board:
         for entry in shown[:3]:
-            entry["status"] = "running"
+            entry.outcome.status = "running"
             board.show(entry, pool.Started())
-        board.show(shown[1], pool.Progress(cell=2, cells=9, held=3, failed=1, kernel=1))
-        shown[0] |= {"status": "kernel died", "seconds": 75.0, "cells_run": 2}
+        board.show(shown[1], pool.Progress(cell=2, cells=9, held=3, failed=1))
+        shown[0].outcome = Outcome("kernel died", seconds=75.0, cells_run=2)
         board.show(shown[0], pool.Finished(None))
         with board.console.capture() as capture:
             board.console.print(board.table(), no_wrap=True, style=None)

@@ -20,12 +20,12 @@ def test_the_first_program_on_the_path_is_found(nowhere):
     assert browser.find_chromium() == str(program)
 
 
-def test_programs_are_found_where_systems_put_them(nowhere, monkeypatch):
+def test_programs_are_found_where_systems_install_them(nowhere, monkeypatch):
     (nowhere / "Chrome").write_text("", encoding="utf-8")
     monkeypatch.setenv("PROGRAMS", str(nowhere))
     monkeypatch.setattr(browser, "PLACES", ("/no/such/place", "${PROGRAMS}/Chrome"))
     assert browser.find_chromium() == f"{nowhere}/Chrome"
 
 
-def test_where_there_is_none_none_is_found(nowhere):
+def test_without_a_browser_none_is_found(nowhere):
     assert browser.find_chromium() is None

@@ -1,4 +1,4 @@
-"""The look at the machine says what is wrong and what to do."""
+"""The check of the machine says what is wrong and how to fix it."""
 
 import json
 import sys
@@ -22,7 +22,7 @@ def test_this_machine_is_ready(capsys):
     assert capsys.readouterr().out.startswith("✓ Python: 3.")
 
 
-def test_a_package_that_is_missing_or_too_old_is_named_with_the_command_that_mends_it(monkeypatch):
+def test_a_missing_or_old_package_is_named_with_the_command_that_installs_it(monkeypatch):
     real = metadata.version
 
     def version(name):
@@ -36,7 +36,7 @@ def test_a_package_that_is_missing_or_too_old_is_named_with_the_command_that_men
     assert str(found["torch"]).startswith("✗ torch: 1.0, wanted >=2.6. Run:")
 
 
-def test_on_colab_nothing_is_to_be_installed_over_its_own_packages(monkeypatch):
+def test_on_colab_no_package_is_to_be_replaced(monkeypatch):
     monkeypatch.setitem(sys.modules, "google.colab", object())
     monkeypatch.setattr(metadata, "requires", lambda name: ["ipywidgets>=999"])
     found = verdicts()
@@ -57,27 +57,28 @@ def test_a_missing_kernel_is_trouble(monkeypatch):
 @pytest.mark.parametrize(
     ("variable", "value", "subject"), [("VSCODE_PID", "1", "VS Code"), ("MPLBACKEND", "agg", "MPLBACKEND")]
 )
-def test_settings_that_have_tripped_others_are_noted(monkeypatch, variable, value, subject):
+def test_settings_that_have_caused_trouble_are_noted(monkeypatch, variable, value, subject):
     monkeypatch.setenv(variable, value)
     monkeypatch.setattr(metadata, "version", lambda name: "7.0.1")
     assert {it.subject: it.verdict for it in machine._surroundings()}[subject] == "note"
 
 
-def test_the_backend_that_jupyter_itself_sets_is_not_noted(monkeypatch):
+def test_the_backend_that_jupyter_sets_is_not_noted(monkeypatch):
     monkeypatch.setenv("MPLBACKEND", "module://matplotlib_inline.backend_inline")
     assert "MPLBACKEND" not in {it.subject for it in machine._surroundings()}
 
 
-def test_a_full_disk_is_trouble_even_where_the_folder_does_not_exist_yet(monkeypatch, tmp_path):
+def test_a_full_disk_is_trouble_even_if_the_folder_does_not_exist_yet(monkeypatch, tmp_path):
     monkeypatch.setenv("COURSEKIT_DATA", str(tmp_path / "not" / "yet"))
     assert machine._disk().verdict == "ok"
     monkeypatch.setattr("shutil.disk_usage", lambda path: type("Usage", (), {"free": 10**8}))
-    assert "0.1 GB free for data. Make room" in str(machine._disk())
+    assert "0.1 GB free for data. Free some space" in str(machine._disk())
 
 
-def test_versions_other_than_the_tested_ones_are_named(monkeypatch):
+def test_versions_that_differ_from_the_tested_ones_are_named(monkeypatch, tmp_path):
     assert machine._versions().verdict == "ok"
-    monkeypatch.setattr(machine, "_tested_versions", lambda: "# pins\npooch==0.1\nnot-there==1.0\n")
+    (tmp_path / "constraints.txt").write_text("# pins\npooch==0.1\nnot-there==1.0\n", encoding="utf-8")
+    monkeypatch.setattr(machine, "shipped", lambda name, checkout: tmp_path / name)
     found = str(machine._versions())
     assert found.startswith("○ Versions: 1 of 1 differ: pooch ")
     assert "(tested 0.1)" in found
@@ -89,7 +90,7 @@ def test_a_slow_device_is_noted(monkeypatch):
     assert "takes 1000.0 ms on cpu, 2 GFLOP/s" in machine._speed().found
 
 
-def test_a_jupyterlab_without_its_half_of_the_widgets_is_trouble(monkeypatch):
+def test_a_jupyterlab_without_the_widget_extension_is_trouble(monkeypatch):
     assert machine._widgets().verdict == "ok"
     monkeypatch.setattr("jupyter_core.paths.jupyter_path", lambda name: [])
     assert "JupyterLab lacks the extension that shows sliders" in str(machine._widgets())
@@ -102,7 +103,7 @@ def test_data_sets_that_are_here_are_named(monkeypatch):
     assert machine._data_sets().verdict == "ok"
 
 
-def test_what_only_slides_need_is_a_note_and_no_trouble(monkeypatch):
+def test_what_only_slides_need_is_a_note(monkeypatch):
     monkeypatch.setattr("coursekit.course.browser.find_chromium", lambda: None)
     monkeypatch.setattr("shutil.which", lambda name: None)
     assert str(machine._browser()).startswith("○ Browser: no Chromium found.")
@@ -112,7 +113,7 @@ def test_what_only_slides_need_is_a_note_and_no_trouble(monkeypatch):
     assert {machine._browser().verdict, machine._npm().verdict} == {"ok"}
 
 
-def test_a_bug_report_is_json_and_holds_no_path_of_the_reader(monkeypatch, tmp_path):
+def test_a_bug_report_is_json_without_personal_paths(monkeypatch, tmp_path):
     monkeypatch.setenv("COURSEKIT_DATA", str(tmp_path))
     monkeypatch.setitem(sys.modules, "torch", None)
     monkeypatch.setattr(machine, "_speed", lambda: machine.Finding("Speed", "note", "not measured"))

@@ -6,9 +6,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from coursekit.course.lectures import lectures
 from coursekit.notebooks import files
-from tools import readme
+from coursekit.notebooks.links import colab_lines, neighbours
+from coursekit.notebooks.normalize import normalize
+from coursekit.notebooks.problems import errors
 
 ROOT = Path(__file__).parents[2]
 SLIDE_TYPES = {"slide", "subslide", "fragment", "skip", "notes", "-"}
@@ -47,7 +48,7 @@ def opening(nb: Any, path: Path) -> Iterator[str]:
     imports, parameters, set_up = nb.cells[1:4]
     if not re.search(r"^from coursekit\.course import .*\bsetup\b", imports.source, re.MULTILINE):
         yield "the second cell does not import setup"
-    if not imports.source.startswith(colab := readme.colab_lines(ROOT)):
+    if not imports.source.startswith(colab := colab_lines(ROOT)):
         yield f"the second cell does not begin with the lines for Colab:\n{colab}"
     if "parameters" not in tags(parameters):
         yield "the third cell is not tagged parameters"
@@ -77,21 +78,9 @@ def ending(nb: Any, path: Path) -> Iterator[str]:
         yield "the third cell from the end is not What we saw"
     if "claims_table()" not in nb.cells[-2].source:
         yield "the last cell but one is not claims_table()"
-    for words in ("**References.**", _beside(path)):
+    for words in ("**References.**", neighbours(path.stem)):
         if words not in nb.cells[-1].source:
             yield f"the last cell lacks {words}"
-
-
-def _beside(path: Path) -> str:
-    """What a lecture says of the one before it and the one after it."""
-    course = lectures()
-    at = [it.name for it in course].index(path.stem)
-    said = [
-        f"[{it.number} · {it.title}]({it.name}.ipynb)" if it.seconds else f"{it.number} · {it.title} (to come)"
-        for it in course
-    ]
-    before, _, after = ["none, you are at the start", *said, "none, this is the end"][at : at + 3]
-    return f"**Previous:** {before} · **Next:** {after}"
 
 
 def slides(nb: Any, path: Path) -> Iterator[str]:
@@ -129,8 +118,8 @@ def execution(nb: Any, path: Path) -> Iterator[str]:
     for cell in code(nb):
         if any(output.get("name") == "stderr" for output in cell.outputs):
             yield f"cell {cell.id} shows stderr to the reader"
-    for problem in files.errors(nb):
-        yield f"an error in a {problem['where']}: {problem['name']}: {problem['message']}"
+    for problem in errors(nb):
+        yield f"an error in a {problem.where}: {problem.name}: {problem.message}"
 
 
 def comparison(nb: Any, path: Path) -> Iterator[str]:
@@ -171,7 +160,7 @@ def errata(nb: Any, path: Path) -> Iterator[str]:
 
 
 def tidy(nb: Any, path: Path) -> Iterator[str]:
-    if files.normalize(nb) != nb:
+    if normalize(nb) != nb:
         yield "not normalized: run `coursekit run --update`"
     if (size := path.stat().st_size) > LARGEST_FILE:
         yield f"{size} bytes, expected at most {LARGEST_FILE}"

@@ -1,11 +1,11 @@
 import base64
-import json
 import os
 
 import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
+from coursekit.course.display import WIDGET_VIEW
 from coursekit.errors import CourseError
 from coursekit.notebooks import files
 
@@ -16,18 +16,8 @@ def output(data, **metadata):
     return new_output("display_data", data=data, metadata=metadata)
 
 
-def error(name="ValueError", message="no"):
-    return new_output("error", ename=name, evalue=message, traceback=["line 1", f"{name}: {message}"])
-
-
 def cell(source="1 + 1", *outputs, count=1, **metadata):
     return new_code_cell(source, outputs=list(outputs), execution_count=count, metadata=metadata)
-
-
-def with_widgets(nb, **states):
-    state = {model: {"model_name": "M", "model_module": "m", "state": s} for model, s in states.items()}
-    nb.metadata["widgets"] = {files.WIDGET_STATE: {"state": state, "version_major": 2}}
-    return nb
 
 
 @pytest.fixture
@@ -153,7 +143,7 @@ def test_parameters_that_are_no_python_are_an_error():
 def test_the_fingerprint_is_that_of_the_sources():
     first, second, third = (
         new_notebook(cells=[cell("x", count=1)]),
-        new_notebook(cells=[cell("x", error(), count=7)]),
+        new_notebook(cells=[cell("x", new_output("stream", text="x"), count=7)]),
         new_notebook(cells=[cell("y", count=1)]),
     )
     assert files.fingerprint(first) == files.fingerprint(second) != files.fingerprint(third)
@@ -179,126 +169,12 @@ def test_records_are_collected_in_order_by_kind():
     assert files.records(nb, "setup") == []
 
 
-def test_an_error_in_a_cell_is_a_problem():
-    nb = new_notebook(cells=[new_markdown_cell("x"), cell("f(0)", output({}), error("KeyError", "'a'"), count=3)])
-    assert files.errors(nb) == [
-        {
-            "where": "cell",
-            "cell": 1,
-            "count": 3,
-            "source": "f(0)",
-            "name": "KeyError",
-            "message": "'a'",
-            "traceback": "line 1\nKeyError: 'a'",
-        }
-    ]
-
-
-def test_an_error_in_a_widget_is_a_problem_of_the_cell_that_shows_the_widget():
-    view = output({files.WIDGET_VIEW: {"model_id": "box"}})
-    nb = with_widgets(
-        new_notebook(cells=[cell("x"), cell("interact(f)", view, count=2)]),
-        box={"children": ["IPY_MODEL_slider", "IPY_MODEL_out"], "parent": "IPY_MODEL_box"},
-        slider={"value": 3},
-        out={"outputs": [new_output("stream", text="before"), error()]},
-    )
-    [problem] = files.errors(nb)
-    assert (problem["where"], problem["cell"], problem["count"]) == ("widget", 1, 2)
-    assert (problem["source"], problem["name"]) == ("interact(f)", "ValueError")
-
-
-def test_an_error_in_a_widget_that_no_cell_shows_is_a_problem_still():
-    [problem] = files.errors(with_widgets(new_notebook(), out={"outputs": [error()]}))
-    assert (problem["where"], problem["cell"], problem["source"]) == ("widget", None, "")
-
-
-def test_a_run_broken_off_was_at_the_first_cell_without_a_result():
-    nb = new_notebook(cells=[cell("done"), cell("", count=None), cell("running", count=None), cell("c", count=None)])
-    assert files.unfinished(nb, "killed") == {
-        "where": "cell",
-        "cell": 2,
-        "count": None,
-        "source": "running",
-        "name": "",
-        "message": "killed",
-        "traceback": "killed",
-    }
-    assert files.unfinished(None, "killed")["cell"] is None
-
-
 def test_figures_are_the_png_outputs_with_their_alternative_text():
     nb = new_notebook(
         cells=[
             cell("a", output({"image/png": PNG}, **{"image/png": {"alt": "one"}}), output({"text/plain": "x"})),
-            cell("b", output({"image/png": PNG, files.WIDGET_VIEW: {"model_id": "m"}}, alt="two")),
+            cell("b", output({"image/png": PNG, WIDGET_VIEW: {"model_id": "m"}}, alt="two")),
             cell("c", output({"image/png": PNG})),
         ]
     )
     assert files.figures(nb) == [(b"picture", "one"), (b"picture", "two"), (b"picture", "")]
-
-
-@pytest.fixture
-def executed():
-    """A notebook as papermill leaves it."""
-    view = {files.WIDGET_VIEW: {"model_id": "out"}, "text/plain": "Box()"}
-    nb = new_notebook(
-        cells=[
-            new_markdown_cell("# Title", metadata={"tags": [], "slideshow": {"slide_type": "slide"}}),
-            cell("PROFILE = 'quick'", count=1, tags=["parameters"], papermill={"duration": 1}),
-            cell("PROFILE = 'smoke'", count=2, tags=[files.INJECTED]),
-            cell(
-                "mixed",
-                new_output("stream", name="stdout", text="a"),
-                new_output("stream", name="stdout", text="b\n"),
-                new_output("stream", name="stderr", text="c"),
-                output(dict(view)),
-                new_output("stream", name="stderr", text="d"),
-                output(view | {"image/png": PNG}),
-                output(dict(view), coursekit={"claim": {"number": 1}}),
-                new_output("execute_result", data={"text/plain": "4"}, execution_count=5),
-                count=5,
-                execution={"iopub.status.busy": "now"},
-                lines_to_next_cell=1,
-                tags=[],
-            ),
-            cell("never run", count=None),
-        ]
-    )
-    nb.metadata.update(papermill={"duration": 3}, coursekit={"seconds": 3}, kernelspec={"name": "my-env"})
-    nb.metadata["language_info"] = {"name": "python", "version": "3.11.7"}
-    return with_widgets(nb, out={"outputs": []})
-
-
-def test_a_normalized_notebook_holds_what_the_author_wrote_and_saw(executed):
-    before = json.dumps(executed)
-    nb = files.normalize(executed)
-    assert json.dumps(executed) == before, "the notebook given is left as it is"
-    nbformat.validate(nb)
-    assert nb.metadata == {"kernelspec": files.KERNELSPEC, "language_info": {"name": "python"}}
-    assert [cell.source for cell in nb.cells] == ["# Title", "PROFILE = 'quick'", "mixed", "never run"]
-    assert [cell.id for cell in nb.cells] == [executed.cells[i].id for i in (0, 1, 3, 4)]
-    title, parameters, mixed, never = nb.cells
-    assert title.metadata == {"slideshow": {"slide_type": "slide"}}
-    assert parameters.metadata == {"tags": ["parameters"]}
-    assert mixed.metadata == never.metadata == {}
-    assert [parameters.execution_count, mixed.execution_count, never.execution_count] == [1, 2, None]
-    streams = [(out.name, out.text) for out in mixed.outputs if out.output_type == "stream"]
-    assert streams == [("stdout", "ab\n"), ("stderr", "cd")]
-    assert [sorted(out.data) for out in mixed.outputs if out.output_type == "display_data"] == [
-        ["image/png", "text/plain"],
-        ["text/plain"],
-    ]
-    assert mixed.outputs[-1].execution_count == 2
-    assert files.records(nb, "claim") == [{"number": 1}]
-
-
-def test_normalising_twice_changes_nothing_more(executed):
-    once = files.normalize(executed)
-    assert files.normalize(once) == once
-
-
-def test_a_cleared_notebook_has_sources_only(executed):
-    nb = files.cleared(executed)
-    assert files.fingerprint(nb) == files.fingerprint(files.normalize(executed))
-    assert not list(files.outputs(nb))
-    assert all(cell.execution_count is None for cell in files.code_cells(nb))

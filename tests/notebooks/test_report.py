@@ -1,14 +1,16 @@
 import base64
 import io
-import json
 import re
 from html.parser import HTMLParser
+from pathlib import Path
 
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 from PIL import Image
 
 from coursekit.notebooks import files, report
+from coursekit.notebooks.entry import Entry, Run, Settings, outcome
+from coursekit.notebooks.normalize import cleared
 
 NASTY = "<script>alert('&')</script>"
 
@@ -43,39 +45,31 @@ def raised(name, message="no"):
     return new_output("error", ename=name, evalue=message, traceback=["\x1b[31mline 1\x1b[0m", f"{name}: {message}"])
 
 
-def entry(name, nb, **changes):
-    return {
-        "name": name,
-        "title": files.title(nb),
-        "executed": f"notebooks/{name}.ipynb",
-        **report.describe(nb),
-    } | changes
+def entry(name, nb, status=None):
+    found = outcome(nb)
+    found.status = status or found.status
+    executed = Path("notebooks", f"{name}.ipynb")
+    return Entry(name, files.title(nb), Path(f"{name}.ipynb"), "", {}, executed, found)
 
 
 @pytest.fixture
 def page(tmp_path):
     """Write a run of these notebooks to a folder and return the page made of it."""
 
-    def page(notebook_of, interrupted=False, changes=(), **parameters):
+    def page(notebook_of, interrupted=False, status=None, **parameters):
         (tmp_path / "notebooks").mkdir()
         for name, nb in notebook_of.items():
             files.write(nb, tmp_path / "notebooks" / f"{name}.ipynb")
-        record = {
-            "format": 1,
-            "coursekit": "0.1.0",
-            "started": "2026-03-01T10:30:00+01:00",
-            "seconds": 75.2,
-            "interrupted": interrupted,
-            "profile": "quick",
-            "device": None,
-            "seed": 3,
-            "parameters": parameters,
-            "jobs": 2,
-            "timeout": 600,
-            "notebooks": [entry(name, nb, **dict(changes)) for name, nb in notebook_of.items()],
-        }
-        (tmp_path / "run.json").write_text(json.dumps(record), encoding="utf-8")
-        assert report.write(tmp_path) == tmp_path / "index.html"
+        run = Run(
+            Settings(seed=3, parameters=parameters),
+            [entry(name, nb, status) for name, nb in notebook_of.items()],
+            started="2026-03-01T10:30:00+01:00",
+            seconds=75.2,
+            interrupted=interrupted,
+            jobs=2,
+            timeout=600,
+        )
+        assert report.write(run, tmp_path) == tmp_path / "index.html"
         return (tmp_path / "index.html").read_text(encoding="utf-8")
 
     return page
@@ -117,21 +111,27 @@ class Elements(HTMLParser):
     ],
 )
 def test_the_status_follows_from_what_the_notebook_says(cells, status):
-    assert report.describe(executed(*cells))["status"] == status
+    assert outcome(executed(*cells)).status == status
+
+
+def test_a_notebook_whose_cells_did_not_all_run_is_not_ok():
+    nb = executed(cell("f"))
+    nb.metadata["coursekit"]["finished"] = False
+    assert (outcome(nb).status, outcome(nb).message) == ("error", "not every cell ran to its end")
 
 
 def test_an_error_in_a_widget_is_not_ok():
     nb = executed(cell("interact(f)"))
     state = {"out": {"model_name": "OutputModel", "state": {"outputs": [raised("KeyError")]}}}
     nb.metadata["widgets"] = {files.WIDGET_STATE: {"state": state}}
-    assert report.describe(nb)["status"] == "widget error"
+    assert outcome(nb).status == "widget error"
 
 
 def test_the_slowest_cells_come_first_and_quick_ones_not_at_all():
     cells = [cell(f"step({k})\nmore", count=k, seconds=k / 10) for k in range(9)]
-    slowest = report.describe(executed(*cells))["slowest"]
-    assert [(slow["count"], slow["source"]) for slow in slowest] == [(k, f"step({k})") for k in (8, 7, 6, 5, 4)]
-    assert report.describe(executed())["slowest"] == []
+    slowest = outcome(executed(*cells)).slowest
+    assert [(slow.count, slow.source) for slow in slowest] == [(k, f"step({k})") for k in (8, 7, 6, 5, 4)]
+    assert outcome(executed()).slowest == []
 
 
 @pytest.mark.parametrize(
@@ -145,10 +145,10 @@ def test_a_duration_is_short(seconds, words):
 def test_the_summary_counts_notebooks_and_claims():
     good = entry("a", executed(cell("f", claim(1, "holds"), claim(2, "holds"))))
     bad = entry("b", executed(cell("f", claim(1, "fails"), claim(2, "not judged"))))
-    record = {"notebooks": [good, bad], "seconds": 75.2}
+    run = Run(Settings(), [good, bad], seconds=75.2)
     words = "2 notebooks: 1 ok, 1 claim failed. 2 claims held, 1 failed, 1 not judged. 1 min 15 s"
-    assert report.summary(record) == words
-    silent = {"notebooks": [entry("a", executed())], "seconds": 2}
+    assert report.summary(run) == words
+    silent = Run(Settings(), [entry("a", executed())], seconds=2)
     assert report.summary(silent) == "1 notebook: 1 ok. 2.0 s"
 
 
@@ -189,8 +189,8 @@ def test_a_failing_cell_is_shown_with_its_traceback_without_colours(page):
 
 
 def test_a_notebook_that_never_ran_has_no_result_to_open(page):
-    nb = files.cleared(executed(cell("f", claim(1, "holds"))))
-    elements = Elements(page({"a": nb}, interrupted=True, changes={"status": "not run"}))
+    nb = cleared(executed(cell("f", claim(1, "holds"))))
+    elements = Elements(page({"a": nb}, interrupted=True, status="not run"))
     assert "Interrupted: 0 of 1 notebooks are done" in elements.words
     assert "○ not run" in elements.words
     assert [attributes["href"] for tag, attributes in elements.all if tag == "a"] == ["#a", "run.json"]

@@ -1,4 +1,4 @@
-"""Decks: what of a notebook is on them, what is not, and that nothing is left half-written."""
+"""Decks show the right parts of a notebook, and nothing is left half-written."""
 
 import base64
 import hashlib
@@ -20,6 +20,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from coursekit import cli
+from coursekit.course.display import WIDGET_VIEW
 from coursekit.errors import CourseError
 from coursekit.notebooks import files
 from coursekit.notebooks.slides import deck, parts, pdf
@@ -114,7 +115,7 @@ def page(*cells, name="09_autoencoders", decks=()):
     return Page(deck.render(lecture(*cells), Path("notebooks", f"{name}.ipynb"), PARTS, decks))
 
 
-def test_a_deck_asks_for_no_other_file():
+def test_a_deck_loads_no_other_file():
     made = page(md("## 1 · A\n\n[the paper](https://example.org)", "slide"), code("f", figure()))
     policy = next(a["content"] for t, a in made.elements if a.get("http-equiv") == "Content-Security-Policy")
     assert "default-src 'none'" in policy
@@ -124,7 +125,7 @@ def test_a_deck_asks_for_no_other_file():
     assert all(address.startswith("data:") for address in asked)
 
 
-def test_scripts_and_licences_cannot_end_before_their_end():
+def test_scripts_and_licences_cannot_close_their_tags_early():
     made = page(md("## 1 · A", "slide"))
     assert sum(tag == "script" for tag, _ in made.elements) == 4
     assert made.html.count("<script") == made.html.count("</script>") == 4
@@ -142,7 +143,7 @@ def test_the_title_slide_says_part_title_question_and_licence():
     assert "ten fingers" in made.all(".body")[0]
 
 
-def test_a_notebook_that_is_no_lecture_has_the_colour_of_no_part():
+def test_a_notebook_outside_the_course_has_the_neutral_colour():
     made = page(name="mine")
     assert ("body", {"data-colour": "0"}) in made.elements
     assert made.one(".part") == ""
@@ -154,7 +155,7 @@ def test_an_opening_without_objectives_keeps_its_title():
     assert made.all(".head") == ["Mine", "About these slides"]
 
 
-def test_slides_follow_the_slide_types_and_say_where_they_belong():
+def test_slides_follow_the_slide_types_and_name_their_section():
     made = page(
         md("## 1 · One\n\na", "slide"),
         md("b"),
@@ -177,18 +178,18 @@ def test_a_notebook_may_begin_with_code():
     assert "x = 1" in made.all(".code")[0]
 
 
-def test_speaker_notes_are_for_the_speaker():
+def test_notes_go_to_the_speaker_view():
     made = page(md("for the title", "notes"), md("## 1 · A", "slide"), md("say *this*", "notes"))
     assert made.all(".notes") == ["for the title", "for the title", "say this"]
 
 
-def test_code_is_shown_unless_its_tag_says_not():
+def test_code_is_shown_unless_its_tag_hides_it():
     made = page(md("## 1 · A", "slide"), code("seen = 1"), code("unseen = 2", figure(), tags=["hide-input"]))
     assert made.all(".code")[0] == "seen = 1"
     assert "unseen" not in made.html
 
 
-def test_long_code_and_long_text_go_into_pieces_of_about_equal_length():
+def test_long_code_and_long_text_are_divided_into_pieces_of_about_equal_length():
     lines = "\n".join(f"x{k}" for k in range(2 * deck.LONGEST + 1))
     made = page(md("## 1 · A", "slide"), code(lines, new_output("stream", text=lines)))
     pieces = [len(text.split()) for text in made.all(".text")]
@@ -196,7 +197,7 @@ def test_long_code_and_long_text_go_into_pieces_of_about_equal_length():
     assert " ".join(made.all(".text")) == " ".join(lines.split())
 
 
-def test_texts_in_a_row_are_one_and_markup_in_them_is_text():
+def test_consecutive_texts_are_joined_and_escaped():
     made = page(md("## 1 · A", "slide"), code("f", shown({"text/plain": "<b>1</b>"}), shown({"text/plain": "two"})))
     assert made.one(".text") == "<b>1</b> two"
 
@@ -225,7 +226,7 @@ def test_the_table_of_claims_is_that_of_the_report():
     )
 
 
-def test_a_figure_has_its_text_its_size_and_its_caption():
+def test_a_figure_has_its_alternative_text_size_and_caption():
     made = page(md("## 1 · A", "slide"), code("f", figure(), caption("Watch *this*, $x$."), tags=["hide-input"]))
     ((_, image),) = [it for it in made.elements if it[0] == "img"]
     assert image["alt"] == "A line that falls."
@@ -233,17 +234,17 @@ def test_a_figure_has_its_text_its_size_and_its_caption():
     assert any(a.get("style") == "--w: 60; --h: 40" for t, a in made.elements if t == "figure")
 
 
-def test_a_picture_that_does_not_say_its_size_is_measured():
+def test_an_image_without_a_stored_size_is_measured():
     data = picture(30, 20, "jpeg")
     made = page(md("## 1 · A", "slide"), code("f", shown({"image/jpeg": data}), tags=["hide-input"]))
     assert any(a.get("style") == "--w: 30; --h: 20" for t, a in made.elements if t == "figure")
     assert f"data:image/jpeg;base64,{data}" in made.html
 
 
-def test_a_widget_is_shown_as_its_picture_and_nothing_else_of_it():
+def test_of_a_widget_only_its_image_is_shown():
     live = figure()
-    live["data"][files.WIDGET_VIEW] = {"model_id": "abc"}
-    bare = shown({files.WIDGET_VIEW: {"model_id": "def"}, "text/plain": "IntSlider()"})
+    live["data"][WIDGET_VIEW] = {"model_id": "abc"}
+    bare = shown({WIDGET_VIEW: {"model_id": "def"}, "text/plain": "IntSlider()"})
     made = page(md("## 1 · A", "slide"), code("explore", live, bare, tags=["hide-input"]))
     assert sum(tag == "img" for tag, _ in made.elements) == 1
     assert "model_id" not in made.html
@@ -262,7 +263,7 @@ def test_other_outputs_are_shown_in_their_richest_form():
     assert made.all(".prose")[1:-1] == ["bold", "Figure 1. Of no figure.", "$x^2$"]
 
 
-def test_solutions_and_what_they_give_stay_out():
+def test_solutions_and_their_outputs_are_left_out():
     solved = "def f():\n    ### BEGIN SOLUTION\n    return 'secret'\n    ### END SOLUTION"
     checked = code("exercise(f)", shown({"text/plain": "✓ secret"}))
     made = page(md("## 1 · A", "slide"), code(solved), checked)
@@ -270,7 +271,7 @@ def test_solutions_and_what_they_give_stay_out():
     assert "raise NotImplementedError" in made.all(".code")[0]
 
 
-def test_links_lead_to_decks_that_there_are():
+def test_links_lead_only_to_decks_that_exist():
     text = "## 1 · A\n\n[one](01_one.ipynb) [two](02_two.ipynb) [out](https://example.org)"
     made = page(md(text, "slide"), decks=["01_one"])
     links = [a["href"] for t, a in made.elements if t == "a"]
@@ -278,12 +279,12 @@ def test_links_lead_to_decks_that_there_are():
     assert "two" in made.all(".body")[1]
 
 
-def test_a_picture_in_text_comes_from_beside_the_notebook(tmp_path):
+def test_an_image_in_text_comes_from_the_folder_of_the_notebook(tmp_path):
     Image.new("RGB", (3, 3)).save(tmp_path / "dot.png")
     nb = new_notebook(cells=[md("![a dot](dot.png)", "slide")])
     assert 'alt="a dot"' in deck.render(nb, tmp_path / "a.ipynb", PARTS, ())
     nb.cells[0].source = "![a dot](https://example.org/dot.png)"
-    with pytest.raises(CourseError, match=r"picture https://example.org/dot.png is not beside the notebook"):
+    with pytest.raises(CourseError, match=r"image https://example.org/dot.png is not in the notebook's folder"):
         deck.render(nb, tmp_path / "a.ipynb", PARTS, ())
 
 
@@ -292,9 +293,9 @@ def test_a_picture_in_text_comes_from_beside_the_notebook(tmp_path):
 
 @pytest.fixture
 def course(tmp_path, monkeypatch):
-    """The current folder, with two lectures in ``notebooks``; the parts of decks are there already."""
+    """The current folder, with two lectures in ``notebooks``; the parts of decks are already fetched."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(parts, "parts", lambda: PARTS)
+    monkeypatch.setattr(parts, "parts", lambda report: PARTS)
     Path("notebooks").mkdir()
     write("00_start", lecture(code("1 + 1", kind="slide")))
     write("01_more", lecture(md("## 1 · A", "slide")))
@@ -318,7 +319,7 @@ def listed(folder):
 
 
 def refused(message, *arguments):
-    """The command fails with the message, and leaves no trace."""
+    """The command fails with the message and changes no file."""
     before = {name: Path(name).read_bytes() for name in listed(".")}
     with pytest.raises(CourseError, match=message):
         run(*arguments)
@@ -330,7 +331,7 @@ def test_every_lecture_becomes_a_deck(course):
     assert listed("slides") == ["00_start.html", "01_more.html"]
 
 
-def test_a_deck_is_made_anew_in_its_place(course):
+def test_a_deck_is_replaced(course):
     assert run("01", "--out", "here") == "1 deck, in here"
     write("01_more", lecture(md("## 1 · Newer", "slide")))
     run("01", "--out", "here")
@@ -341,7 +342,7 @@ def test_a_deck_is_made_anew_in_its_place(course):
     ("nb", "message"),
     [
         (lecture(code("f", new_output("error", ename="KeyError", evalue="'x'"))), r"failed in cell \[1\]: KeyError"),
-        (lecture(code("f", count=None)), "was not executed, or not to its end: add --execute"),
+        (lecture(code("f", count=None)), "was not executed to its end: add --execute"),
         (new_notebook(cells=[new_markdown_cell("# A")]), "has no slides: give its cells slide types"),
         (lecture(code("### BEGIN SOLUTION")), "cell .*: ### BEGIN SOLUTION comes without ### END SOLUTION"),
     ],
@@ -359,26 +360,26 @@ def test_an_error_in_a_widget_counts(course):
     refused("01_more.ipynb failed in widget of cell", "01")
 
 
-def test_what_is_no_notebook_is_refused(course):
+def test_a_file_that_is_not_a_notebook_is_refused(course):
     Path("notebooks/01_more.ipynb").write_text("[]", encoding="utf-8")
     refused("is not a notebook of format 4")
 
 
-def test_two_notebooks_of_one_name_are_refused(course):
+def test_two_notebooks_of_the_same_name_are_refused(course):
     shutil.copytree("notebooks", "others")
     refused("two of the notebooks are called 00_start", "notebooks", "others")
 
 
-def test_an_output_that_is_no_folder_is_refused(course):
+def test_an_output_that_is_a_file_is_refused(course):
     Path("taken").write_text("", encoding="utf-8")
-    refused("--out wants a folder, and taken is a file", "--out", "taken")
+    refused("--out expects a folder, but taken is a file", "--out", "taken")
 
 
 @pytest.mark.parametrize("name", ["00_start.html", "00_start.pdf"])
-def test_a_file_that_is_no_deck_is_not_replaced(course, name):
+def test_a_file_that_is_not_a_deck_is_not_replaced(course, name):
     Path("slides").mkdir()
     Path("slides", name).write_text("mine", encoding="utf-8")
-    refused("slides holds another 00_start, which is no deck")
+    refused("slides holds another 00_start, which is not a deck")
 
 
 def test_on_a_full_disk_the_old_decks_stay(course, monkeypatch):
@@ -393,7 +394,7 @@ def test_on_a_full_disk_the_old_decks_stay(course, monkeypatch):
         Path(target).write_bytes(Path(source).read_bytes())
 
     monkeypatch.setattr(shutil, "copyfile", full)
-    refused("the slides cannot be written to slides: No space left on device")
+    refused("cannot write to slides: No space left on device")
 
 
 def test_execute_runs_a_copy_first(course):
@@ -404,12 +405,12 @@ def test_execute_runs_a_copy_first(course):
     assert Path("notebooks/01_more.ipynb").read_bytes() == before
 
 
-def test_a_notebook_that_fails_when_executed_is_told(course):
+def test_a_notebook_that_fails_when_executed_is_reported(course):
     write("01_more", lecture(code("1 / 0", kind="slide", count=None)))
     refused(r"01_more.ipynb failed in cell \[1\]: ZeroDivisionError", "01", "--execute")
 
 
-def test_a_notebook_that_cannot_be_executed_at_all_is_told(course, monkeypatch):
+def test_a_notebook_that_cannot_be_executed_at_all_is_reported(course, monkeypatch):
     from coursekit.notebooks import pool
 
     def no_kernel(tasks, jobs):
@@ -424,7 +425,7 @@ def test_a_notebook_that_cannot_be_executed_at_all_is_told(course, monkeypatch):
 
 
 def browser(folder, script):
-    """A program that is called like Chromium; ``$pdf`` is where the PDF goes."""
+    """A script that is called as Chromium would be; ``$pdf`` is the path of the PDF."""
     path = folder / "chromium"
     find = 'for a in "$@"; do case "$a" in --print-to-pdf=*) pdf="${a#*=}";; esac; done'
     path.write_text(f"#!/bin/sh\n{find}\n{script}\n", encoding="utf-8")
@@ -450,7 +451,7 @@ def test_pdfs_are_printed_beside_the_decks(course, monkeypatch, tmp_path_factory
         ("exec sleep 5", "no PDF within 0.2 s"),
     ],
 )
-def test_a_browser_that_prints_nothing_or_not_all_is_told(course, monkeypatch, tmp_path_factory, script, said):
+def test_a_browser_that_prints_too_little_is_reported(course, monkeypatch, tmp_path_factory, script, said):
     program = browser(tmp_path_factory.mktemp("bin"), script)
     monkeypatch.setattr(pdf, "find_chromium", lambda: program)
     if "sleep" in script:
@@ -463,16 +464,16 @@ def test_without_a_browser_there_is_no_pdf(course, monkeypatch):
     refused("--pdf needs Chromium, Chrome or Edge, and none was found", "--pdf")
 
 
-# What comes from npm
+# The parts from npm
 
 
 class Registry(ThreadingHTTPServer):
-    """An npm registry with tiny packages of the names that decks use."""
+    """An npm registry that serves tiny packages under the names that decks use."""
 
     def __init__(self):
         super().__init__(("127.0.0.1", 0), Answer)
         self.url = f"http://127.0.0.1:{self.server_port}"
-        self.tarballs = {name: tarball(name) for name in parts.ABOUT}
+        self.tarballs = {name: tarball(name) for name in parts.USES}
         self.asked = []
 
 
@@ -518,15 +519,15 @@ def tarball(name):
 
 @pytest.fixture
 def registry(tmp_path, monkeypatch):
-    """npm and the pins are set to a registry on this machine; nothing was fetched yet."""
+    """A registry on this machine, which npm and the pins use; nothing is fetched yet."""
     if shutil.which("npm") is None:
         pytest.skip("npm is not installed")
     server = Registry()
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    versions = dict.fromkeys(parts.ABOUT, "1.0.0")
+    versions = dict.fromkeys(parts.USES, "1.0.0")
     package = {"name": "x", "dependencies": versions}
     locked = {
-        f"node_modules/{name}": {"version": "1.0.0", "integrity": integrity(content)}
+        f"node_modules/{name}": {"version": "1.0.0", "license": "MIT", "integrity": integrity(content)}
         for name, content in server.tarballs.items()
     }
     lock = {"name": "x", "lockfileVersion": 3, "requires": True, "packages": {"": package} | locked}
@@ -548,35 +549,35 @@ def registry(tmp_path, monkeypatch):
 
 
 def test_parts_are_fetched_once_with_the_typefaces_in_the_style_sheet(registry, monkeypatch):
-    found = parts.parts()
+    found = parts.parts(print)
     assert "reveal.css" in found.style
     assert found.style.count("@font-face") == 5
     assert f"data:font/woff2;base64,{base64.b64encode(b'font').decode()}" in found.style
     assert "cyrillic" not in found.style
     assert "url(./" not in found.style
     assert re.findall(r"/\* (\S+) \*/", found.script) == list(parts.SCRIPTS)
-    assert [name for name in parts.ABOUT if f"licence of {name}" in found.licences] == list(parts.ABOUT)
+    assert [name for name in parts.USES if f"licence of {name}" in found.licences] == list(parts.USES)
     monkeypatch.setattr(subprocess, "run", lambda *_, **__: pytest.fail("fetched twice"))
-    assert parts.parts() == found
+    assert parts.parts(print) == found
     assert parts.packages()[0] == "reveal.js 1.0.0, the slides (MIT)"
 
 
 def left(folder):
-    return [path.name for path in Path(folder).rglob("*") if path.name != ".lock"]
+    return [path.name for path in Path(folder).rglob("*")]
 
 
-def test_a_package_that_is_not_the_pinned_one_is_refused(registry, tmp_path):
+def test_a_package_other_than_the_pinned_one_is_refused(registry, tmp_path):
     name = "mathjax"
     registry.tarballs[name] = tarball("reveal.js")
     with pytest.raises(CourseError, match=r"(?s)npm could not get them.*(EINTEGRITY|integrity)"):
-        parts.parts()
+        parts.parts(print)
     assert left(tmp_path / "data" / "slides") == []
 
 
-def test_a_registry_that_lacks_a_package_is_told(registry, tmp_path):
+def test_a_registry_that_lacks_a_package_is_reported(registry, tmp_path):
     del registry.tarballs["mathjax"]
-    with pytest.raises(CourseError, match=r"(?s)npm could not get them.*404.*copy the folder .*slides"):
-        parts.parts()
+    with pytest.raises(CourseError, match=r"(?s)npm could not get them.*404.*copy the file .*slides"):
+        parts.parts(print)
     assert left(tmp_path / "data" / "slides") == []
 
 
@@ -584,11 +585,11 @@ def test_without_npm_the_message_says_what_to_do(tmp_path, monkeypatch):
     monkeypatch.setenv("COURSEKIT_DATA", str(tmp_path))
     monkeypatch.setattr(shutil, "which", lambda _: None)
     with pytest.raises(CourseError, match=r"(?s)npm, which fetches them, is not installed.*install Node.js"):
-        parts.parts()
+        parts.parts(print)
     assert left(tmp_path / "slides") == []
 
 
-def test_an_npm_that_takes_too_long_is_told(tmp_path, monkeypatch):
+def test_an_npm_that_takes_too_long_is_reported(tmp_path, monkeypatch):
     def slow(*_, **__):
         raise subprocess.TimeoutExpired("npm", 300)
 
@@ -596,18 +597,18 @@ def test_an_npm_that_takes_too_long_is_told(tmp_path, monkeypatch):
     monkeypatch.setattr(shutil, "which", lambda _: "npm")
     monkeypatch.setattr(subprocess, "run", slow)
     with pytest.raises(CourseError, match="npm did not get them within 300 s"):
-        parts.parts()
+        parts.parts(print)
 
 
-def test_a_cache_that_cannot_be_written_is_told(tmp_path, monkeypatch):
+def test_a_cache_that_cannot_be_written_is_reported(tmp_path, monkeypatch):
     (tmp_path / "slides").write_text("a file in its place", encoding="utf-8")
     monkeypatch.setenv("COURSEKIT_DATA", str(tmp_path))
     with pytest.raises(CourseError, match=r"cannot write the parts of the slides to .* set COURSEKIT_DATA"):
-        parts.parts()
+        parts.parts(print)
 
 
 def test_every_package_is_pinned_with_its_checksum():
     pinned = json.loads(parts.PINS[1].read_text(encoding="utf-8"))["packages"]
-    assert {name.removeprefix("node_modules/") for name in pinned if name} == set(parts.ABOUT)
+    assert {name.removeprefix("node_modules/") for name in pinned if name} == set(parts.USES)
     assert all(pinned[name]["integrity"].startswith("sha512-") for name in pinned if name)
-    assert not any("resolved" in package for package in pinned.values())  # the registry is the machine's choice
+    assert not any("resolved" in package for package in pinned.values())  # each machine chooses its registry

@@ -1,4 +1,4 @@
-"""The edition for students: no solution anywhere, nobody's work lost, and it can be run and solved."""
+"""The student edition holds no solution, keeps students' work, and can be run and solved."""
 
 import html
 import json
@@ -16,6 +16,8 @@ from typer.testing import CliRunner
 from coursekit import cli
 from coursekit.errors import CourseError
 from coursekit.notebooks import files
+from coursekit.notebooks.normalize import normalize
+from coursekit.notebooks.problems import errors
 from coursekit.notebooks.student import edition, without_solutions
 
 SOLVED = """\
@@ -52,7 +54,7 @@ def course(tmp_path, monkeypatch):
 
 
 def write(stem, *cells):
-    files.write(files.normalize(notebook(*cells)), Path("notebooks", f"{stem}.ipynb"))
+    files.write(normalize(notebook(*cells)), Path("notebooks", f"{stem}.ipynb"))
 
 
 def run(*arguments, status=0):
@@ -67,7 +69,7 @@ def names(folder):
     return sorted(path.name for path in folder.iterdir())
 
 
-# --- what is taken out
+# --- what is removed
 
 BEGIN, END = "### BEGIN SOLUTION", "### END SOLUTION"
 HIDDEN, SHOWN = "### BEGIN HIDDEN TESTS", "### END HIDDEN TESTS"
@@ -77,13 +79,13 @@ def stripped(*cells):
     return without_solutions(notebook(*cells), Path("nb.ipynb")).cells
 
 
-def test_solutions_and_what_their_cells_showed_are_gone():
+def test_solutions_and_the_outputs_of_their_cells_are_removed():
     (only,) = stripped(cell(SOLVED, "secret"))
     assert only.source == STUBBED
     assert (only.outputs, only.execution_count) == ([], None)
 
 
-def test_hidden_tests_go_without_a_trace():
+def test_hidden_tests_are_removed_without_a_trace():
     (only,) = stripped(cell("a = 1\n### BEGIN HIDDEN TESTS\nassert secret\n### END HIDDEN TESTS\nb = 2", "secret"))
     assert only.source == "a = 1\nb = 2"
     assert only.outputs == []
@@ -94,7 +96,7 @@ def test_a_cell_may_hold_several_solutions():
     assert only.source == "\n".join(["if a:\n    # your code here\n    raise NotImplementedError"] * 2) + "\n"
 
 
-def test_the_outputs_of_cells_that_rest_on_a_solution_are_gone():
+def test_outputs_that_depend_on_a_solution_are_removed():
     cells = stripped(
         cell(SOLVED),
         cell("exercise(double)", "its check"),
@@ -109,7 +111,7 @@ def test_the_outputs_of_cells_that_rest_on_a_solution_are_gone():
     assert cells[-1].execution_count == 8
 
 
-def test_a_sum_of_a_solution_rests_on_it():
+def test_an_augmented_assignment_depends_on_the_solution():
     assert stripped(cell("n = 0", count=1), cell(f"{SOLVED}\nn = 1"), cell("n += 1", "n"))[2].outputs == []
 
 
@@ -127,14 +129,14 @@ def test_everything_else_is_intact():
     assert got == others
 
 
-def test_widget_states_which_could_show_a_solution_are_gone():
+def test_widget_states_are_removed():
     nb = notebook(cell("1"))
     nb.metadata["widgets"] = {files.WIDGET_STATE: {"state": {"m": {"state": {"value": "secret"}}}}}
     assert "secret" not in json.dumps(without_solutions(nb, Path("nb.ipynb")))
 
 
 PLAIN = f"{BEGIN}\n{{}}\n{END}"
-DETOURS = {
+INDIRECT = {
     "a function written before": [
         cell("def later(k):\n    return double(k)"),
         cell(SOLVED),
@@ -166,8 +168,8 @@ DETOURS = {
 }
 
 
-@pytest.mark.parametrize("cells", DETOURS.values(), ids=DETOURS)
-def test_a_solution_does_not_get_through_on_a_detour(cells):
+@pytest.mark.parametrize("cells", INDIRECT.values(), ids=INDIRECT)
+def test_an_indirect_use_of_a_solution_is_followed(cells):
     assert "secret" in json.dumps(cells)
     assert "secret" not in json.dumps(stripped(*cells))
 
@@ -183,19 +185,19 @@ QUOTATIONS = {
 
 
 @pytest.mark.parametrize("quotes", QUOTATIONS.values(), ids=QUOTATIONS)
-def test_what_quotes_a_solution_is_refused(quotes):
+def test_a_quotation_of_a_solution_is_refused(quotes):
     with pytest.raises(CourseError, match=r"nb.ipynb, cell .* holds a line of a solution, 'secret = x \+ x'"):
         stripped(cell(SOLVED), quotes)
 
 
-def test_metadata_of_the_notebook_that_quote_a_solution_are_refused():
+def test_a_quotation_in_the_metadata_of_the_notebook_is_refused():
     nb = notebook(cell(SOLVED))
     nb.metadata["teacher"] = {"solutions": [QUOTED]}
     with pytest.raises(CourseError, match=r"nb.ipynb: .* holds a line of a solution"):
         without_solutions(nb, Path("nb.ipynb"))
 
 
-def test_what_has_nothing_to_do_with_a_solution_stays_beside_it():
+def test_what_does_not_depend_on_a_solution_stays():
     shown = new_markdown_cell("![](attachment:a.png)", attachments={"a.png": {"image/png": "stays"}})
     cells = stripped(
         cell("import numpy as np\n\nx, y = [1], 2"),
@@ -210,7 +212,7 @@ def test_what_has_nothing_to_do_with_a_solution_stays_beside_it():
     assert cells[4].metadata.note == cells[-1].attachments["a.png"]["image/png"] == "stays"
 
 
-# --- markers that make no sense
+# --- wrong markers
 
 
 @pytest.mark.parametrize(
@@ -233,7 +235,7 @@ def test_what_has_nothing_to_do_with_a_solution_stays_beside_it():
         ),
     ],
 )
-def test_markers_that_make_no_sense_are_refused_with_file_and_cell(course, lines, message):
+def test_wrong_markers_are_refused_with_file_and_cell(course, lines, message):
     write("02_bad", cell("1"), new_code_cell("\n".join(lines), id="the-bad-cell"))
     with pytest.raises(CourseError, match=r"02_bad.ipynb, cell the-bad-cell:? .*" + re.escape(message)):
         run()
@@ -242,11 +244,11 @@ def test_markers_that_make_no_sense_are_refused_with_file_and_cell(course, lines
 
 def test_a_solution_in_text_is_refused(course):
     write("02_bad", new_markdown_cell(f"Why?\n\n{BEGIN}\nBecause.\n{END}", id="why"))
-    with pytest.raises(CourseError, match=r"02_bad.ipynb, cell why: a solution can be taken out of code only"):
+    with pytest.raises(CourseError, match=r"02_bad.ipynb, cell why: only code can hold a solution"):
         run()
 
 
-def test_a_notebook_of_an_older_format_whose_cells_have_no_ids_will_do(course):
+def test_a_notebook_of_an_older_format_without_cell_ids_is_accepted(course):
     nb = notebook(cell(SOLVED), new_code_cell(BEGIN))
     for it in nb.cells:
         del it["id"]
@@ -264,7 +266,7 @@ def test_a_notebook_of_an_older_format_whose_cells_have_no_ids_will_do(course):
 # --- the folder
 
 
-def test_the_edition_is_notebooks_a_readme_and_a_zip_of_them(course):
+def test_the_edition_is_notebooks_a_readme_and_a_zip_of_both(course):
     said = run().replace("\\", "/")
     assert said == "Notebooks without solutions: 2, in student. All in one file: student/student.zip\n"
     folder = course / "student"
@@ -281,19 +283,19 @@ def test_one_lecture_can_be_handed_out_alone(course):
     assert names(course / "one") == ["01_more.ipynb", "README.md", "student.zip"]
 
 
-def test_files_that_are_equal_are_left_alone(course):
+def test_unchanged_files_are_left_alone(course):
     run()
     before = {path: path.stat().st_mtime_ns for path in (course / "student").iterdir()}
     assert "differs" not in run()
     assert {path: path.stat().st_mtime_ns for path in (course / "student").iterdir()} == before
 
 
-def test_a_students_work_is_kept_and_the_new_file_lies_beside_it(course):
+def test_a_students_work_is_kept_and_the_new_file_is_saved_beside_it(course):
     run()
     mine = course / "student" / "00_start.ipynb"
     fresh = mine.read_bytes()
     mine.write_text("my work", encoding="utf-8")
-    for _ in range(2):  # the second time finds its file there
+    for _ in range(2):  # the second time, the new file exists already
         said = run().splitlines()
         assert "00_start.ipynb differs and is kept; the new one is 00_start.new.ipynb" in said[0]
         assert len(said) == 2
@@ -317,11 +319,11 @@ def test_the_folder_of_the_solutions_is_refused(course):
     assert names(course / "notebooks") == before
 
 
-def test_an_output_that_is_no_folder_is_told(course):
+def test_an_output_that_is_not_a_folder_is_refused(course):
     (course / "file").touch()
-    with pytest.raises(CourseError, match="--out wants a folder, and file is a file"):
+    with pytest.raises(CourseError, match="--out expects a folder, but file is a file"):
         run("--out", "file")
-    with pytest.raises(CourseError, match=r"the edition cannot be written to file.below: "):
+    with pytest.raises(CourseError, match=r"cannot write to file.below: "):
         run("--out", "file/below")
 
 
@@ -334,19 +336,19 @@ def test_on_a_full_disk_nothing_is_half_written(course, monkeypatch):
         return write_bytes(path, content)
 
     monkeypatch.setattr(Path, "write_bytes", full)
-    with pytest.raises(CourseError, match="cannot be written to student: No space left on device"):
+    with pytest.raises(CourseError, match="cannot write to student: No space left on device"):
         run()
     assert names(course / "student") == []
 
 
-def test_two_notebooks_of_one_name_are_refused(course):
+def test_two_notebooks_of_the_same_name_are_refused(course):
     (course / "other").mkdir()
     files.write(notebook(), course / "other" / "01_more.ipynb")
     with pytest.raises(CourseError, match=r"two of the notebooks are called 01_more.ipynb"):
         run("notebooks", "other")
 
 
-def test_what_is_no_notebook_is_told(course):
+def test_a_file_that_is_not_a_notebook_is_refused(course):
     (course / "notebooks" / "02_bad.ipynb").write_text("{", encoding="utf-8")
     with pytest.raises(CourseError, match=r"02_bad.ipynb is not a notebook"):
         run()
@@ -379,13 +381,13 @@ def test_nothing_of_a_solution_remains_in_the_course(path):
     assert content.count("raise NotImplementedError") == sum(cell.source.count(BEGIN) for cell in nb.cells) >= 3
     texts = (json.loads(text) for text in (files.to_text(nb), content))
     before, after = (html.unescape("\n".join(strings(text))) for text in texts)
-    for line in (lines := solutions(nb)):  # one that the lecture itself shows elsewhere stays there
+    for line in (lines := solutions(nb)):  # a line that the lecture also shows elsewhere stays there
         assert after.count(line) == before.count(line) - sum(other.count(line) for other in lines), line
         assert line not in made["README.md"].decode()
     assert '"verdict": "solved"' not in content
 
 
-def test_a_run_of_the_edition_ends_at_the_first_exercise_and_says_that_it_is_to_be_written(tmp_path):
+def test_a_run_of_the_edition_stops_at_the_first_exercise_and_says_why(tmp_path):
     source = files.find_notebooks(["00"])[0].resolve()
     run(source, "--out", tmp_path)
     command = [sys.executable, "-m", "coursekit", "run", source.name, "--profile", "smoke", "--out", "unsolved"]
@@ -394,7 +396,7 @@ def test_a_run_of_the_edition_ends_at_the_first_exercise_and_says_that_it_is_to_
     assert done.returncode == 1
     assert "class_means: not written yet" in done.stdout
     nb = files.read(tmp_path / "unsolved" / "notebooks" / source.name)
-    assert [(problem["name"], problem["message"]) for problem in files.errors(nb)] == [
+    assert [(problem.name, problem.message) for problem in errors(nb)] == [
         ("ExerciseOpen", "class_means: not written yet")
     ]
     (stopped,) = [cell for cell in files.code_cells(nb) if any(o.output_type == "error" for o in cell.outputs)]

@@ -1,6 +1,6 @@
-"""The edition for students as they use it: a notebook stops at each exercise, says why, and goes on once it is solved.
+"""The student edition in use: a notebook stops at each exercise, says why, and runs on once the exercise is solved.
 
-Every notebook is executed once: whoever solves an exercise runs on from there.
+Every notebook is executed only once: after each solution the run continues from there.
 """
 
 import os
@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 
 from coursekit import cli
 from coursekit.notebooks import files
+from coursekit.notebooks.problems import errors
 
 COURSE = [path.resolve() for path in files.find_notebooks()]
 STUB = re.compile(r" *# your code here\n *raise NotImplementedError")
@@ -35,7 +36,7 @@ def handed_out(tmp_path_factory):
 
 @pytest.fixture
 def kernel(handed_out, tmp_path):
-    """Starts the kernel of a notebook: this interpreter, at smoke, in the folder of the edition."""
+    """Starts the kernel of a notebook: this interpreter, at profile smoke, in the folder of the edition."""
 
     def start(nb):
         client = NotebookClient(
@@ -52,13 +53,13 @@ def kernel(handed_out, tmp_path):
 
 
 def with_solutions(stub, solved):
-    """What stands in the edition, with the solutions of the committed cell pasted into it."""
+    """The cell of the edition with the solutions of the committed cell in place of its stubs."""
     pieces = iter(SOLUTION.findall(solved))
     return STUB.sub(lambda _: next(pieces), stub)
 
 
 @pytest.mark.parametrize("source", COURSE, ids=lambda path: path.stem)
-def test_a_student_is_stopped_at_every_exercise_and_goes_on_with_its_solution(source, handed_out, kernel):
+def test_every_exercise_stops_the_run_until_it_is_solved(source, handed_out, kernel):
     committed, nb = files.read(source), files.read(handed_out / source.name)
     solved = {cell.id: cell.source for cell in committed.cells}
     stops, stub = [], None
@@ -83,4 +84,4 @@ def test_a_student_is_stopped_at_every_exercise_and_goes_on_with_its_solution(so
     claims, wanted = (files.records(it, "claim") for it in (nb, committed))
     assert [claim["statement"] for claim in claims] == [claim["statement"] for claim in wanted]
     assert {claim["verdict"] for claim in claims} <= {"holds", "not judged"}
-    assert files.errors(nb) == []
+    assert errors(nb) == []

@@ -1,4 +1,4 @@
-"""What the README says of the lectures is what the notebooks hold."""
+"""The README says what the notebooks hold."""
 
 import re
 import runpy
@@ -8,17 +8,18 @@ from pathlib import Path
 import pytest
 
 from coursekit.errors import CourseError
+from coursekit.notebooks.links import address
 from tools import readme
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
-def test_the_readme_is_of_today():
+def test_the_readme_is_up_to_date():
     assert readme.update(README, ROOT) == README, "run `make readme`"
 
 
-def test_every_lecture_that_is_here_tells_its_claims_and_opens_in_colab():
+def test_every_existing_lecture_has_its_number_of_claims_and_a_link_to_colab():
     rows = {row.split("|")[1].strip(): row for row in README.splitlines() if row.startswith("|")}
     for path in (ROOT / "notebooks").glob("*.ipynb"):
         *_, claims, opens, _ = rows[path.name[:2]].split("|")
@@ -27,25 +28,25 @@ def test_every_lecture_that_is_here_tells_its_claims_and_opens_in_colab():
 
 
 def _at(service, name):
-    return f"{service}{readme.address(ROOT).removeprefix('https://github.com/')}/blob/main/notebooks/{name}"
+    return f"{service}{address(ROOT).removeprefix('https://github.com/')}/blob/main/notebooks/{name}"
 
 
-def test_pictures_and_links_of_the_readme_lead_to_files():
+def test_images_and_links_of_the_readme_lead_to_files():
     for target in re.findall(r"\]\((?!https?:)([^)#]+)\)", README):
         assert (ROOT / target).exists(), target
 
 
 def test_the_citation_names_the_same_address():
-    assert f"repository-code: {readme.address(ROOT)}\n" in (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+    assert f"repository-code: {address(ROOT)}\n" in (ROOT / "CITATION.cff").read_text(encoding="utf-8")
 
 
-def test_make_readme_mends_what_is_old(monkeypatch, tmp_path):
+def test_make_readme_updates_what_is_old(monkeypatch, tmp_path):
     for name in ("pyproject.toml", "notebooks"):
         (tmp_path / name).symlink_to(ROOT / name)
     file = tmp_path / "README.md"
     file.write_text(README.replace("[Start here]", "[An old title]"), encoding="utf-8")
     monkeypatch.setattr(sys, "argv", ["readme", str(file)])
-    monkeypatch.delitem(sys.modules, "tools.readme")  # which -m would not have imported yet
+    monkeypatch.delitem(sys.modules, "tools.readme")  # as with python -m, which has not imported it yet
     runpy.run_module("tools.readme", run_name="__main__")
     assert file.read_text(encoding="utf-8") == README
 

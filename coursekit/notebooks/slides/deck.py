@@ -1,8 +1,8 @@
-"""A notebook as a deck of slides: which cell goes on which slide, and as what.
+"""A notebook as a deck of slides: which cell goes on which slide, and in what form.
 
-Every cell whose slide type is ``slide`` or ``subslide`` begins a slide, and the cells after it (``-``, ``fragment``)
-go on with it. What does not fit on one slide goes on to the next: ``deck.js`` sees to that, for only a browser knows
-how high a formula is.
+Every cell of slide type ``slide`` or ``subslide`` begins a slide, and the cells after it (``-``, ``fragment``)
+continue it. What does not fit on one slide continues on the next. ``deck.js`` divides them, because only a browser
+knows how high a formula is.
 """
 
 import ast
@@ -12,7 +12,7 @@ import re
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from jinja2 import Environment, FileSystemLoader
 from markupsafe import Markup
@@ -24,37 +24,60 @@ from coursekit.course.claims import SIGNS
 from coursekit.course.lectures import lectures
 from coursekit.errors import CourseError
 from coursekit.notebooks import files, report
-from coursekit.notebooks.slides import GENERATOR
+from coursekit.notebooks.problems import errors
 from coursekit.notebooks.slides.parts import Parts, packages
 from coursekit.notebooks.student import without_solutions
 
 HERE = Path(__file__).parent
+GENERATOR = "coursekit slides"  # marks a file as one of our decks
 COURSE = "Deep Learning: A Statistical Perspective"
-LONGEST = 18  # lines of code or of text that a slide can hold in a size for a room
+LONGEST = 18  # lines of code or of text that a slide can hold at a readable size
 
-HEADING = re.compile(r"\A(#{1,3}) +(.+)\n*")
-NUMBERED = re.compile(r"(\d+) · (.+)")
+HEADING = re.compile(r"\A(#{1,3}) +(?:(\d+) · )?(.+)\n*")
 OBJECTIVES = re.compile(r"\A(\S.*)\n\n(?=- )")  # the line above a list
 CAPTION = re.compile(r"\*(Figure \d+\.) (.*)\*", re.DOTALL)  # as `show` writes it
-PICTURES = ("image/png", "image/jpeg")
+IMAGES = ("image/png", "image/jpeg")
+
+
+@dataclass
+class Figure:
+    """An image, its size in CSS pixels, and its caption."""
+
+    uri: str
+    alt: str
+    width: int
+    height: int
+    caption: Markup | None = None
+
+
+@dataclass
+class Block:
+    """A piece of what a cell shows; a claim is shown as a card, several as a table."""
+
+    kind: Literal["prose", "caption", "html", "code", "text", "figure", "claim", "claims"]
+    html: Markup = field(default_factory=Markup)
+    lines: list[str] = field(default_factory=list)  # of code and text, before they become HTML
+    claims: list[dict[str, Any]] = field(default_factory=list)  # their records
+    figure: Figure | None = None
+    cell: str = ""  # the id of the cell
+    fragment: bool = False  # appears after a key press
 
 
 @dataclass
 class Slide:
-    """A heading and what stands under it, before the browser divides it where it is too much for one."""
+    """A heading with the blocks below it, before the browser divides them into pages."""
 
     heading: Markup
+    level: int  # of the heading, 1 to 3; 0 where the slide repeats the heading of its section
     number: str = ""
-    section: str = ""  # to which a slide with a heading of its own belongs
-    title: bool = False  # of the lecture
-    below: bool = True  # the slide before, not beside it
-    continued: bool = False  # it has the heading of the slide before
-    blocks: list[dict[str, Any]] = field(default_factory=list)
+    section: Markup = field(default_factory=Markup)  # the heading above one of level 3
+    question: Markup | None = None  # only the title slide of the lecture has one
+    blocks: list[Block] = field(default_factory=list)
     notes: list[Markup] = field(default_factory=list)
 
 
 class Text(IPythonRenderer):
-    """Markdown as HTML that stands alone: pictures are in it, and links lead to other decks or into the world."""
+    """Markdown as self-contained HTML: images are embedded, and links lead to other decks or to the web."""
 
     def __init__(self, folder: Path, decks: Collection[str]) -> None:
         super().__init__(escape=False, embed_images=True, exclude_anchor_links=True, path=str(folder))
@@ -77,20 +100,24 @@ class Text(IPythonRenderer):
     def image(self, text: str, url: str, title: str | None = None) -> str:
         shown = super().image(text, url, title)
         if 'src="data:' not in shown:
-            raise CourseError(f"the picture {url} is not beside the notebook, and a deck takes none from elsewhere.")
+            raise CourseError(f"the image {url} is not in the notebook's folder, and a deck can embed no other.")
         return shown
 
 
 def check(nb: Any, path: Path) -> None:
-    """``CourseError`` unless the notebook was executed to a good end and can be shown as slides."""
-    if problems := files.errors(nb):
+    """Check that a notebook was executed without errors and has slides.
+
+    Raises:
+        CourseError: It cannot become a deck.
+    """
+    if problems := errors(nb):
         first = problems[0]
         raise CourseError(
-            f"{path} failed in {report.where(first)}: {first['name']}: {first['message']}. "
-            f"Mend it, and execute it again: coursekit run {path.stem} --update"
+            f"{path} failed in {first.place}: {first.name}: {first.message}. "
+            f"Fix it, and execute it again: coursekit run {path.stem} --update"
         )
     if any(cell.execution_count is None for cell in files.code_cells(nb)):
-        raise CourseError(f"{path} was not executed, or not to its end: add --execute, or run it first.")
+        raise CourseError(f"{path} was not executed to its end: add --execute, or run it first.")
     if not any(_slide_type(cell) in ("slide", "subslide") for cell in nb.cells):
         raise CourseError(
             f"{path} has no slides: give its cells slide types (in JupyterLab: Property Inspector, Slide Type)."
@@ -98,8 +125,16 @@ def check(nb: Any, path: Path) -> None:
 
 
 def render(nb: Any, path: Path, parts: Parts, decks: Collection[str]) -> str:
-    """The deck as one HTML file that asks for no other; it links to the ``decks`` of these names beside it."""
-    nb = without_solutions(nb, path)  # nor live widgets: the picture beside each is what a deck shows
+    """The deck as one self-contained HTML file.
+
+    Args:
+        path: The notebook's file; images in its text come from the same folder.
+        decks: The names of the decks in the folder, to which links between notebooks lead.
+
+    Raises:
+        CourseError: Its text shows an image from elsewhere, or its solutions cannot be removed.
+    """
+    nb = without_solutions(nb, path)  # this also drops live widgets: a deck shows the image beside each
     order = list(dict.fromkeys(lecture.part for lecture in lectures()))
     part = next((lecture.part for lecture in lectures() if lecture.name == path.stem), "")
     environment = Environment(loader=FileSystemLoader(HERE), autoescape=True, trim_blocks=True, lstrip_blocks=True)
@@ -108,7 +143,7 @@ def render(nb: Any, path: Path, parts: Parts, decks: Collection[str]) -> str:
         name=files.title(nb) or path.stem,
         part=part,
         colour=order.index(part) if part else 0,
-        slides=_slides(nb, Text(path.parent, decks)),
+        stacks=_stacks(nb, Text(path.parent, decks)),
         signs=SIGNS,
         course=COURSE,
         source=path.name,
@@ -126,7 +161,7 @@ def _here(name: str) -> str:
 
 
 def _script(text: str) -> Markup:
-    """JavaScript as it may stand in HTML, where a closing tag or a comment inside a string would end it."""
+    """JavaScript that can stand in HTML, where a closing tag or a comment inside a string would end it."""
     return Markup(text.replace("</script", "<\\/script").replace("<!--", "<\\!--"))
 
 
@@ -134,76 +169,85 @@ def _slide_type(cell: Any) -> str:
     return cell.metadata.get("slideshow", {}).get("slide_type", "-")
 
 
-def _slides(nb: Any, text: Text) -> list[Slide]:
-    slides: list[Slide] = []
-    section = Slide(Markup())
+def _stacks(nb: Any, text: Text) -> list[list[Slide]]:
+    """The slides of the notebook; a slide and its subslides form a stack."""
+    stacks: list[list[Slide]] = []
+    section = Slide(Markup(), 2)  # the last with a heading of level 1 or 2
     claims = files.records(nb, "claim")
     for cell in nb.cells:
         kind, source = _slide_type(cell), cell.source
         if kind == "skip":
             continue
-        if kind == "notes" and slides:
-            slides[-1].notes.append(text.paragraphs(source))
+        if kind == "notes" and stacks:
+            stacks[-1][-1].notes.append(text.paragraphs(source))
             continue
-        if kind in ("slide", "subslide") or not slides:
-            heading = HEADING.match(source) if cell.cell_type == "markdown" else None
-            slide = _headed(heading[2], text) if heading else Slide(section.heading, section.number, continued=True)
-            slide.below = kind == "subslide"
-            slides.append(slide)
-            if heading:
-                source = source[heading.end() :]
-                if heading[1] == "###":
-                    slide.section = section.heading
-                else:
-                    section = slide
-                if heading[1] == "#":
-                    second, source = _opening(slide, source, text)
-                    slides.append(second)
-        more = {"cell": cell.id, "fragment": kind == "fragment"}
-        slides[-1].blocks += [block | more for block in _blocks(cell, source, text, claims)]
-    return slides
+        if kind in ("slide", "subslide") or not stacks:  # the first cell begins a slide in any case
+            if kind != "subslide" or not stacks:
+                stacks.append([])
+            begun, source = _begin(cell, section, text)
+            stacks[-1] += begun
+            if begun[0].level in (1, 2):
+                section = begun[0]
+        for block in _blocks(cell, source, text, claims):
+            block.cell, block.fragment = cell.id, kind == "fragment"
+            stacks[-1][-1].blocks.append(block)
+    return stacks
 
 
-def _headed(heading: str, text: Text) -> Slide:
-    numbered = NUMBERED.fullmatch(heading)
-    number, words = numbered.groups() if numbered else ("", heading)
-    return Slide(text.line(words), number=number)
+def _begin(cell: Any, section: Slide, text: Text) -> tuple[list[Slide], str]:
+    """The slide that a cell begins, two at the title of the lecture, and what is left of the cell's source."""
+    heading = HEADING.match(cell.source) if cell.cell_type == "markdown" else None
+    if heading is None:
+        return [Slide(section.heading, 0, section.number)], cell.source
+    slide, rest = Slide(text.line(heading[3]), len(heading[1]), heading[2] or ""), cell.source[heading.end() :]
+    if slide.level == 3:
+        slide.section = section.heading
+    if slide.level > 1:
+        return [slide], rest
 
-
-def _opening(slide: Slide, source: str, text: Text) -> tuple[Slide, str]:
-    """Make ``slide`` the title, with the question on it; the slide of what one will learn, and the rest for it."""
-    question, _, rest = source.partition("\n\n")
-    slide.title = True
-    slide.blocks.append({"kind": "prose", "html": text.paragraphs(question)})
+    # The question stands on the title slide, the objectives on a slide of their own.
+    question, _, rest = rest.partition("\n\n")
+    slide.question = text.paragraphs(question)
     if objectives := OBJECTIVES.match(rest):
-        return Slide(text.line(objectives[1]), notes=slide.notes), rest[objectives.end() :]
-    return Slide(slide.heading, notes=slide.notes), rest
+        return [slide, Slide(text.line(objectives[1]), 2, notes=slide.notes)], rest[objectives.end() :]
+    return [slide, Slide(slide.heading, 2, notes=slide.notes)], rest
 
 
-def _blocks(cell: Any, source: str, text: Text, claims: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def _blocks(cell: Any, source: str, text: Text, claims: list[dict[str, Any]]) -> Iterator[Block]:
     """What a cell shows, in pieces that a slide can hold; ``claims`` are all that the notebook makes."""
+    if cell.cell_type == "markdown" and source:
+        yield Block("prose", text.paragraphs(source))
     if cell.cell_type != "code":
-        return [{"kind": "prose", "html": text.paragraphs(source)}] if cell.cell_type == "markdown" and source else []
-    blocks = []
-    if "hide-input" not in cell.metadata.get("tags", ()):
-        blocks.append({"kind": "code", "lines": _without_claims(source)})
+        return
+    # A caption joins its figure, and text the text before it.
+    shown = [] if "hide-input" in cell.metadata.get("tags", ()) else [Block("code", lines=_without_claims(source))]
     for block in (_output(output, text, claims) for output in cell.outputs):
-        before = blocks[-1]["kind"] if blocks else ""
-        if (before, block["kind"]) == ("figure", "caption"):
-            blocks[-1]["caption"] = block["html"]
-        elif (before, block["kind"]) == ("text", "text"):
-            blocks[-1]["lines"] += block["lines"]
+        before = shown[-1] if shown else None
+        if before and before.figure and block.kind == "caption":
+            before.figure.caption = block.html
+        elif before and before.kind == block.kind == "text":
+            before.lines += block.lines
         else:
-            blocks.append(block)
-    return [piece for block in blocks for piece in (_divided(block) if "lines" in block else [block])]
+            shown.append(block)
+    for block in shown:
+        yield from _divided(block) if block.kind in ("code", "text") else [block]
+
+
+def _divided(block: Block) -> Iterator[Block]:
+    """Lines as HTML, in the fewest blocks that slides can hold, of about equal length."""
+    lines, count = block.lines, -(-len(block.lines) // LONGEST)
+    for k in range(count):
+        piece = "\n".join(lines[k * len(lines) // count : (k + 1) * len(lines) // count])
+        html = Highlight2HTML()(piece, language="python3") if block.kind == "code" else f"<pre>{ansi2html(piece)}</pre>"
+        yield Block(block.kind, Markup(html))
 
 
 def _without_claims(source: str) -> list[str]:
-    """The lines of code without the claims: their outputs, which stand on the slide as well, say the same in words."""
+    """The lines of code without calls of ``claim``: their outputs, on the same slide, say the same in words."""
     lines = source.strip("\n").splitlines()
     try:
         statements = ast.parse(source).body
-    except SyntaxError:  # a magic; no claim stands beside one
+    except SyntaxError:  # a magic, and cells with magics make no claims
         return lines
     for it in reversed(statements):
         if isinstance(it, ast.Expr) and ast.unparse(it).startswith(("claim(", "claims_table(")):
@@ -211,43 +255,30 @@ def _without_claims(source: str) -> list[str]:
     return "\n".join(lines).strip("\n").splitlines()
 
 
-def _output(output: Any, text: Text, claims: list[dict[str, Any]]) -> dict[str, Any]:
+def _output(output: Any, text: Text, claims: list[dict[str, Any]]) -> Block:
     """An output in the richest form that a slide can show."""
     data, metadata = output.get("data", {}), output.get("metadata", {})
     record = metadata.get("coursekit", {})
     if "claim" in record:
-        return {"kind": "claim", "claim": record["claim"]}
+        return Block("claim", claims=[record["claim"]])
     if "table" in record:
-        return {"kind": "claims", "claims": claims[: record["table"]["claims"]]}
-    if picture := next((kind for kind in PICTURES if kind in data), None):
-        shown = metadata.get(picture, {})
-        size = shown.get("width"), shown.get("height")
-        width, height = size if all(size) else _size(data[picture])
-        uri = f"data:{picture};base64,{''.join(data[picture].split())}"
-        return {"kind": "figure", "uri": uri, "alt": files.alt(metadata), "width": width, "height": height}
+        return Block("claims", claims=claims[: record["table"]["claims"]])
+    if mime := next((mime for mime in IMAGES if mime in data), None):
+        size = [metadata.get(mime, {}).get(side) for side in ("width", "height")]
+        uri = f"data:{mime};base64,{''.join(data[mime].split())}"
+        return Block("figure", figure=Figure(uri, files.alt(metadata), *(size if all(size) else _size(data[mime]))))
     if caption := CAPTION.fullmatch(data.get("text/markdown", "")):
-        return {"kind": "caption", "html": text.line(f"**{caption[1]}** {caption[2]}")}
+        return Block("caption", text.line(f"**{caption[1]}** {caption[2]}"))
     if written := data.get("text/markdown") or data.get("text/latex"):
-        return {"kind": "prose", "html": text.paragraphs(written)}
+        return Block("prose", text.paragraphs(written))
     if "text/html" in data:
-        return {"kind": "html", "html": Markup(data["text/html"])}
-    return {"kind": "text", "lines": (output.get("text") or data.get("text/plain", "")).strip("\n").splitlines()}
+        return Block("html", Markup(data["text/html"]))
+    return Block("text", lines=(output.get("text") or data.get("text/plain", "")).strip("\n").splitlines())
 
 
-def _size(picture: str) -> tuple[int, int]:
-    """Width and height in pixels of a picture in base64."""
+def _size(image: str) -> tuple[int, int]:
+    """Width and height in pixels of an image in base64."""
     from PIL import Image
 
-    with Image.open(io.BytesIO(base64.b64decode(picture))) as image:
-        return image.size
-
-
-def _divided(block: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """Lines as HTML, in as few blocks of about equal length as there must be."""
-    lines = block["lines"]
-    count = -(-len(lines) // LONGEST)
-    for k in range(count):
-        piece = lines[k * len(lines) // count : (k + 1) * len(lines) // count]
-        joined = "\n".join(piece)
-        html = Highlight2HTML()(joined, language="python3") if block["kind"] == "code" else ansi2html(joined)
-        yield {"kind": block["kind"], "html": Markup(html)}
+    with Image.open(io.BytesIO(base64.b64decode(image))) as opened:
+        return opened.size

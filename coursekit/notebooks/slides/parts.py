@@ -1,35 +1,35 @@
 """What a deck holds besides the notebook: reveal.js, MathJax and the typefaces, all from npm.
 
-``package-lock.json`` beside this file pins versions and SHA-512 sums. ``npm ci`` fetches what it lists, from the
-registry, through the proxy and with the certificates that this machine is set up for. What a deck needs of it is kept
-beside the data sets, and nothing is fetched again until the pins, or this module, change.
+``package-lock.json`` beside this file pins versions and SHA-512 sums. ``npm ci`` fetches the packages with the
+registry, proxy and certificates that are configured on this machine. The parts that a deck needs are kept beside the
+data sets, and are fetched again only when the pins or this module change.
 """
 
 import base64
 import hashlib
 import json
-import os
 import re
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 from coursekit.datasets import store
 from coursekit.errors import CourseError
+from coursekit.notebooks import files
 
 PINS = tuple(Path(__file__).with_name(name) for name in ("package.json", "package-lock.json"))
 NPM_CI = ("ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error", "--fetch-retries=1")
-TIMEOUT = 300  # seconds for npm as a whole
+TIMEOUT = 300  # seconds for all of npm's work
 
-ABOUT = {  # package: what for, licence
-    "reveal.js": ("the slides", "MIT"),
-    "mathjax": ("the formulas", "Apache 2.0"),
-    "@fontsource-variable/source-serif-4": ("the typeface of headings", "OFL 1.1"),
-    "@fontsource-variable/source-sans-3": ("the typeface of the text", "OFL 1.1"),
-    "@fontsource-variable/source-code-pro": ("the typeface of code", "OFL 1.1"),
+USES = {
+    "reveal.js": "the slides",
+    "mathjax": "the formulas",
+    "@fontsource-variable/source-serif-4": "the typeface of headings",
+    "@fontsource-variable/source-sans-3": "the typeface of the text",
+    "@fontsource-variable/source-code-pro": "the typeface of code",
 }
 SCRIPTS = ("reveal.js/dist/reveal.js", "reveal.js/plugin/notes/notes.js", "mathjax/es5/tex-svg-full.js")
 SHEETS = (
@@ -41,110 +41,95 @@ SHEETS = (
     "@fontsource-variable/source-code-pro/wght.css",
 )
 FACE = re.compile(r"@font-face\s*\{[^}]*?url\(\./([^)]*)\)[^}]*\}")
-ALPHABETS = re.compile(r"-(latin|greek)-wght-")  # of the dozen that a typeface has
+ALPHABETS = re.compile(r"-(latin|greek)-wght-")  # in which the lectures are written
 
 
-class Parts(NamedTuple):
-    """All that goes into every deck."""
+@dataclass(frozen=True)
+class Parts:
+    """The parts that every deck holds."""
 
-    style: str  # CSS, the typefaces in it
+    style: str  # CSS, with the typefaces
     script: str  # JavaScript
     licences: str  # of the packages, in full
 
 
-def parts() -> Parts:
-    """The parts, fetched if this machine does not have them yet.
+def parts(report: Callable[[str], None]) -> Parts:
+    """The parts; if this machine does not have them yet, npm fetches them, and ``report`` is told.
 
-    Raises
-    ------
-    CourseError
-        npm is missing, could not fetch them, or got something else than what is pinned; or the cache cannot be
-        written. The message says what to do.
+    Raises:
+        CourseError: npm is missing, failed, or got something other than the pins; or the cache cannot be written. The
+            message says what to do.
     """
-    from filelock import FileLock
-
+    # The name of the cached file changes with the pins and with this module.
     content = b"".join(path.read_bytes() for path in (*PINS, Path(__file__)))
-    folder = store.home() / "slides" / hashlib.sha256(content).hexdigest()[:16]
-    if not folder.is_dir():
+    cache = store.home() / "slides" / f"{hashlib.sha256(content).hexdigest()[:16]}.json"
+    if not cache.is_file():
         try:
-            folder.parent.mkdir(parents=True, exist_ok=True)
-            with FileLock(folder.parent / ".lock"):
-                if not folder.is_dir():  # still: another process may have brought it
-                    _fetch(folder)
+            cache.parent.mkdir(parents=True, exist_ok=True)
+            files.write_text(cache, json.dumps(asdict(_fetch(cache, report))))
         except OSError as error:
             raise CourseError(
-                f"cannot write the parts of the slides to {folder}: {error}. "
+                f"cannot write the parts of the slides to {cache.parent}: {error}. "
                 "Make room there, or set COURSEKIT_DATA to a folder of yours."
             ) from error
-    return Parts(*((folder / name).read_text(encoding="utf-8") for name in Parts._fields))
+    return Parts(**json.loads(_text(cache)))
 
 
 def packages() -> list[str]:
-    """For each package what it is for, its version and its licence."""
-    pinned = json.loads(PINS[1].read_text(encoding="utf-8"))["packages"]
+    """Name, version, use and licence of each package."""
+    pinned = json.loads(_text(PINS[1]))["packages"]
+    about = {name: pinned[f"node_modules/{name}"] for name in USES}
     return [
-        f"{name.removeprefix('@fontsource-variable/')} {pinned[f'node_modules/{name}']['version']}, {use} ({licence})"
-        for name, (use, licence) in ABOUT.items()
+        f"{name.rpartition('/')[2]} {it['version']}, {USES[name]} ({it['license'].replace('-', ' ')})"
+        for name, it in about.items()
     ]
 
 
-def _fetch(folder: Path) -> None:
-    """Let npm fetch the packages, and keep in ``folder`` what a deck needs, all or nothing."""
-    with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
-        _npm_ci(Path(scratch), folder)
-        modules, whole = Path(scratch, "node_modules"), Path(scratch, "whole")
-        whole.mkdir()
-        found = Parts(
-            style="\n".join(_sheets(modules)),
-            script="\n;\n".join((modules / path).read_text(encoding="utf-8") for path in SCRIPTS),
-            licences="\n\n".join(
-                f"{name}\n\n{(modules / name / 'LICENSE').read_text(encoding='utf-8')}" for name in ABOUT
-            ),
-        )
-        for name, text in found._asdict().items():
-            (whole / name).write_text(text, encoding="utf-8", newline="\n")
-        os.replace(whole, folder)
-
-
-def _npm_ci(scratch: Path, folder: Path) -> None:
+def _fetch(cache: Path, report: Callable[[str], None]) -> Parts:
+    """Let npm fetch the packages, and put together what a deck needs of them."""
     npm = shutil.which("npm")
     if npm is None:
-        raise CourseError(_what_to_do("npm, which fetches them, is not installed", folder))
-    for path in PINS:
-        shutil.copy(path, scratch)
-    print("Slides: fetching reveal.js, MathJax and the typefaces with npm", flush=True)
-    try:
-        done = subprocess.run(
-            [npm, *NPM_CI],
-            cwd=scratch,
-            capture_output=True,
-            text=True,
-            timeout=TIMEOUT,
-            check=False,
-        )
-    except subprocess.TimeoutExpired as error:
-        raise CourseError(_what_to_do(f"npm did not get them within {TIMEOUT} s", folder)) from error
-    if done.returncode:
-        said = [line for line in done.stderr.splitlines() if "complete log" not in line and "npm-debug" not in line]
-        raise CourseError(_what_to_do("npm could not get them:\n  " + "\n  ".join(said[:8]), folder))
+        raise _unavailable("npm, which fetches them, is not installed", cache)
+    report("Slides: fetching reveal.js, MathJax and the typefaces with npm")
+    with tempfile.TemporaryDirectory(prefix="coursekit-") as scratch:
+        for path in PINS:
+            shutil.copy(path, scratch)
+        try:
+            done = subprocess.run(
+                [npm, *NPM_CI], cwd=scratch, capture_output=True, text=True, timeout=TIMEOUT, check=False
+            )
+        except subprocess.TimeoutExpired as error:
+            raise _unavailable(f"npm did not get them within {TIMEOUT} s", cache) from error
+        if done.returncode:
+            said = [line for line in done.stderr.splitlines() if "complete log" not in line and "npm-debug" not in line]
+            raise _unavailable("npm could not get them:\n  " + "\n  ".join(said[:8]), cache)
+        modules = Path(scratch, "node_modules")
+        licences = [f"{name}\n\n{_text(modules / name / 'LICENSE')}" for name in USES]
+        scripts = [_text(modules / path) for path in SCRIPTS]
+        return Parts("\n".join(_sheets(modules)), "\n;\n".join(scripts), "\n\n".join(licences))
 
 
-def _what_to_do(reason: str, folder: Path) -> str:
-    return (
+def _unavailable(reason: str, cache: Path) -> CourseError:
+    return CourseError(
         f"the parts of the slides (reveal.js, MathJax, typefaces) are not on this machine, and {reason}\n"
-        "With a network: install Node.js, which brings npm, and check `npm config get registry`.\n"
-        f"Without: copy the folder {folder} from a machine where `coursekit slides` has run, "
+        "With a network: install Node.js, which includes npm, and check `npm config get registry`.\n"
+        f"Without: copy the file {cache} from a machine where `coursekit slides` has run, "
         "or set COURSEKIT_DATA to the folder two levels above it."
     )
 
 
 def _sheets(modules: Path) -> Iterator[str]:
-    """The style sheets; of typefaces only the alphabets that lectures are written in, each in its rule."""
+    """The style sheets; those of typefaces hold the fonts of the alphabets in use, and no other."""
     for sheet in SHEETS:
-        text = (modules / sheet).read_text(encoding="utf-8")
+        text = _text(modules / sheet)
         if not sheet.startswith("@fontsource"):
             yield text
         for face in FACE.finditer(text):
             if ALPHABETS.search(face[1]):
-                data = base64.b64encode((modules / sheet).with_name("files").joinpath(Path(face[1]).name).read_bytes())
-                yield face[0].replace(f"./{face[1]}", f"data:font/woff2;base64,{data.decode()}")
+                font = (modules / sheet).with_name("files") / Path(face[1]).name
+                data = base64.b64encode(font.read_bytes()).decode()
+                yield face[0].replace(f"./{face[1]}", f"data:font/woff2;base64,{data}")
+
+
+def _text(path: Path) -> str:
+    return path.read_text(encoding="utf-8")

@@ -1,0 +1,34 @@
+"""The folder that a command writes to, its option --out: check it, and write several files into it, all or none."""
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from coursekit.errors import CourseError
+from coursekit.files import whole
+
+
+def require_folder(path: Path) -> None:
+    """``CourseError`` if ``path`` is a file; it need not exist."""
+    if path.exists() and not path.is_dir():
+        raise CourseError(f"--out expects a folder, but {path} is a file.")
+
+
+@contextmanager
+def write_together(folder: Path) -> Iterator[Callable[[str], Path]]:
+    """Write several files into a folder, all or none.
+
+    Yields:
+        A function that turns the name of a file into a temporary path to write to. When the block ends without an
+        error, all files take their names.
+
+    Raises:
+        CourseError: The folder is a file or cannot be written.
+    """
+    require_folder(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with ExitStack() as together:
+            yield lambda name: together.enter_context(whole(folder / name))
+    except OSError as error:
+        raise CourseError(f"cannot write to {folder}: {error.strerror}.") from error

@@ -1,0 +1,95 @@
+"""Normalized notebooks keep what the author wrote and saw, and nothing that changes from run to run."""
+
+import base64
+import json
+
+import nbformat
+import pytest
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+
+from coursekit.course.display import WIDGET_VIEW
+from coursekit.notebooks import files
+from coursekit.notebooks.normalize import KERNELSPEC, cleared, normalize
+
+PNG = base64.b64encode(b"picture").decode()
+
+
+def output(data, **metadata):
+    return new_output("display_data", data=data, metadata=metadata)
+
+
+def cell(source="1 + 1", *outputs, count=1, **metadata):
+    return new_code_cell(source, outputs=list(outputs), execution_count=count, metadata=metadata)
+
+
+def with_widgets(nb, **states):
+    state = {model: {"model_name": "M", "model_module": "m", "state": s} for model, s in states.items()}
+    nb.metadata["widgets"] = {files.WIDGET_STATE: {"state": state, "version_major": 2}}
+    return nb
+
+
+@pytest.fixture
+def executed():
+    """A notebook as papermill leaves it."""
+    view = {WIDGET_VIEW: {"model_id": "out"}, "text/plain": "Box()"}
+    nb = new_notebook(
+        cells=[
+            new_markdown_cell("# Title", metadata={"tags": [], "slideshow": {"slide_type": "slide"}}),
+            cell("PROFILE = 'quick'", count=1, tags=["parameters"], papermill={"duration": 1}),
+            cell("PROFILE = 'smoke'", count=2, tags=[files.INJECTED]),
+            cell(
+                "mixed",
+                new_output("stream", name="stdout", text="a"),
+                new_output("stream", name="stdout", text="b\n"),
+                new_output("stream", name="stderr", text="c"),
+                output(dict(view)),
+                new_output("stream", name="stderr", text="d"),
+                output(view | {"image/png": PNG}),
+                output(dict(view), coursekit={"claim": {"number": 1}}),
+                new_output("execute_result", data={"text/plain": "4"}, execution_count=5),
+                count=5,
+                execution={"iopub.status.busy": "now"},
+                lines_to_next_cell=1,
+                tags=[],
+            ),
+            cell("never run", count=None),
+        ]
+    )
+    nb.metadata.update(papermill={"duration": 3}, coursekit={"seconds": 3}, kernelspec={"name": "my-env"})
+    nb.metadata["language_info"] = {"name": "python", "version": "3.11.7"}
+    return with_widgets(nb, out={"outputs": []})
+
+
+def test_a_normalized_notebook_holds_what_the_author_wrote_and_saw(executed):
+    before = json.dumps(executed)
+    nb = normalize(executed)
+    assert json.dumps(executed) == before, "the notebook given is left as it is"
+    nbformat.validate(nb)
+    assert nb.metadata == {"kernelspec": KERNELSPEC, "language_info": {"name": "python"}}
+    assert [cell.source for cell in nb.cells] == ["# Title", "PROFILE = 'quick'", "mixed", "never run"]
+    assert [cell.id for cell in nb.cells] == [executed.cells[i].id for i in (0, 1, 3, 4)]
+    title, parameters, mixed, never = nb.cells
+    assert title.metadata == {"slideshow": {"slide_type": "slide"}}
+    assert parameters.metadata == {"tags": ["parameters"]}
+    assert mixed.metadata == never.metadata == {}
+    assert [parameters.execution_count, mixed.execution_count, never.execution_count] == [1, 2, None]
+    streams = [(out.name, out.text) for out in mixed.outputs if out.output_type == "stream"]
+    assert streams == [("stdout", "ab\n"), ("stderr", "cd")]
+    assert [sorted(out.data) for out in mixed.outputs if out.output_type == "display_data"] == [
+        ["image/png", "text/plain"],
+        ["text/plain"],
+    ]
+    assert mixed.outputs[-1].execution_count == 2
+    assert files.records(nb, "claim") == [{"number": 1}]
+
+
+def test_normalising_twice_changes_nothing_more(executed):
+    once = normalize(executed)
+    assert normalize(once) == once
+
+
+def test_a_cleared_notebook_has_sources_only(executed):
+    nb = cleared(executed)
+    assert files.fingerprint(nb) == files.fingerprint(normalize(executed))
+    assert not list(files.outputs(nb))
+    assert all(cell.execution_count is None for cell in files.code_cells(nb))
