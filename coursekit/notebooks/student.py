@@ -1,25 +1,24 @@
-"""The student edition: the notebooks without their solutions."""
+"""The student edition: the notebooks without their solutions.
+
+It holds no outputs at all. What an output gives away of a solution cannot be known from names: a list that a solution
+fills, a figure, ``_``.
+"""
 
 import ast
-import html
 import io
-import re
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from coursekit import __version__
 from coursekit.errors import CourseError
 from coursekit.notebooks import files
-from coursekit.notebooks.normalize import normalize
+from coursekit.notebooks.normalize import cleared, normalize
 from coursekit.notebooks.output import write_together
-from coursekit.notebooks.solutions import MARKER, strip_solutions
+from coursekit.notebooks.solutions import strip_solutions
 
 ZIP = "student.zip"
-WORD = re.compile(r"[^\W\d]\w*")
-PYTHON_MAGIC = re.compile(r"\A%%(time|timeit|capture|prun)\b.*\n")  # the rest of such a cell is Python
-SOLUTION = "### SOLUTION"  # stands for a solution among the names that a cell depends on
 README = """\
 # The notebooks for students
 
@@ -68,7 +67,7 @@ def _free(path: Path, content: bytes) -> Path:
 
 
 def edition(paths: Sequence[Path]) -> dict[str, bytes]:
-    """The files of the edition by name: the notebooks without solutions, a README, and a zip of these.
+    """The files of the edition by name: the notebooks without solutions and outputs, a README, and a zip of these.
 
     Raises:
         CourseError: A notebook cannot be read, two have the same name, or a solution cannot be removed.
@@ -78,7 +77,7 @@ def edition(paths: Sequence[Path]) -> dict[str, bytes]:
     for path in paths:
         if path.name in made:
             raise CourseError(f"two of the notebooks are called {path.name}: make an edition of each.")
-        nb = without_solutions(files.read(path), path)
+        nb = cleared(without_solutions(files.read(path), path))
         made[path.name] = files.to_text(nb).encode()
         titles.append(f"- [{files.title(nb) or path.stem}]({path.name})")
     made["README.md"] = README.format(titles="\n".join(titles), version=__version__).encode()
@@ -86,103 +85,32 @@ def edition(paths: Sequence[Path]) -> dict[str, bytes]:
 
 
 def without_solutions(nb: Any, path: Path) -> Any:
-    """A normalized copy without solutions and hidden tests, and without the outputs that depend on them.
-
-    A cell depends on a solution if a name that it uses leads to one: a name that the cell of the solution defines (as
-    the cell that checks it does), or that another cell defines with the help of such a name.
+    """A normalized copy without solutions, hidden tests, and the outputs of their cells.
 
     Args:
         path: The notebook's file, for messages.
 
     Raises:
-        CourseError: Markers are unbalanced, a cell is not Python, or something that would remain quotes a solution.
+        CourseError: Markers are unbalanced, or a cell is not Python with its solution or without it.
     """
     nb = normalize(nb)
-    uses: dict[str, set[str]] = {}  # of a name: all names that its cell depends on
-    secret: set[str] = set()  # the lines of the solutions
     for number, cell in enumerate(nb.cells, start=1):
-        where = _where(path, cell, number)
         try:
             stripped = strip_solutions(cell.source)
-            if cell.cell_type != "code":
-                if stripped != cell.source:
-                    raise CourseError("only code can hold a solution")
+            if stripped == cell.source:
                 continue
-            defined, used = _names(cell.source)
-            _names(stripped)
-        except CourseError as error:
-            raise CourseError(f"{where}: {error}.") from error
-        except SyntaxError as error:
-            raise CourseError(f"{where} is not Python, with its solution or without it: {error}.") from error
-        depends_on = _closure(used if stripped == cell.source else {SOLUTION}, uses)
-        uses |= dict.fromkeys(defined, depends_on)
-        if SOLUTION in depends_on:
-            secret |= set(cell.source.splitlines()) - set(stripped.splitlines())
-            cell.source, cell.outputs, cell.execution_count = stripped, [], None
-    _refuse_quotations(nb, path, secret)
+            if cell.cell_type != "code":
+                raise CourseError("only code can hold a solution")
+            from IPython.core.inputtransformer2 import TransformerManager
+
+            for source in (cell.source, stripped):
+                ast.parse(TransformerManager().transform_cell(source))
+        except (CourseError, SyntaxError) as error:
+            trouble = ": " if isinstance(error, CourseError) else " is not Python, with its solution or without it: "
+            where = f"{path}, cell {cell.get('id', number)}"  # before format 4.5 cells had no ids
+            raise CourseError(f"{where}{trouble}{error}.") from error
+        cell.source, cell.outputs, cell.execution_count = stripped, [], None
     return nb
-
-
-def _where(path: Path, cell: Any, number: int) -> str:
-    return f"{path}, cell {cell.get('id', number)}"  # before format 4.5 cells had no ids
-
-
-def _names(source: str) -> tuple[set[str], set[str]]:
-    """The names that a cell assigns and the names that it uses; imported names are in neither set."""
-    import symtable
-
-    from IPython.core.inputtransformer2 import TransformerManager
-
-    # Names assigned at the top, or anywhere if they are global.
-    program = TransformerManager().transform_cell(PYTHON_MAGIC.sub("", source))
-    top = symtable.symtable(program, "cell", "exec")
-    scopes, defined = [top], set()
-    while scopes:
-        scope = scopes.pop()
-        scopes += scope.get_children()
-        defined |= {
-            it.get_name() for it in scope.get_symbols() if it.is_assigned() and (scope is top or it.is_global())
-        }
-
-    # Names read or changed in place, and every word in the text that a magic receives.
-    used = set()
-    for node in ast.walk(ast.parse(program)):
-        match node:
-            case ast.Name(id=name, ctx=ast.Load()) | ast.AugAssign(target=ast.Name(id=name)):
-                used.add(name)
-            case ast.Constant(value=str(text)) if "get_ipython()" in program:
-                used.update(WORD.findall(text))
-    return defined, used
-
-
-def _closure(names: set[str], uses: dict[str, set[str]]) -> set[str]:
-    """The names, and all names that they depend on."""
-    found: set[str] = set()
-    while names:
-        found |= names
-        names = set().union(*(uses.get(name, ()) for name in names)) - found
-    return found
-
-
-def _refuse_quotations(nb: Any, path: Path, secret: set[str]) -> None:
-    """``CourseError`` if an output, metadata or an attachment holds a line of a solution of ten characters or more."""
-    lines = [line for line in sorted(map(str.strip, secret)) if len(line) >= 10 and not MARKER.fullmatch(line)]
-    rests = {_where(path, cell, number): {**cell, "source": ""} for number, cell in enumerate(nb.cells, start=1)}
-    for where, rest in {str(path): nb.metadata, **rests}.items():
-        if quoted := next((line for text in _texts(rest) for line in lines if line in text), None):
-            raise CourseError(
-                f"{where}: an output, metadata or an attachment holds a line of a solution, {quoted!r}. "
-                "Change what it shows, or clear it."
-            )
-
-
-def _texts(value: Any) -> Iterator[str]:
-    """Every string in a piece of JSON."""
-    if isinstance(value, str):
-        yield html.unescape(value)
-    parts = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
-    for part in parts:
-        yield from _texts(part)
 
 
 def _zipped(contents: dict[str, bytes]) -> bytes:

@@ -219,9 +219,10 @@ def _blocks(cell: Any, source: str, text: Text, claims: list[dict[str, Any]]) ->
         yield Block("prose", text.paragraphs(source))
     if cell.cell_type != "code":
         return
-    # A caption joins its figure, and text the text before it.
+    # A caption joins its figure, and text the text before it. What the check of an exercise says is left out.
     shown = [] if "hide-input" in cell.metadata.get("tags", ()) else [Block("code", lines=_without_claims(source))]
-    for block in (_output(output, text, claims) for output in cell.outputs):
+    answers = [output for output in cell.outputs if "exercise" in output.get("metadata", {}).get("coursekit", {})]
+    for block in (_output(output, text, claims) for output in cell.outputs if output not in answers):
         before = shown[-1] if shown else None
         if before and before.figure and block.kind == "caption":
             before.figure.caption = block.html
