@@ -247,9 +247,7 @@ def linear_denoiser(covariance: Float[Tensor, "d d"], sigma: float) -> Float[Ten
     require_same_shape(covariance, covariance.T, "covariance and its transpose")
     asymmetry, size = (covariance - covariance.T).abs().max().item(), covariance.abs().max().item()
     if asymmetry > torch.finfo(covariance.dtype).eps ** 0.5 * size:
-        raise ValueError(
-            f"covariance: expected a symmetric matrix, got opposite entries {asymmetry:.3g} apart"
-        )
+        raise ValueError(f"covariance: expected a symmetric matrix, got opposite entries {asymmetry:.3g} apart")
     require_number(sigma, "sigma", low=0)
     noisy = covariance + sigma**2 * torch.eye(len(covariance), dtype=covariance.dtype, device=covariance.device)
     return torch.linalg.solve(noisy, covariance)  # (Σ + σ²I)⁻¹Σ = A, since the factors commute

@@ -76,11 +76,11 @@ def test_deep_mirrors_its_widths_and_leaves_code_and_output_free():
 
 
 @pytest.mark.parametrize("size", [8, 28])
-def test_convolutional_gives_back_pictures_of_the_size_it_was_made_for(size):
+def test_convolutional_gives_back_images_of_the_size_it_was_made_for(size):
     model = ae.convolutional(5, size, channels=(4, 6))
-    pictures = torch.rand(3, 1, size, size)
-    assert model.encoder(pictures).shape == (3, 5)
-    assert model(pictures).shape == pictures.shape
+    images = torch.rand(3, 1, size, size)
+    assert model.encoder(images).shape == (3, 5)
+    assert model(images).shape == images.shape
     with pytest.raises(ValueError, match="size: expected a multiple of 4, got 30"):
         ae.convolutional(5, 30)
 

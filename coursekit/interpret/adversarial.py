@@ -99,16 +99,16 @@ def szegedy_attack(
         if not len(rows):
             break
         z = _minimize(model, x[rows], targets[rows], c[rows], best[rows], steps)  # (m, c, h, w)
-        norm, won = _norms(z - x[rows]), _answers(model, z, targets[rows])  # (m,) each
+        norm, success = _norms(z - x[rows]), _answers(model, z, targets[rows])  # (m,) each
 
         # Keep a smaller successful change, or any attempt while none has succeeded.
-        better = torch.where(won, norm < best_norm[rows], best_norm[rows].isinf())
+        better = torch.where(success, norm < best_norm[rows], best_norm[rows].isinf())
         best[rows[better]] = z[better]
-        better &= won
+        better &= success
         best_norm[rows[better]], best_c[rows[better]] = norm[better], c[rows[better]]
 
         # Narrow the bracket: double or halve c while one end is open, then take the geometric mean.
-        reached[rows[won]], missed[rows[~won]] = c[rows[won]], c[rows[~won]]
+        reached[rows[success]], missed[rows[~success]] = c[rows[success]], c[rows[~success]]
         c = torch.where(missed.isinf(), 2 * c, torch.where(reached == 0, c / 2, (reached * missed).sqrt()))
     return Attack(best, best - x, best_norm.isfinite(), best_c)
 

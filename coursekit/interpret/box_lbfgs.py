@@ -54,7 +54,7 @@ def minimize_in_box(
     value, gradient = function(z, rows)  # (n,), (n, d)
     past = _Memory(memory, z)
     direction, t = past.direction(z, gradient, rows), torch.ones_like(value)  # the next trial is z + t · direction
-    fresh = torch.ones_like(rows, dtype=torch.bool)  # (m,), the direction is that of the gradient
+    fresh = torch.ones_like(rows, dtype=torch.bool)  # (m,), no steps remembered: the direction is −∇
     for _ in range(steps):
         trial = (z[rows] + t[rows, None] * direction[rows]).clamp(0, 1)  # (m, d)
         trial_value, trial_gradient = function(trial, rows)
@@ -71,7 +71,7 @@ def minimize_in_box(
         past.store(moved, step[accepted], trial_gradient[accepted] - gradient[moved])
         z[moved], value[moved], gradient[moved] = trial[accepted], trial_value[accepted], trial_gradient[accepted]
 
-        # A function that no longer falls forgets its steps and follows the gradient; if it did already, it converged.
+        # If a function no longer falls, forget its steps and follow the gradient. If it already did, it has converged.
         gain = torch.where(accepted, -change, -predicted)
         stuck = gain <= 100 * torch.finfo(z.dtype).eps * (1 + value[rows].abs())
         past.forget(rows[stuck])

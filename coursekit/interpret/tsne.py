@@ -18,7 +18,7 @@ from coursekit.validation import require_integer, require_number, require_tensor
 
 EXACT_UP_TO = 3000  # points: 15 s on one core
 EXAGGERATION, EARLY_STEPS = 4, 100  # the paper's factor; today's usual 12 makes a few hundred points fall on a line
-BARNES_HUT_STEPS = 300  # at least, since the first 250 see the exaggerated P and report no KL
+BARNES_HUT_STEPS = 300  # the fewest: during the first 250, P is exaggerated and no KL is reported
 BLOCK = 128  # rows of a matrix of pairs, few enough to stay in the processor's cache
 RECORD_EVERY = 10  # steps
 

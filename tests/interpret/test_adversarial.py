@@ -92,17 +92,17 @@ def test_an_answer_that_no_image_gives_is_flagged():
 def test_after_the_attack_at_price_c_the_margin_is_log_of_norm_over_c_minus_one(weight, grey):
     weight = 4 * weight  # so that no change meets a bound
     model = logistic(weight, 0.1)
-    for share in (0.1, 0.4, 0.49, 0.51, 0.6):
-        c = share * weight.norm().item()
+    for fraction in (0.1, 0.4, 0.49, 0.51, 0.6):
+        c = fraction * weight.norm().item()
         attacked = attack_at_price(model, grey, other_answer(model, grey), c)
         margin = model(attacked).diff(dim=1)[:, 0] * (2 * other_answer(model, grey) - 1)
-        expected = math.log(1 / share - 1)
+        expected = math.log(1 / fraction - 1)
         assert ((margin - expected).abs() < 1e-4).all()
-        assert ((answers(model, attacked) == other_answer(model, grey)) == (share < 0.5)).all()
+        assert ((answers(model, attacked) == other_answer(model, grey)) == (fraction < 0.5)).all()
 
 
-def test_steep_losses_that_are_flat_beyond_the_boundary_are_minimised_too():
-    """There a first move ends where the slope says nothing, and a quasi-Newton move may aim at a corner of the box."""
+def test_steep_losses_that_are_flat_beyond_the_boundary_are_minimized_too():
+    """A first move may end where the gradient says nothing, and a quasi-Newton move may aim at a corner of the box."""
     weight = 2 * torch.randn(1, 28, 28, dtype=torch.float64)
     model = logistic(weight, 0.0)
     images = 0.5 + 0.1 * torch.randn(50, 1, 28, 28, dtype=torch.float64).clamp(-1, 1)

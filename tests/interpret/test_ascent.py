@@ -29,7 +29,7 @@ def zeros(n, *shape):
     return torch.zeros(n, *shape, dtype=torch.float64)
 
 
-def test_the_maximiser_of_a_linear_score_is_w_over_two_lambda(linear):
+def test_the_maximizer_of_a_linear_score_is_w_over_two_lambda(linear):
     found = activation_maximization(linear, torch.arange(3), zeros(3, 2, 3, 3), lr=0.4, penalty=0.7)
     torch.testing.assert_close(found.images, rows(linear) / 1.4, rtol=1e-12, atol=0)
 
@@ -45,7 +45,7 @@ def test_without_a_penalty_a_linear_score_grows_for_ever(linear):
     torch.testing.assert_close(found.images, 100 * rows(linear)[1:2])
 
 
-def test_the_history_is_the_penalised_score_of_the_start_and_after_each_step(linear):
+def test_the_history_is_the_penalized_score_of_the_start_and_after_each_step(linear):
     start = torch.rand(2, 2, 3, 3, dtype=torch.float64)
     found = activation_maximization(linear, 0, start, steps=7, lr=0.1, penalty=0.2)
     assert found.history.shape == (8, 2)

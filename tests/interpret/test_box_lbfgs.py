@@ -7,7 +7,7 @@ from scipy.optimize import minimize
 from coursekit.interpret.box_lbfgs import free_coordinates, minimize_in_box
 
 
-def test_functions_are_minimised_in_the_box_each_by_itself():
+def test_functions_are_minimized_in_the_box_each_by_itself():
     """Rosenbrock's valley, whose minimum (1, 1) is a corner, and bowls with the minimum inside, beside and beyond."""
     centres = torch.tensor([[0.3, 0.6], [-0.5, 0.5], [2.0, -3.0]], dtype=torch.float64)
 
@@ -25,7 +25,7 @@ def test_functions_are_minimised_in_the_box_each_by_itself():
     torch.testing.assert_close(found, expected, atol=1e-5, rtol=0)
 
 
-def test_a_function_that_is_nan_further_on_is_minimised_as_far_as_it_goes():
+def test_a_function_that_is_nan_further_on_is_minimized_as_far_as_it_goes():
     def function(z, rows):
         value = torch.where(z[:, 0] < 0.5, -z[:, 0], torch.nan)
         return value, -torch.ones_like(z)
@@ -46,7 +46,7 @@ def quadratics(n, d):
     return function
 
 
-def test_quadratics_are_minimised_as_scipy_minimises_them():
+def test_quadratics_are_minimized_as_scipy_minimizes_them():
     function = quadratics(5, 12)
     found = minimize_in_box(function, torch.full((5, 12), 0.5, dtype=torch.float64), steps=500)
     values, _ = function(found, torch.arange(5))

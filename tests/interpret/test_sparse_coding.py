@@ -116,11 +116,11 @@ def test_an_atom_that_nothing_uses_stays_what_it_was():
 
 
 def test_natural_patches_have_a_flat_spectrum_inside_the_band():
-    """A picture with amplitudes 1/f, as natural ones have: inside the band all rings have the same power."""
+    """An image with amplitudes 1/f, as natural ones have: inside the band all rings have the same power."""
     f = torch.hypot(torch.fft.fftfreq(256)[:, None], torch.fft.rfftfreq(256))
     noise = torch.fft.rfft2(torch.randn(256, 256))
-    picture = torch.fft.irfft2(noise / f.clamp_min(1 / 256)).expand(3, -1, -1)
-    patches = natural_patches([picture], 16, 2000)
+    image = torch.fft.irfft2(noise / f.clamp_min(1 / 256)).expand(3, -1, -1)
+    patches = natural_patches([image], 16, 2000)
     assert patches.shape == (2000, 256)
     assert patches.std().item() == pytest.approx(1, abs=0.05)
     power = torch.fft.rfft2(patches.view(-1, 16, 16)).abs().square().mean(dim=0)
@@ -135,15 +135,15 @@ def _among(patches, bank):
     return (distances.amin(dim=1) < 1e-5).float().mean().item()
 
 
-def test_patches_come_from_all_pictures_and_are_cut_from_them():
-    pictures = [torch.rand(3, 40, 60), torch.rand(3, 64, 40)]
-    patches = natural_patches(pictures, 8, 500, seed=3)
-    assert torch.equal(patches, natural_patches(pictures, 8, 500, seed=3))
-    assert not torch.equal(patches, natural_patches(pictures, 8, 500, seed=4))
-    from_each = [natural_patches([picture], 8, 4000) for picture in pictures]
-    shares = [_among(patches, bank) for bank in from_each]
-    assert sum(shares) > 0.95  # 4000 draws leave out hardly any of the places
-    assert 0.3 < shares[0] < 0.7
+def test_patches_come_from_all_images_and_are_cut_from_them():
+    images = [torch.rand(3, 40, 60), torch.rand(3, 64, 40)]
+    patches = natural_patches(images, 8, 500, seed=3)
+    assert torch.equal(patches, natural_patches(images, 8, 500, seed=3))
+    assert not torch.equal(patches, natural_patches(images, 8, 500, seed=4))
+    from_each = [natural_patches([image], 8, 4000) for image in images]
+    fractions = [_among(patches, bank) for bank in from_each]
+    assert sum(fractions) > 0.95  # 4000 draws leave out hardly any position
+    assert 0.3 < fractions[0] < 0.7
 
 
 def test_wrong_arguments_are_told(overcomplete):

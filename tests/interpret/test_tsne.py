@@ -75,7 +75,7 @@ def test_joint_probabilities_do_not_change_when_the_points_are_moved_turned_and_
     torch.testing.assert_close(joint_probabilities(3 + 7 * x @ turn, 10), joint_probabilities(x, 10))
 
 
-def test_pictures_are_taken_as_vectors(x):
+def test_images_are_taken_as_vectors(x):
     assert torch.equal(joint_probabilities(x.view(60, 1, 5, 1), 10), joint_probabilities(x, 10))
 
 
