@@ -1,7 +1,7 @@
-"""Autoencoders: an encoder z = f(x), a decoder x̂ = g(z), and a reason why x̂ cannot simply be x.
+"""Autoencoders: an encoder z = f(x), a decoder x̂ = g(z), and a constraint that keeps x̂ from simply copying x.
 
-The reason is what tells them apart: a narrow code (linear, tied, deep, convolutional), a penalty on the code or a
-limit on how many of its entries are on (sparse, k-sparse), or an input that was damaged (denoising).
+The constraint tells them apart: a narrow code (linear, tied, deep, convolutional), a penalty on the code or a limit on
+its number of active entries (sparse, k-sparse), or a corrupted input (denoising).
 """
 
 from itertools import pairwise
@@ -9,6 +9,16 @@ from itertools import pairwise
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+
+from coursekit.validation import (
+    require_floating,
+    require_fraction,
+    require_integer,
+    require_number,
+    require_same_dtype,
+    require_same_shape,
+    require_tensor,
+)
 
 
 class Autoencoder(nn.Module):
@@ -25,25 +35,33 @@ class Autoencoder(nn.Module):
 
 
 def linear(d: int, k: int) -> Autoencoder:
-    """z = W₁ᵀx, x̂ = W₂z with free W₁ (d×k) and W₂ (d×k), and no bias: centre the data first.
+    """Build z = W₁ᵀx, x̂ = W₂z with free W₁ (d×k) and W₂ (d×k), and no bias: centre the data first.
 
-    At the optimum W₂W₁ᵀ projects onto the span of the first k principal components, while W₁ and W₂ themselves are
-    unique only up to an invertible k×k matrix (Baldi & Hornik 1989, erratum E23).
+    At the optimum W₂W₁ᵀ projects onto the span of the first k principal components. W₁ and W₂ themselves are unique
+    only up to an invertible k×k matrix (Baldi & Hornik 1989, erratum E23).
+
+    Raises:
+        TypeError: d or k is not an integer.
+        ValueError: k is not in 1 … d − 1; with k ≥ d the code could copy its input.
     """
-    _narrow(d, k)
+    _require_narrow(d, k)
     return Autoencoder(nn.Linear(d, k, bias=False), nn.Linear(k, d, bias=False))
 
 
 class Tied(nn.Module):
-    """z = Wᵀx, x̂ = Wz with one matrix W (d×k) for both: half the parameters; centre the data first.
+    """z = Wᵀx, x̂ = Wz with one matrix W (d×k) for both: half the parameters. Centre the data first.
 
-    The optimum has orthonormal columns: tying the weights takes the invertible matrix that `linear` leaves free
-    down to a rotation.
+    At the optimum the columns of W are orthonormal. `linear` leaves an invertible k×k matrix free; with tied weights
+    only a rotation is.
+
+    Raises:
+        TypeError: d or k is not an integer.
+        ValueError: k is not in 1 … d − 1.
     """
 
     def __init__(self, d: int, k: int) -> None:
         super().__init__()
-        _narrow(d, k)
+        _require_narrow(d, k)
         self.weight = nn.Parameter(torch.randn(d, k) / d**0.5)  # columns of length about 1
 
     def encoder(self, x: Float[Tensor, "n d"]) -> Float[Tensor, "n k"]:
@@ -60,31 +78,47 @@ class Tied(nn.Module):
 
 
 def deep(*widths: int) -> Autoencoder:
-    """Fully connected layers of the given widths and their mirror image, ReLU between, none at code and output.
+    """Build fully connected layers of the given widths, and their mirror image as decoder.
 
-    ``deep(784, 512, 256, 32)`` maps 784 → 512 → 256 → 32 → 256 → 512 → 784.
+    ``deep(784, 512, 256, 32)`` maps 784 → 512 → 256 → 32 → 256 → 512 → 784. ReLU follows every layer except those of
+    the code and of the output.
+
+    Raises:
+        TypeError: a width is not an integer.
+        ValueError: there are fewer than two widths, or one is < 1.
     """
     if len(widths) < 2:
-        raise ValueError(f"expected the widths of at least an input and a code, got {widths}")
+        raise ValueError(f"widths: expected at least those of the input and the code, got {widths}")
+    for width in widths:
+        require_integer(width, "widths", low=1)
     return Autoencoder(_stack(widths), _stack(widths[::-1]))
 
 
 def convolutional(k: int, size: int = 28, channels: tuple[int, int] = (32, 64)) -> Autoencoder:
-    """Grey pictures (N, 1, size, size) to a code of k numbers and back: two strided convolutions and their mirror.
+    """Build two strided convolutions and their mirror image, for grey images (N, 1, size, size) and codes (N, k).
 
-    ``size`` must be a multiple of 4, since each convolution halves the picture.
+    Args:
+        k: the length of the code.
+        size: the side of an image, a multiple of 4, since each convolution halves it.
+        channels: the numbers of channels after the first and the second convolution.
+
+    Raises:
+        TypeError: an integer is expected and something else given.
+        ValueError: size is not a multiple of 4; a number is < 1.
     """
+    require_integer(k, "k", low=1)
+    require_integer(size, "size", low=1)
     if size % 4:
-        raise ValueError(f"expected a size that is a multiple of 4, got {size}: pad the pictures, or pick another size")
-    a, b = channels
+        raise ValueError(f"size: expected a multiple of 4, got {size}; pad the images, or choose another size")
+    a, b = (require_integer(channel, "channels", low=1) for channel in channels)
     s = size // 4
     encoder = nn.Sequential(
         nn.Conv2d(1, a, 4, stride=2, padding=1), nn.ReLU(),  # (N, a, size/2, size/2)
         nn.Conv2d(a, b, 4, stride=2, padding=1), nn.ReLU(),  # (N, b, size/4, size/4)
-        nn.Flatten(), nn.Linear(b * s * s, k),
+        nn.Flatten(), nn.Linear(b * s * s, k),  # (N, k)
     )  # fmt: skip
     decoder = nn.Sequential(
-        nn.Linear(k, b * s * s), nn.ReLU(), nn.Unflatten(1, (b, s, s)),
+        nn.Linear(k, b * s * s), nn.ReLU(), nn.Unflatten(1, (b, s, s)),  # (N, b, size/4, size/4)
         nn.ConvTranspose2d(b, a, 4, stride=2, padding=1), nn.ReLU(),  # (N, a, size/2, size/2)
         nn.ConvTranspose2d(a, 1, 4, stride=2, padding=1),  # (N, 1, size, size)
     )  # fmt: skip
@@ -92,46 +126,72 @@ def convolutional(k: int, size: int = 28, channels: tuple[int, int] = (32, 64)) 
 
 
 def sparse(d: int, m: int) -> Autoencoder:
-    """A code of m ≥ 0 entries, z = ReLU(W₁ᵀx + b₁), and x̂ = W₂z + b₂; m may exceed d.
+    """Build a code of m non-negative entries, z = ReLU(W₁ᵀx + b₁), and x̂ = W₂z + b₂; m may exceed d.
 
-    Nothing here is sparse yet: add ``weight * l1(z)`` to the loss (Ranzato et al. 2007).
+    The code becomes sparse only through the loss: add ``weight * l1(z)`` to it (Ranzato et al. 2007).
+
+    Raises:
+        TypeError: d or m is not an integer.
+        ValueError: d or m < 1.
     """
+    require_integer(d, "d", low=1)
+    require_integer(m, "m", low=1)
     return Autoencoder(nn.Sequential(nn.Linear(d, m), nn.ReLU()), nn.Linear(m, d))
 
 
 def l1(z: Float[Tensor, "n m"]) -> Float[Tensor, ""]:
-    """The sparsity penalty Ω(z) = Σⱼ|zⱼ|, averaged over the batch."""
+    """Compute the sparsity penalty Ω(z) = Σⱼ|zⱼ|, averaged over the batch.
+
+    Raises:
+        TypeError: z is not a tensor of floating-point numbers.
+        ValueError: z is not a batch (N, m), or has no rows.
+    """
+    require_floating(z, "z", "n m")
+    if len(z) == 0:
+        raise ValueError("z: expected at least one row")
     return z.abs().sum(dim=1).mean()
 
 
 def keep_top(z: Float[Tensor, "n m"], k: int) -> Float[Tensor, "n m"]:
-    """z with only its k highest entries kept in every row, the others set to 0.
+    """Keep the k highest entries of every row and set the others to 0.
 
-    The k *highest*, not the k largest in magnitude (Makhzani & Frey 2013). With ties exactly k entries are kept.
+    These are the k *highest* entries, not the k largest in magnitude (Makhzani & Frey 2013). If entries are equal,
+    still only k are kept.
+
+    Raises:
+        TypeError: z is not a tensor of floating-point numbers, or k is not an integer.
+        ValueError: z is not a batch (N, m); k is not in 1 … m.
+
+    >>> keep_top(torch.tensor([[3.0, -9.0, 1.0, 2.0]]), k=2)
+    tensor([[3., 0., 0., 2.]])
     """
-    if not 1 <= k <= z.shape[1]:
-        raise ValueError(f"expected 1 ≤ k ≤ {z.shape[1]}, the length of the code, got k={k}")
-    values, places = z.topk(k, dim=1)  # (N, k)
-    return torch.zeros_like(z).scatter(1, places, values)
+    require_floating(z, "z", "n m")
+    require_integer(k, "k", low=1, high=z.shape[1])
+    values, positions = z.topk(k, dim=1)  # (n, k) each
+    return torch.zeros_like(z).scatter(1, positions, values)
 
 
 class KSparse(nn.Module):
-    """Linear units of which the k highest are kept: z = keep_top(Wᵀ(x − c), k), x̂ = Wz + c (Makhzani & Frey 2013).
+    """Linear units, of which the k highest are kept: z = keep_top(Wᵀ(x − c), k), x̂ = Wz + c (Makhzani & Frey 2013).
 
-    The support is the only nonlinearity; given the support the model is linear. The weights are tied, and c (d) is the
-    only bias: it sits where the mean of the data would.
+    The choice of the k units is the only nonlinearity: for a fixed choice the model is linear. The weights are tied.
+    The only bias c (d) plays the part of the mean of the data.
+
+    Raises:
+        TypeError: d, m or k is not an integer.
+        ValueError: d or m < 1; k is not in 1 … m.
     """
 
     def __init__(self, d: int, m: int, k: int) -> None:
         super().__init__()
-        if not 1 <= k <= m:
-            raise ValueError(f"expected 1 ≤ k ≤ m={m}, got k={k}")
-        self.k = k
-        self.weight = nn.Parameter(torch.randn(d, m) / d**0.5)
+        require_integer(d, "d", low=1)
+        require_integer(m, "m", low=1)
+        self.k = require_integer(k, "k", low=1, high=m)
+        self.weight = nn.Parameter(torch.randn(d, m) / d**0.5)  # columns of length about 1
         self.centre = nn.Parameter(torch.zeros(d))
 
     def encoder(self, x: Float[Tensor, "n d"]) -> Float[Tensor, "n m"]:
-        """The code, at most k entries of which are not 0."""
+        """The code, with at most k entries other than 0."""
         return keep_top((x - self.centre) @ self.weight, self.k)
 
     def decoder(self, z: Float[Tensor, "n m"]) -> Float[Tensor, "n d"]:
@@ -144,32 +204,74 @@ class KSparse(nn.Module):
 
 
 def add_noise(x: Float[Tensor, " n *d"], sigma: float) -> Float[Tensor, " n *d"]:
-    """x̃ = x + σε with ε ~ N(0, I), drawn from PyTorch's global generator."""
+    """Compute x̃ = x + σε with ε ~ N(0, I), drawn from PyTorch's global generator.
+
+    Raises:
+        TypeError: x is not a tensor of floating-point numbers, or sigma is not a number.
+        ValueError: sigma is negative or not finite.
+    """
+    require_floating(x, "x")
+    require_number(sigma, "sigma", low=0)
     return x + sigma * torch.randn_like(x)
 
 
-def mask(x: Float[Tensor, " n *d"], share: float) -> Float[Tensor, " n *d"]:
-    """x̃ = x with each entry set to 0 with probability ``share`` (Vincent et al. 2008)."""
-    kept = torch.rand_like(x) >= share
+def mask(x: Float[Tensor, " n *d"], fraction: float) -> Float[Tensor, " n *d"]:
+    """Set each entry of x to 0 with probability ``fraction``, by PyTorch's global generator (Vincent et al. 2008).
+
+    Raises:
+        TypeError: x is not a tensor of floating-point numbers, or fraction is not a number.
+        ValueError: fraction is not in [0, 1].
+    """
+    require_floating(x, "x")
+    require_fraction(fraction, "fraction")
+    kept = torch.rand_like(x) >= fraction
     return x * kept
 
 
 def linear_denoiser(covariance: Float[Tensor, "d d"], sigma: float) -> Float[Tensor, "d d"]:
-    """The best linear denoiser A = Σ(Σ + σ²I)⁻¹: it minimizes E‖A(x + σε) − x‖² for centred x with covariance Σ.
+    """Compute the best linear denoiser A = Σ(Σ + σ²I)⁻¹.
 
-    Along an eigenvector of Σ with eigenvalue λ it multiplies by λ/(λ + σ²): strong directions stay, weak ones shrink.
+    For centred x with covariance Σ it minimizes E‖A(x + σε) − x‖². Along an eigenvector of Σ with eigenvalue λ it
+    multiplies by λ/(λ + σ²): strong directions stay, weak ones shrink.
+
+    Raises:
+        TypeError: covariance is not a tensor of float32 or float64, or sigma is not a number.
+        ValueError: covariance is not a symmetric matrix of finite numbers; sigma is negative or not finite.
+        RuntimeError: Σ + σ²I is singular.
+
+    >>> linear_denoiser(torch.diag(torch.tensor([4.0, 1.0])), sigma=1.0)
+    tensor([[0.8000, 0.0000],
+            [0.0000, 0.5000]])
     """
-    d = covariance.shape[0]
-    noisy = covariance + sigma**2 * torch.eye(d, dtype=covariance.dtype, device=covariance.device)
-    return torch.linalg.solve(noisy, covariance)  # (Σ + σ²I)⁻¹Σ: both factors are symmetric and commute
+    require_tensor(covariance, "covariance", "d d")
+    require_same_shape(covariance, covariance.T, "covariance and its transpose")
+    asymmetry, size = (covariance - covariance.T).abs().max().item(), covariance.abs().max().item()
+    if asymmetry > torch.finfo(covariance.dtype).eps ** 0.5 * size:
+        raise ValueError(f"covariance: expected a symmetric matrix, got opposite entries {asymmetry:.3g} apart")
+    require_number(sigma, "sigma", low=0)
+    noisy = covariance + sigma**2 * torch.eye(len(covariance), dtype=covariance.dtype, device=covariance.device)
+    return torch.linalg.solve(noisy, covariance)  # (Σ + σ²I)⁻¹Σ = A, since the factors commute
 
 
 def posterior_mean(noisy: Float[Tensor, "n d"], data: Float[Tensor, "m d"], sigma: float) -> Float[Tensor, "n d"]:
-    """E[x | x̃], the best of all denoisers, when x is a row of ``data``, each as likely, and x̃ = x + σε.
+    """Compute the denoiser with the smallest mean squared error, E[x | x̃], for x uniform on the rows of ``data``.
 
-    E[x | x̃] = Σᵢ wᵢxᵢ with wᵢ ∝ exp(−‖x̃ − xᵢ‖²/2σ²), which equals x̃ + σ²∇log p_σ(x̃), where p_σ is the kernel density
-    estimate with bandwidth σ (Robbins 1956; Alain & Bengio 2014).
+    With x̃ = x + σε it is E[x | x̃] = Σᵢ wᵢxᵢ, where wᵢ ∝ exp(−‖x̃ − xᵢ‖²/2σ²). This equals x̃ + σ²∇log p_σ(x̃), where p_σ
+    is the kernel density estimate with bandwidth σ (Robbins 1956; Alain & Bengio 2014).
+
+    Args:
+        noisy: n points x̃.
+        data: the m points xᵢ.
+        sigma: σ > 0.
+
+    Raises:
+        TypeError: noisy and data are not tensors of one dtype, float32 or float64, or sigma is not a number.
+        ValueError: the rows have different lengths, are empty, or hold NaN or infinity; sigma is not positive.
     """
+    require_tensor(noisy, "noisy", "n d")
+    require_tensor(data, "data", f"m {noisy.shape[1]}")
+    require_same_dtype(noisy, data, "noisy and data")
+    require_number(sigma, "sigma", above=0)
     weights = torch.softmax(-torch.cdist(noisy, data).square() / (2 * sigma**2), dim=1)  # (n, m)
     return weights @ data
 
@@ -178,25 +280,39 @@ def posterior_mean(noisy: Float[Tensor, "n d"], data: Float[Tensor, "m d"], sigm
 def reconstruction_error(
     model: nn.Module, x: Float[Tensor, " n *d"], noisy: Float[Tensor, " n *d"] | None = None
 ) -> float:
-    """Mean squared error per pixel of the model's x̂ against x, from x itself or from a ``noisy`` copy of it.
+    """Compute the mean squared error per pixel of the model's x̂ against x.
 
-    A thousand rows at a time, so that a whole data set fits.
+    Rows go through the model a thousand at a time, so that a whole data set fits into memory.
+
+    Args:
+        x: the originals.
+        noisy: the model's input, if it is not x itself.
+
+    Raises:
+        TypeError: x or noisy is not a tensor of float32 or float64.
+        ValueError: x is empty; x, noisy or the reconstruction differ in shape; x or noisy holds NaN or infinity.
     """
-    if len(x) == 0:
-        raise ValueError("expected at least one picture, got none")
-    inputs = x if noisy is None else noisy
-    pairs = zip(x.split(1000), inputs.split(1000), strict=True)
-    return sum((model(given) - wanted).square().sum().item() for wanted, given in pairs) / x.numel()
+    require_tensor(x, "x", "n ...")
+    inputs = x if noisy is None else require_tensor(noisy, "noisy", "n ...")
+    require_same_shape(x, inputs, "x and noisy")
+    total = 0.0
+    for original, given in zip(x.split(1000), inputs.split(1000), strict=True):
+        reconstruction = model(given)
+        require_same_shape(original, reconstruction, "x and its reconstruction")
+        total += (reconstruction - original).square().sum().item()
+    return total / x.numel()
 
 
+# The later generative models need the same block: once `coursekit.nets.blocks` has it, `deep` uses that one.
 def _stack(widths: tuple[int, ...]) -> nn.Sequential:
-    """Linear layers between the widths, ReLU between the layers."""
+    """Linear layers between the widths, with ReLU between the layers."""
     layers: list[nn.Module] = []
     for a, b in pairwise(widths):
         layers += [nn.Linear(a, b), nn.ReLU()]
     return nn.Sequential(*layers[:-1])
 
 
-def _narrow(d: int, k: int) -> None:
-    if not 1 <= k < d:
-        raise ValueError(f"expected a code of 1 ≤ k < d={d} numbers, got k={k}: with k ≥ d it could copy its input")
+def _require_narrow(d: int, k: int) -> None:
+    """A code shorter than its input, which therefore cannot copy it."""
+    require_integer(d, "d", low=2)
+    require_integer(k, "k", low=1, high=d - 1)

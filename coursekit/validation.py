@@ -159,6 +159,25 @@ def require_choice(value: Any, name: str, choices: Iterable[str]) -> str:
     return value
 
 
+def require_same_dtype(a: Tensor, b: Tensor, names: str) -> None:
+    """Two tensors of one precision: neither is rounded to that of the other."""
+    if a.dtype != b.dtype:
+        raise TypeError(f"{names}: expected one dtype, got {_dtype(a)} and {_dtype(b)}")
+
+
+def require_floating(value: Any, name: str, shape: str = "...") -> Tensor:
+    """A floating-point tensor of any precision and of the given shape, for what runs inside a training step.
+
+    Autocast hands on half precision there. NaN and infinity pass: a search for them would make a GPU wait at every
+    step, and the loss shows them anyway.
+    """
+    _require_is_tensor(value, name)
+    if not value.is_floating_point():
+        raise TypeError(f"{name}: expected floating-point numbers, got {_dtype(value)}; {name}.float() converts it")
+    _require_shape(value, name, shape)
+    return value
+
+
 def count_nonfinite(x: Tensor) -> int:
     """How many numbers are NaN or infinite; a finite sum says none, at a fiftieth of the cost of looking."""
     return 0 if x.sum().isfinite() else int((~x.isfinite()).sum())

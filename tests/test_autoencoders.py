@@ -59,7 +59,7 @@ def test_tied_equals_its_formula():
 @pytest.mark.parametrize("build", [ae.linear, ae.Tied])
 @pytest.mark.parametrize("k", [0, 4, 7])
 def test_a_code_that_could_copy_is_refused(build, k):
-    with pytest.raises(ValueError, match=rf"1 ≤ k < d=4 numbers, got k={k}"):
+    with pytest.raises(ValueError, match=rf"k: expected an integer from 1 to 3, got {k}"):
         build(4, k)
 
 
@@ -69,17 +69,19 @@ def test_deep_mirrors_its_widths_and_leaves_code_and_output_free():
     assert widths == [(7, 9), (5, 7), (2, 5), (5, 2), (7, 5), (9, 7)]
     assert isinstance(model.encoder[-1], nn.Linear)
     assert isinstance(model.decoder[-1], nn.Linear)
-    with pytest.raises(ValueError, match="at least an input and a code"):
+    with pytest.raises(ValueError, match="widths: expected an integer from 1 on, got 0"):
+        ae.deep(9, 0)
+    with pytest.raises(ValueError, match="widths: expected at least those of the input and the code"):
         ae.deep(9)
 
 
 @pytest.mark.parametrize("size", [8, 28])
-def test_convolutional_gives_back_pictures_of_the_size_it_was_made_for(size):
+def test_convolutional_gives_back_images_of_the_size_it_was_made_for(size):
     model = ae.convolutional(5, size, channels=(4, 6))
-    pictures = torch.rand(3, 1, size, size)
-    assert model.encoder(pictures).shape == (3, 5)
-    assert model(pictures).shape == pictures.shape
-    with pytest.raises(ValueError, match="multiple of 4, got 30"):
+    images = torch.rand(3, 1, size, size)
+    assert model.encoder(images).shape == (3, 5)
+    assert model(images).shape == images.shape
+    with pytest.raises(ValueError, match="size: expected a multiple of 4, got 30"):
         ae.convolutional(5, 30)
 
 
@@ -100,7 +102,7 @@ def test_keep_top_keeps_exactly_k_where_entries_tie():
 
 @pytest.mark.parametrize("k", [0, 5])
 def test_keep_top_refuses_a_k_outside_the_code(k):
-    with pytest.raises(ValueError, match=f"1 ≤ k ≤ 4, the length of the code, got k={k}"):
+    with pytest.raises(ValueError, match=f"k: expected an integer from 1 to 4, got {k}"):
         ae.keep_top(torch.ones(2, 4), k)
 
 
@@ -112,7 +114,7 @@ def test_k_sparse_code_has_k_entries_and_gradients_only_for_its_support():
     model(x).sum().backward()
     touched = model.weight.grad.abs().sum(dim=0) > 0  # (m,)
     assert torch.equal(touched, code[0] != 0)
-    with pytest.raises(ValueError, match="1 ≤ k ≤ m=9, got k=10"):
+    with pytest.raises(ValueError, match="k: expected an integer from 1 to 9, got 10"):
         ae.KSparse(5, 9, 10)
 
 
@@ -124,7 +126,7 @@ def test_k_sparse_with_every_unit_on_is_the_tied_linear_autoencoder():
     torch.testing.assert_close(sparse(x), tied(x))
 
 
-def test_noise_has_the_spread_asked_for_and_masks_the_share():
+def test_noise_has_the_spread_asked_for_and_mask_hits_the_fraction():
     x = torch.ones(400, 100)
     assert (ae.add_noise(x, 0.3) - x).std().item() == pytest.approx(0.3, rel=0.02)
     assert (ae.mask(x, 0.25) == 0).double().mean().item() == pytest.approx(0.25, abs=0.01)
@@ -166,5 +168,74 @@ def test_reconstruction_error_goes_in_pieces_and_equals_the_whole():
     assert ae.reconstruction_error(model, x) == pytest.approx(F.mse_loss(model(x), x).item(), rel=1e-5)
     noisy = x + 1
     assert ae.reconstruction_error(model, x, noisy) == pytest.approx(F.mse_loss(model(noisy), x).item(), rel=1e-5)
-    with pytest.raises(ValueError, match="at least one picture"):
+    with pytest.raises(ValueError, match=r"x: expected at least one element, got shape \(0, 3\)"):
         ae.reconstruction_error(model, x[:0])
+
+
+def test_a_reconstruction_of_another_shape_is_not_broadcast(without_annotations):
+    x = torch.rand(12, 6)
+    with pytest.raises(ValueError, match=r"x and noisy: expected one shape, got \(11, 6\) and \(12, 6\)"):
+        ae.reconstruction_error(ae.deep(6, 3), x[1:], noisy=x)
+    with pytest.raises(ValueError, match=r"x and its reconstruction: expected one shape, got \(12, 6\) and \(12, 1\)"):
+        ae.reconstruction_error(nn.Linear(6, 1), x)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_what_a_loss_calls_takes_half_precision_as_autocast_hands_it_on(dtype):
+    z = torch.tensor([[3.0, -9.0, 1.0, 2.0]], dtype=dtype)
+    assert ae.keep_top(z, 2).tolist() == [[3, 0, 0, 2]]
+    assert ae.l1(z).item() == 15
+    assert torch.equal(ae.mask(z, 0.0), z)
+    assert torch.equal(ae.add_noise(z, 0.0), z)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda x: ae.mask(x, -0.1), "fraction: expected a number ≥ 0 and ≤ 1, got -0.1"),
+        (lambda x: ae.mask(x, 7), "fraction: expected a number ≥ 0 and ≤ 1, got 7"),
+        (lambda x: ae.mask(x, torch.nan), "fraction: expected a number ≥ 0 and ≤ 1, got nan"),
+        (lambda x: ae.add_noise(x, -1.0), "sigma: expected a number ≥ 0, got -1.0"),
+        (lambda x: ae.l1(x[:0]), "z: expected at least one row"),
+        (lambda x: ae.l1(x[0]), r"z: expected shape \(n, m\), got \(3,\)"),
+        (lambda x: ae.posterior_mean(x, x, 0.0), "sigma: expected a number > 0, got 0.0"),
+        (lambda x: ae.posterior_mean(x, x[:0], 1.0), "data: expected at least one element"),
+        (lambda x: ae.posterior_mean(x, x[:, :2], 1.0), r"data: expected shape \(m, 3\), got \(4, 2\)"),
+        (lambda x: ae.linear_denoiser(x[0], 1.0), r"covariance: expected shape \(d, d\), got \(3,\)"),
+        (lambda x: ae.linear_denoiser(x, 1.0), r"covariance and its transpose: expected one shape, got \(4, 3\)"),
+        (lambda x: ae.linear_denoiser(torch.tensor([[1.0, 5.0], [0.0, 1.0]]), 1.0), "symmetric matrix, .* 5 apart"),
+        (lambda x: ae.linear_denoiser(torch.eye(3), -1.0), "sigma: expected a number ≥ 0, got -1.0"),
+        (lambda x: ae.convolutional(5, 0), "size: expected an integer from 1 on, got 0"),
+        (lambda x: ae.convolutional(0), "k: expected an integer from 1 on, got 0"),
+        (lambda x: ae.sparse(3, 0), "m: expected an integer from 1 on, got 0"),
+        (lambda x: ae.linear(1, 1), "d: expected an integer from 2 on, got 1"),
+        (lambda x: ae.reconstruction_error(ae.linear(3, 1), x / 0), "x: 12 of 12 numbers are NaN or infinite"),
+    ],
+)
+def test_wrong_values_are_told(call, message, without_annotations):
+    with pytest.raises(ValueError, match=message):
+        call(torch.rand(4, 3))
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda x: ae.mask(x.byte(), 0.5), "x: expected floating-point numbers, got uint8"),
+        (lambda x: ae.add_noise(x.long(), 0.5), "x: expected floating-point numbers, got int64"),
+        (lambda x: ae.l1(x.numpy()), "z: expected a tensor, got ndarray"),
+        (lambda x: ae.keep_top(x.tolist(), 1), "z: expected a tensor, got list"),
+        (lambda x: ae.keep_top(x, 1.0), r"k: expected an integer, got float 1\.0"),
+        (lambda x: ae.KSparse(8, 12, 2.5), r"k: expected an integer, got float 2\.5"),
+        (lambda x: ae.deep(8, 2.5), r"widths: expected an integer, got float 2\.5"),
+        (
+            lambda x: ae.posterior_mean(x, x.double(), 1.0),
+            "noisy and data: expected one dtype, got float32 and float64",
+        ),
+        (lambda x: ae.posterior_mean(x.half(), x.half(), 1.0), "noisy: expected float32 or float64, got float16"),
+        (lambda x: ae.linear_denoiser(torch.eye(3).long(), 1.0), "covariance: expected float32 or float64, got int64"),
+        (lambda x: ae.reconstruction_error(ae.linear(3, 1), x.byte()), "x: expected float32 or float64, got uint8"),
+    ],
+)
+def test_wrong_types_are_told(call, message, without_annotations):
+    with pytest.raises(TypeError, match=message):
+        call(torch.rand(4, 3))

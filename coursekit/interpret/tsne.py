@@ -6,29 +6,32 @@ Source: L. van der Maaten and G. Hinton, Visualizing data using t-SNE, JMLR 9, 2
 import math
 from collections.abc import Collection
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
-from jaxtyping import Float, Float64
+from jaxtyping import Bool, Float, Float64
 from torch import Tensor
 from tqdm import tqdm
 
-from coursekit.interpret.neighbours import rows, squared_distances
+from coursekit.interpret.neighbours import as_vectors, squared_distances
+from coursekit.validation import require_integer, require_number, require_tensor
 
 EXACT_UP_TO = 3000  # points: 15 s on one core
-EXAGGERATION, EARLY = 4, 100  # the first 100 steps see 4 P: with 12 P, usual today, a few hundred points fall on a line
-ROWS = 128  # of a matrix of pairs at a time, so that the passes over them stay in the processor's cache
-EVERY = 10  # steps from one KL in the history to the next
+EXAGGERATION, EARLY_STEPS = 4, 100  # the paper's factor; today's usual 12 makes a few hundred points fall on a line
+BARNES_HUT_STEPS = 300  # the fewest: during the first 250, P is exaggerated and no KL is reported
+BLOCK = 128  # rows of a matrix of pairs, few enough to stay in the processor's cache
+RECORD_EVERY = 10  # steps
 
 
 @dataclass(frozen=True, eq=False)
-class Map:
-    """What ``tsne`` found.
+class Embedding:
+    """The result of `tsne`.
 
     Attributes:
-        embedding: the place of every point in the map.
-        kl: KL(P‖Q) in nats.
-        history: the KL after so many steps.
-        snapshots: the map after those numbers of steps that were asked for.
+        embedding: the map y, one row for each point.
+        kl: KL(P‖Q) of the map in nats.
+        history: KL(P‖Q) by the number of steps taken.
+        snapshots: the maps after the requested numbers of steps.
         method: the implementation that ran.
     """
 
@@ -36,76 +39,138 @@ class Map:
     kl: float
     history: dict[int, float]
     snapshots: dict[int, Tensor]
-    method: str
+    method: Literal["exact", "Barnes-Hut (scikit-learn)"]
 
 
 def conditional_probabilities(x: Float[Tensor, " n *d"], perplexity: float) -> Float64[Tensor, "n n"]:
-    """Row i holds p_{j|i} = exp(−βᵢ‖xᵢ − xⱼ‖²) / Σ_{k≠i} exp(−βᵢ‖xᵢ − x_k‖²), p_{i|i} = 0, with βᵢ = 1/2σᵢ².
+    """Compute p_{j|i} = exp(−βᵢ‖xᵢ − xⱼ‖²) / Σ_{k≠i} exp(−βᵢ‖xᵢ − x_k‖²), p_{i|i} = 0, with βᵢ = 1/2σᵢ².
 
-    βᵢ is such that every row has the perplexity 2^H(Pᵢ) that was asked for, where H(Pᵢ) = −Σⱼ p_{j|i} log₂ p_{j|i}
-    (erratum E02): that is how many neighbours count. If so many points or more are all nearest to xᵢ, equally near,
-    then no βᵢ has it; the row is uniform on them, which is its limit for βᵢ → ∞.
+    βᵢ is chosen so that row i has the given perplexity 2^H(Pᵢ), where H(Pᵢ) = −Σⱼ p_{j|i} log₂ p_{j|i} (erratum E02).
+    The perplexity is the effective number of neighbours. If at least that many points are all nearest to xᵢ, at the
+    same distance, no βᵢ reaches it. The row is then uniform on these points, which is its limit for βᵢ → ∞.
+
+    Args:
+        x: n ≥ 3 points, as rows of any shape.
+        perplexity: in [1, n − 1).
+
+    Returns:
+        The matrix with p_{j|i} in row i and column j.
 
     Raises:
-        ValueError: perplexity is not in [1, n − 1); fewer than 3 points; NaN or infinite numbers.
+        TypeError: x is not a tensor of float32 or float64.
+        ValueError: the perplexity is out of range; x has fewer than 3 points, or holds NaN or infinity.
+
+    >>> conditional_probabilities(torch.tensor([[0.0], [1.0], [3.0]]), perplexity=1)
+    tensor([[0., 1., 0.],
+            [1., 0., 0.],
+            [0., 1., 0.]], dtype=torch.float64)
     """
-    x = _checked(x, perplexity)
-    d = squared_distances(x, x)
-    rounding = 1e-12 * d.mean(dim=1, keepdim=True)
+    points = _require_points(x, perplexity)
+    d = squared_distances(points, points)  # (n, n)
+    rounding = 1e-12 * d.mean(dim=1, keepdim=True)  # (n, 1)
+
+    # Shift each row so that its smallest distance is 0. This changes no p, and the largest exp(−βd) becomes 1.
     d.fill_diagonal_(math.inf)
-    d -= d.min(dim=1, keepdim=True).values  # changes no p, and the largest exp(−βd) is 1
-    nearest = d <= rounding
+    d -= d.min(dim=1, keepdim=True).values
+    nearest = d <= rounding  # (n, n)
+
+    # Scale each row to mean 1, so that the search for β starts at the right size.
     d.fill_diagonal_(0)
     d /= d.mean(dim=1, keepdim=True).clamp_min(1e-300)
-    unreachable = nearest.sum(dim=1) >= perplexity
 
-    log_b = torch.zeros_like(d[:, 0])
-    low, high = torch.full_like(log_b, -math.inf), torch.full_like(log_b, math.inf)
-    for _ in range(200):  # 10 will do where Newton's method, for log β, need not be helped by bisection
-        b = log_b.exp()
-        p = torch.exp(-b[:, None] * d).fill_diagonal_(0)
+    # Where too many points are nearest, the row is uniform on them.
+    count = nearest.sum(dim=1, keepdim=True)  # (n, 1)
+    uniform = count >= perplexity
+    p = _match_perplexity(d, perplexity, skip=uniform[:, 0])
+    return torch.where(uniform, nearest.to(p) / count, p)
+
+
+def _match_perplexity(d: Float64[Tensor, "n n"], perplexity: float, skip: Bool[Tensor, " n"]) -> Float64[Tensor, "n n"]:
+    """p_{j|i} ∝ exp(−βᵢdᵢⱼ) with the given perplexity in every row, except in those to skip.
+
+    Newton's method finds log βᵢ, usually within ten steps. Bisection takes over where Newton's step is not trusted.
+    """
+    log_beta = torch.zeros_like(d[:, 0])  # (n,)
+    low, high = torch.full_like(log_beta, -math.inf), torch.full_like(log_beta, math.inf)
+    for _ in range(200):
+        # Probabilities at the current β.
+        beta = log_beta.exp()
+        p = torch.exp(-beta[:, None] * d).fill_diagonal_(0)  # (n, n)
         z = p.sum(dim=1)
         p /= z[:, None]
-        mean, square = torch.einsum("ij,ij->i", p, d), torch.einsum("ij,ij,ij->i", p, d, d)
-        excess = z.log() + b * mean - math.log(perplexity)  # of the entropy, in nats
-        done = unreachable | (excess.abs() < 1e-10)
+
+        # How much the entropy, log z + β E[d] in nats, exceeds the one wanted.
+        mean, square = torch.einsum("ij,ij->i", p, d), torch.einsum("ij,ij,ij->i", p, d, d)  # E[d], E[d²]
+        excess = z.log() + beta * mean - math.log(perplexity)  # (n,)
+        done = skip | (excess.abs() < 1e-10)
         if bool(done.all()):
             break
-        low, high = torch.where(excess > 0, log_b, low), torch.where(excess > 0, high, log_b)
-        newton = log_b + excess / (b**2 * (square - mean**2))  # dH/d log β = −β² Var(d)
-        bisected = torch.where((high - low).isinf(), log_b + 2 * excess.sign(), (low + high) / 2)
-        trusted = (low < newton) & (newton < high) & ((newton - log_b).abs() < 2)
-        log_b = torch.where(done, log_b, torch.where(trusted, newton, bisected))
-    return torch.where(unreachable[:, None], nearest / nearest.sum(dim=1, keepdim=True), p)
+
+        # The entropy falls as β grows, so the sign of the excess narrows the bracket of log β.
+        low, high = torch.where(excess > 0, log_beta, low), torch.where(excess > 0, high, log_beta)
+
+        # Newton's step, since dH/d log β = −β² Var(d); or the middle of the bracket, doubling while it is open.
+        newton = log_beta + excess / (beta**2 * (square - mean**2))
+        bisected = torch.where((high - low).isinf(), log_beta + 2 * excess.sign(), (low + high) / 2)
+        trusted = (low < newton) & (newton < high) & ((newton - log_beta).abs() < 2)
+        log_beta = torch.where(done, log_beta, torch.where(trusted, newton, bisected))
+    return p
 
 
 def joint_probabilities(x: Float[Tensor, " n *d"], perplexity: float) -> Float64[Tensor, "n n"]:
-    """P with p_ij = (p_{j|i} + p_{i|j})/2n: symmetric, of sum 1, the same for moved, turned or enlarged x.
+    """Compute P with p_ij = (p_{j|i} + p_{i|j})/2n, from `conditional_probabilities`.
+
+    P is symmetric with sum 1. It does not change when x is translated, rotated or scaled.
+
+    Args:
+        x: n ≥ 3 points, as rows of any shape.
+        perplexity: in [1, n − 1).
 
     Raises:
-        ValueError: as `conditional_probabilities`.
+        TypeError, ValueError: as `conditional_probabilities`.
+
+    Every point keeps at least 1/2n of the probability, even one that is nobody's neighbour:
+
+    >>> joint_probabilities(torch.tensor([[0.0], [1.0], [3.0]]), perplexity=1)
+    tensor([[0.0000, 0.3333, 0.0000],
+            [0.3333, 0.0000, 0.1667],
+            [0.0000, 0.1667, 0.0000]], dtype=torch.float64)
     """
     p = conditional_probabilities(x, perplexity)
     return (p + p.T) / (2 * len(p))
 
 
 def student_kernel(y: Float[Tensor, "n dim"]) -> Float[Tensor, "n n"]:
-    """w_ij = 1/(1 + ‖yᵢ − yⱼ‖²), w_ii = 0. Then q_ij = w_ij / Σ_{k≠l} w_kl, a sum over all pairs (erratum E01)."""
+    """Compute w_ij = 1/(1 + ‖yᵢ − yⱼ‖²), w_ii = 0.
+
+    Then q_ij = w_ij / Σ_{k≠l} w_kl, with a sum over all pairs (erratum E01).
+
+    >>> student_kernel(torch.tensor([[0.0], [1.0], [3.0]]))
+    tensor([[0.0000, 0.5000, 0.1000],
+            [0.5000, 0.0000, 0.2000],
+            [0.1000, 0.2000, 0.0000]])
+    """
+    require_tensor(y, "y", "n dim")
     difference = y[:, None] - y  # (n, n, dim)
     return (1 / (1 + difference.square().sum(dim=2))).fill_diagonal_(0)
 
 
 def kl_loss(p: Float[Tensor, "n n"], y: Float[Tensor, "n dim"]) -> Float[Tensor, ""]:
-    """KL(P‖Q) = Σ_{i≠j} p_ij log(p_ij/q_ij) in nats, for the Q of the map y."""
+    """Compute KL(P‖Q) = Σ_{i≠j} p_ij log(p_ij/q_ij) in nats, for the Q of the map y."""
     w = student_kernel(y)
+    require_tensor(p, "p", f"{len(y)} {len(y)}")
     pairs = ~torch.eye(len(y), dtype=torch.bool, device=y.device)
-    p, q = p[pairs], (w / w.sum())[pairs]
+    p, q = p[pairs], (w / w.sum())[pairs]  # (n(n − 1),) each
     return (torch.xlogy(p, p) - p * q.log()).sum()
 
 
 def kl_gradient(p: Float[Tensor, "n n"], y: Float[Tensor, "n dim"]) -> Float[Tensor, "n dim"]:
-    """∂KL/∂yᵢ = 4 Σⱼ (p_ij − q_ij) (1 + ‖yᵢ − yⱼ‖²)⁻¹ (yᵢ − yⱼ): a spring that pulls where p > q, and else pushes."""
+    """Compute ∂KL/∂yᵢ = 4 Σⱼ (p_ij − q_ij) (1 + ‖yᵢ − yⱼ‖²)⁻¹ (yᵢ − yⱼ).
+
+    Each pair is joined by a spring, which pulls where p > q and pushes where p < q.
+    """
     w = student_kernel(y)
+    require_tensor(p, "p", f"{len(y)} {len(y)}")
     spring = (p - w / w.sum()) * w  # (n, n)
     return 4 * (spring[:, :, None] * (y[:, None] - y)).sum(dim=1)
 
@@ -120,140 +185,172 @@ def tsne(
     start: Float[Tensor, "m k"] | None = None,
     snapshots: Collection[int] = (),
     progress: bool = True,
-) -> Map:
-    """A map y of the rows of x that minimizes KL(P‖Q), by gradient descent with early exaggeration.
+) -> Embedding:
+    """Find a map y of the rows of x that minimizes KL(P‖Q), by gradient descent with early exaggeration.
 
-    Up to ``EXACT_UP_TO`` points all n² pairs are computed at every step. For more, scikit-learn's Barnes-Hut method
-    takes over: its KL sums the near pairs only, and its history holds nothing but the end.
+    Up to ``EXACT_UP_TO`` points, every step computes all n² pairs. For more points scikit-learn's Barnes-Hut method
+    takes over. Its KL is a sum over near pairs only, and its history holds only the last value.
 
     Args:
-        x: points, pictures, activations: rows of any shape.
-        perplexity: how many neighbours count, in [1, n − 1).
-        dim: of the map.
-        seed: of the jitter that parts equal points at the start.
-        steps: of the descent; Barnes-Hut makes at least 250.
-        start: the map to begin with; else the first principal components, the first with standard deviation 1e-4.
-        snapshots: numbers of steps after which to keep a copy of the map.
-        progress: show a bar in a terminal if it takes more than 2 s; Barnes-Hut prints how far it is.
+        x: points, images or activations, as rows of any shape.
+        perplexity: the effective number of neighbours, in [1, n − 1).
+        dim: the dimension of the map.
+        seed: of the jitter that separates equal points at the start.
+        steps: of the descent; Barnes-Hut makes at least ``BARNES_HUT_STEPS``.
+        start: the initial map. The default is the first principal components, scaled so that the first has standard
+            deviation 1e-4.
+        snapshots: the numbers of steps after which to keep a copy of the map.
+        progress: show a bar in a terminal after 2 s; Barnes-Hut prints its own progress.
 
     Raises:
-        ValueError: perplexity is not in [1, n − 1); fewer than 3 points; NaN or infinite numbers; dim or a snapshot out
-            of range; a start of another shape; for Barnes-Hut also any snapshot, and dim > 3.
+        TypeError: x or start is not a tensor of float32 or float64; dim, seed or steps is not an integer.
+        ValueError: the perplexity, dim or a snapshot is out of range; x has fewer than 3 points; x or start holds NaN
+            or infinity; start has another shape than the map; snapshots, or dim > 3, with Barnes-Hut.
     """
-    points = _checked(x, perplexity)
-    if dim < 1:
-        raise ValueError(f"expected a map of at least 1 dimension, got dim={dim}")
+    points = _require_points(x, perplexity)
+    require_integer(dim, "dim", low=1)
+    require_integer(seed, "seed", low=0)
+    require_integer(steps, "steps", low=0)
+    for step in snapshots:
+        require_integer(step, "snapshots", low=0, high=steps)
+
     if start is None:
         start = _principal_components(points, dim, seed)
-    elif start.shape != (len(x), dim):
-        raise ValueError(f"expected a start of shape {(len(x), dim)}, got {tuple(start.shape)}")
-    if late := [s for s in snapshots if not 0 <= s <= steps]:
-        raise ValueError(f"expected snapshots after 0 … {steps} steps, got {late}")
-    if len(x) > EXACT_UP_TO:
+    else:
+        require_tensor(start, "start", f"{len(points)} {dim}")
+
+    if len(points) > EXACT_UP_TO:
         if snapshots or dim > 3:
             raise ValueError(
-                f"{len(x)} points are mapped by Barnes-Hut, which keeps no snapshots and has at most 3 dimensions "
-                f"(got dim={dim}): pass at most {EXACT_UP_TO} points, or leave these out"
+                f"x: expected at most {EXACT_UP_TO} points with snapshots or dim > 3, got {len(points)} and dim={dim}. "
+                "More points are mapped by Barnes-Hut, which keeps no snapshots and has at most 3 dimensions"
             )
-        return _barnes_hut(points, perplexity, start, seed, steps, progress)
-    p = joint_probabilities(points, perplexity)
+        return _barnes_hut(points, perplexity, start.to(x), seed, steps, progress)
+
+    p = joint_probabilities(points, perplexity)  # (n, n)
     y, history, kept = _descend(p.float(), start.to(p.device).float(), steps, snapshots, progress)
     kl = kl_loss(p, y.double()).item()
-    return Map(y.to(x), kl, history | {steps: kl}, kept, "exact")
+    return Embedding(y.to(x), kl, history | {steps: kl}, kept, "exact")
 
 
 def _descend(
     p: Float[Tensor, "n n"], y: Float[Tensor, "n dim"], steps: int, snapshots: Collection[int], progress: bool
 ) -> tuple[Tensor, dict[int, float], dict[int, Tensor]]:
-    """The map after the last step, the KL on the way, and the snapshots.
+    """The map after the last step, the KL along the way, and the snapshots.
 
-    Exaggeration, momentum and gains are the paper's; the step grows with n (Belkina et al., Nature Communications 10,
-    2019). After the early steps the descent starts afresh: with their gains it would end in worse minima.
+    The exaggeration, the momenta and the gains are the paper's. The learning rate grows with n (Belkina et al., Nature
+    Communications 10, 2019).
     """
     rate = len(y) / EXAGGERATION
-    p = [p[i : i + ROWS, i:].triu(1) for i in range(0, len(y), ROWS)]
-    exaggerated = [EXAGGERATION * part for part in p]
+    # P is symmetric, so the pairs i < j suffice. As in `_kernel` they come in blocks of rows.
+    true_p = [p[i : i + BLOCK, i:].triu(1) for i in range(0, len(y), BLOCK)]
+    exaggerated_p = [EXAGGERATION * block for block in true_p]
     history, kept = {}, {}
     for step in tqdm(range(steps), unit="step", delay=2, leave=False, disable=None if progress else True):
-        if step in (0, EARLY):
+        early = step < EARLY_STEPS
+        # The descent starts afresh when exaggeration ends. With the earlier gains it would end in worse minima.
+        if step in (0, EARLY_STEPS):
             velocity, gain = torch.zeros_like(y), torch.ones_like(y)
+
+        # Q of the current map is w/z, with z the sum over all pairs.
         w = _kernel(y)
-        z = 2 * sum(part.sum().item() for part in w)
-        if step % EVERY == 0:
-            terms = (torch.xlogy(a, a) - torch.xlogy(a, b) for a, b in zip(p, w, strict=True))
-            history[step] = math.log(z) + 2 * sum(part.sum().item() for part in terms)
+        z = 2 * sum(block.sum().item() for block in w)
+
+        # Record the KL of the true P, also while the exaggerated one descends.
+        if step % RECORD_EVERY == 0:
+            history[step] = _kl(true_p, w, z)
         if step in snapshots:
             kept[step] = y
-        gradient = _gradient(exaggerated if step < EARLY else p, w, z, y)
-        downhill = gradient.sign() != velocity.sign()  # the velocity still points down, so the step may grow
-        gain = torch.where(downhill, gain + 0.2, gain * 0.8).clamp_min(0.01)
-        velocity = (0.5 if step < EARLY else 0.8) * velocity - rate * gain * gradient
+
+        # Take a step with momentum, and keep the map centred.
+        gradient = _gradient(exaggerated_p if early else true_p, w, z, y)
+        gain = _adapted_gain(gain, gradient, velocity)
+        velocity = (0.5 if early else 0.8) * velocity - rate * gain * gradient
         y = y + velocity
         y = y - y.mean(dim=0)
     return y, history, kept | ({steps: y} if steps in snapshots else {})
 
 
 def _kernel(y: Float[Tensor, "n dim"]) -> list[Tensor]:
-    """`student_kernel` for the pairs i < j, 0 for the others: ``ROWS`` rows i at a time, from their first column on."""
-    parts = []
-    for i in range(0, len(y), ROWS):
-        w = y.new_ones(len(y[i : i + ROWS]), len(y) - i)
+    """`student_kernel` for the pairs i < j, 0 elsewhere: blocks of ``BLOCK`` rows i, from column i of the first on."""
+    blocks = []
+    for i in range(0, len(y), BLOCK):
+        w = y.new_ones(len(y[i : i + BLOCK]), len(y) - i)  # (BLOCK, n − i)
         for column in y.T:
-            difference = column[i : i + ROWS, None] - column[i:]
+            difference = column[i : i + BLOCK, None] - column[i:]
             w.addcmul_(difference, difference)  # 1 + ‖yᵢ − yⱼ‖²
-        parts.append(w.reciprocal_().triu_(1))
-    return parts
+        blocks.append(w.reciprocal_().triu_(1))
+    return blocks
+
+
+def _kl(p: list[Tensor], w: list[Tensor], z: float) -> float:
+    """`kl_loss` from the pairs i < j: Σ p log(p/q) = log z + Σ p log p − Σ p log w, since Σ p = 1."""
+    terms = (torch.xlogy(a, a) - torch.xlogy(a, b) for a, b in zip(p, w, strict=True))
+    return math.log(z) + 2 * sum(block.sum().item() for block in terms)
 
 
 def _gradient(p: list[Tensor], w: list[Tensor], z: float, y: Float[Tensor, "n dim"]) -> Float[Tensor, "n dim"]:
     """`kl_gradient` from the pairs i < j: Σⱼ sᵢⱼ(yᵢ − yⱼ) = (Σⱼ sᵢⱼ) yᵢ − Σⱼ sᵢⱼyⱼ with s = (p − w/z) w."""
+    # One product with (1, y) gives both sums.
     one_y = torch.cat([torch.ones_like(y[:, :1]), y], dim=1).T.contiguous()  # (1 + dim, n)
     sums = torch.zeros_like(one_y)
-    for i, p_part, w_part in zip(range(0, len(y), ROWS), p, w, strict=True):
-        spring = torch.add(p_part, w_part, alpha=-1 / z).mul_(w_part)  # (ROWS, n − i)
-        sums[:, i : i + ROWS] += one_y[:, i:] @ spring.T
-        sums[:, i:] += one_y[:, i : i + ROWS] @ spring
+    for i, p_block, w_block in zip(range(0, len(y), BLOCK), p, w, strict=True):
+        spring = torch.add(p_block, w_block, alpha=-1 / z).mul_(w_block)  # (BLOCK, n − i)
+        sums[:, i : i + BLOCK] += one_y[:, i:] @ spring.T  # the pairs i < j
+        sums[:, i:] += one_y[:, i : i + BLOCK] @ spring  # the pairs j < i
     return 4 * (sums[0] * y.T - sums[1:]).T
+
+
+def _adapted_gain(
+    gain: Float[Tensor, "n dim"], gradient: Float[Tensor, "n dim"], velocity: Float[Tensor, "n dim"]
+) -> Float[Tensor, "n dim"]:
+    """The step size of each coordinate: it grows while the velocity points downhill, and shrinks once it overshoots.
+
+    Source: R. Jacobs, Increased rates of convergence through learning rate adaptation, Neural Networks 1, 1988.
+    """
+    downhill = gradient.sign() != velocity.sign()
+    return torch.where(downhill, gain + 0.2, gain * 0.8).clamp_min(0.01)
 
 
 def _barnes_hut(
     points: Float64[Tensor, "n d"], perplexity: float, start: Tensor, seed: int, steps: int, progress: bool
-) -> Map:
+) -> Embedding:
     from sklearn.manifold import TSNE
 
     method = TSNE(
         start.shape[1],
         perplexity=perplexity,
         init=start.cpu().float().numpy(),
-        max_iter=max(250, steps),
+        max_iter=max(BARNES_HUT_STEPS, steps),
         random_state=seed,
         verbose=int(progress),
     )
-    y = torch.as_tensor(method.fit_transform(points.cpu().float().numpy())).to(start)
+    centred = points - points.mean(dim=0)  # far from the origin, single precision would lose the differences
+    y = torch.as_tensor(method.fit_transform(centred.cpu().float().numpy())).to(start)
     kl = float(method.kl_divergence_)
-    return Map(y - y.mean(dim=0), kl, {method.n_iter_: kl}, {}, "Barnes-Hut (scikit-learn)")
+    # scikit-learn's n_iter_ is the index of the last step.
+    return Embedding(y - y.mean(dim=0), kl, {method.n_iter_ + 1: kl}, {}, "Barnes-Hut (scikit-learn)")
 
 
 def _principal_components(x: Float64[Tensor, "n d"], dim: int, seed: int) -> Float64[Tensor, "n dim"]:
-    """The first components, scaled, with jitter: else equal points would stay together, and points on a line on it."""
+    """The first components, scaled to standard deviation 1e-4, with jitter.
+
+    Without jitter, equal points would never separate, and points on a line would stay on a line.
+    """
     from sklearn.decomposition import PCA
 
     generator = torch.Generator().manual_seed(seed)
     y = 1e-6 * torch.randn(len(x), dim, generator=generator, dtype=x.dtype)
     if bool((x != x[0]).any()):
-        found = torch.as_tensor(PCA(min(dim, *x.shape), random_state=seed).fit_transform(x.cpu()))
-        y[:, : found.shape[1]] += 1e-4 * found / found[:, 0].std()
+        components = torch.as_tensor(PCA(min(dim, *x.shape), random_state=seed).fit_transform(x.cpu()))
+        y[:, : components.shape[1]] += 1e-4 * components / components[:, 0].std()
     return y.to(x.device)
 
 
-def _checked(x: Tensor, perplexity: float) -> Float64[Tensor, "n d"]:
-    points = rows(x, "x")
-    n = len(points)
-    if n < 3:
-        raise ValueError(f"t-SNE needs at least 3 points, got {n}")
-    if not 1 <= perplexity < n - 1:
-        raise ValueError(
-            f"expected 1 ≤ perplexity < {n - 1}, the number of other points, got {perplexity}: "
-            "perplexity counts neighbours"
-        )
+def _require_points(x: Float[Tensor, " n *d"], perplexity: float) -> Float64[Tensor, "n d"]:
+    """At least 3 points as vectors, and a perplexity that so many points can have."""
+    points = as_vectors(x, "x")
+    if len(points) < 3:
+        raise ValueError(f"x: expected at least 3 points, got {len(points)}")
+    require_number(perplexity, f"perplexity of {len(points)} points", low=1, below=len(points) - 1)
     return points

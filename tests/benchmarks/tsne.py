@@ -36,7 +36,7 @@ def measure() -> Iterator[Figure]:
         "Barnes-Hut": lambda: scikit_learn(x, "barnes_hut"),
         "ours": lambda: tsne(torch.as_tensor(x), PERPLEXITY, progress=False).embedding,
         "openTSNE": lambda: open_tsne(x),
-        "exact": lambda: scikit_learn(x, "exact"),  # a minute, so it runs once, and the others beside it
+        "exact": lambda: scikit_learn(x, "exact"),  # takes a minute, so each contender runs only once
     }
     kl, seconds = {}, {}
     for name, run in contenders.items():

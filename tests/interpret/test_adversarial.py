@@ -8,7 +8,7 @@ import torch
 from scipy.optimize import minimize
 from torch import nn
 
-from coursekit.interpret.adversarial import attack_at_price, linear_attack, minimize_in_box, szegedy_attack
+from coursekit.interpret.adversarial import attack_at_price, linear_attack, szegedy_attack
 
 
 def logistic(weight, bias):
@@ -92,17 +92,17 @@ def test_an_answer_that_no_image_gives_is_flagged():
 def test_after_the_attack_at_price_c_the_margin_is_log_of_norm_over_c_minus_one(weight, grey):
     weight = 4 * weight  # so that no change meets a bound
     model = logistic(weight, 0.1)
-    for share in (0.1, 0.4, 0.49, 0.51, 0.6):
-        c = share * weight.norm().item()
+    for fraction in (0.1, 0.4, 0.49, 0.51, 0.6):
+        c = fraction * weight.norm().item()
         attacked = attack_at_price(model, grey, other_answer(model, grey), c)
         margin = model(attacked).diff(dim=1)[:, 0] * (2 * other_answer(model, grey) - 1)
-        expected = math.log(1 / share - 1)
+        expected = math.log(1 / fraction - 1)
         assert ((margin - expected).abs() < 1e-4).all()
-        assert ((answers(model, attacked) == other_answer(model, grey)) == (share < 0.5)).all()
+        assert ((answers(model, attacked) == other_answer(model, grey)) == (fraction < 0.5)).all()
 
 
-def test_steep_losses_that_are_flat_beyond_the_boundary_are_minimised_too():
-    """There a first move ends where the slope says nothing, and a quasi-Newton move may aim at a corner of the box."""
+def test_steep_losses_that_are_flat_beyond_the_boundary_are_minimized_too():
+    """A first move may end where the gradient says nothing, and a quasi-Newton move may aim at a corner of the box."""
     weight = 2 * torch.randn(1, 28, 28, dtype=torch.float64)
     model = logistic(weight, 0.0)
     images = 0.5 + 0.1 * torch.randn(50, 1, 28, 28, dtype=torch.float64).clamp(-1, 1)
@@ -218,45 +218,21 @@ def test_a_net_that_ignores_the_image_is_flagged(grey):
     assert torch.equal(found.images, grey)
 
 
-def test_functions_are_minimised_in_the_box_each_by_itself():
-    """Rosenbrock's valley, whose minimum (1, 1) is a corner, and bowls with the minimum inside, beside and beyond."""
-    centres = torch.tensor([[0.3, 0.6], [-0.5, 0.5], [2.0, -3.0]], dtype=torch.float64)
-
-    def function(z, rows):
-        with torch.enable_grad():
-            z = z.detach().requires_grad_()
-            u, v = z.T
-            valley = 100 * (v - u**2) ** 2 + (1 - u) ** 2
-            bowls = [((z - centre) ** 2 * torch.tensor([1.0, 40.0])).sum(dim=1) for centre in centres]
-            value = torch.stack([valley, *bowls])[rows, torch.arange(len(rows))]
-            return value.detach(), torch.autograd.grad(value.sum(), z)[0]
-
-    found = minimize_in_box(function, torch.full((4, 2), 0.2, dtype=torch.float64), steps=200)
-    expected = torch.cat([torch.ones(1, 2), centres.clamp(0, 1)]).double()
-    torch.testing.assert_close(found, expected, atol=1e-5, rtol=0)
-
-
-def test_a_function_that_is_nan_further_on_is_minimised_as_far_as_it_goes():
-    def function(z, rows):
-        value = torch.where(z[:, 0] < 0.5, -z[:, 0], torch.nan)
-        return value, -torch.ones_like(z)
-
-    found = minimize_in_box(function, torch.zeros(1, 1), steps=100)
-    assert 0.45 < found.item() < 0.5
-
-
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ({"images": torch.full((2, 2, 8, 8), 1.5).double()}, r"stays in \[0, 1\].*these go from 1.5 to 1.5"),
-        ({"images": -torch.ones(2, 2, 8, 8).double()}, "these go from -1 to -1"),
-        ({"images": torch.full((1, 2, 8, 8), torch.nan).double()}, "NaN"),
-        ({"images": torch.rand(0, 2, 8, 8).double()}, "empty batch"),
+        ({"images": torch.full((2, 2, 8, 8), 1.5).double()}, r"images: expected numbers in \[0, 1\], got 1.5 to 1.5"),
+        ({"images": -torch.ones(2, 2, 8, 8).double()}, r"images: expected numbers in \[0, 1\], got -1 to -1"),
+        ({"images": torch.full((1, 2, 8, 8), torch.nan).double()}, "images: 128 of 128 numbers are NaN or infinite"),
+        (
+            {"images": torch.rand(0, 2, 8, 8).double()},
+            r"images: expected at least one element, got shape \(0, 2, 8, 8\)",
+        ),
         ({"images": torch.rand(2, 1, 8, 8).double()}, r"cannot take images of shape \(2, 1, 8, 8\)"),
-        ({"targets": 4}, r"target \[4\] lies outside the 4 classes 0 … 3"),
-        ({"targets": torch.tensor([0, 1, -1])}, r"target \[-1\] lies outside"),
-        ({"rounds": 0}, "expected rounds ≥ 1 and steps ≥ 1, got rounds=0"),
-        ({"steps": 0}, "steps=0"),
+        ({"targets": 4}, "targets: expected an integer from 0 to 3, got 4"),
+        ({"targets": torch.tensor([0, 1, -1])}, r"targets: expected classes from 0 to 3, got \[-1\]"),
+        ({"rounds": 0}, "rounds: expected an integer from 1 on, got 0"),
+        ({"steps": 0}, "steps: expected an integer from 1 on, got 0"),
     ],
 )
 def test_wrong_arguments_are_told(tiny, images, changed, message, unchanged):
@@ -270,23 +246,69 @@ def test_a_model_in_training_mode_is_refused(images):
         szegedy_attack(model, images, 0)
 
 
-@pytest.mark.parametrize(("c", "steps"), [(-1.0, 5), (1.0, 0)])
-def test_a_price_is_not_negative_and_steps_are_needed(tiny, images, c, steps):
-    with pytest.raises(ValueError, match="expected a price c ≥ 0 and steps ≥ 1"):
+@pytest.mark.parametrize(
+    ("c", "steps", "message"),
+    [
+        (-1.0, 5, "c: expected a number ≥ 0, got -1.0"),
+        (math.nan, 5, "c: expected a number ≥ 0, got nan"),
+        (1.0, 0, "steps: expected an integer from 1 on, got 0"),
+    ],
+)
+def test_a_price_is_not_negative_and_steps_are_needed(tiny, images, c, steps, message):
+    with pytest.raises(ValueError, match=message):
         attack_at_price(tiny, images, 0, c, steps=steps)
+
+
+def test_wrong_types_are_told(tiny, images, without_annotations):
+    for wrong, message in (
+        (images.byte(), "expected float32 or float64, got uint8"),
+        (images.half(), "expected float32 or float64, got float16"),
+        (images.numpy(), "expected a tensor, got ndarray"),
+    ):
+        with pytest.raises(TypeError, match=f"images: {message}"):
+            szegedy_attack(tiny, wrong, 0)
+        with pytest.raises(TypeError, match=f"images: {message}"):
+            linear_attack(torch.ones(2, 8, 8), 0.0, wrong)
+        with pytest.raises(TypeError, match=f"weight: {message}"):
+            linear_attack(wrong[0], 0.0, images)
+    for targets in (0.5, [0, 1, 2], None, torch.tensor([0.0, 1.0, 2.0]), torch.tensor([True, False, True])):
+        with pytest.raises(TypeError, match="targets: expected"):
+            szegedy_attack(tiny, images, targets)
+    with pytest.raises(TypeError, match=r"rounds: expected an integer, got float 2\.5"):
+        szegedy_attack(tiny, images, 0, rounds=2.5)
+    with pytest.raises(TypeError, match="c: expected a number, got NoneType"):
+        attack_at_price(tiny, images, 0, None)
+    with pytest.raises(TypeError, match="bias: expected a number, got str"):
+        linear_attack(torch.ones(2, 8, 8), "0", images)
+
+
+def test_targets_are_one_class_or_one_for_each_image_in_any_integer_type(tiny, images, without_annotations):
+    targets = torch.full((3,), 2)
+    expected = attack_at_price(tiny, images, 2, 0.01, steps=5)
+    for same in (targets, targets.byte(), targets.int(), torch.tensor(2)):
+        assert torch.equal(attack_at_price(tiny, images, same, 0.01, steps=5), expected)
+
+
+def test_a_net_that_answers_nan_is_refused(images):
+    model = nn.Sequential(nn.Flatten(), nn.Linear(128, 2)).double()
+    nn.init.constant_(model[1].bias, torch.nan)
+    with pytest.raises(ValueError, match="the model's output: 6 of 6 numbers are NaN"):
+        szegedy_attack(model, images, 0)
 
 
 @pytest.mark.parametrize(
     ("weight", "images", "margin", "message"),
     [
-        (torch.zeros(3), torch.rand(2, 3), 0.0, "not all zero"),
-        (torch.tensor([1.0, torch.nan, 0.0]), torch.rand(2, 3), 0.0, "expected a finite weight"),
-        (torch.ones(3), torch.rand(2, 3), -1.0, "margin ≥ 0"),
-        (torch.ones(3), 2 * torch.ones(2, 3), 0.0, "go from 2 to 2"),
-        (torch.ones(3), torch.full((2, 3), torch.nan), 0.0, "go from nan to nan"),
-        (torch.ones(3), torch.rand(0, 3), 0.0, r"expected floating-point images, got shape \(0, 3\)"),
+        (torch.zeros(3), torch.rand(2, 3), 0.0, "weight: expected a number other than 0"),
+        (torch.tensor([1.0, torch.nan, 0.0]), torch.rand(2, 3), 0.0, "weight: 1 of 3 numbers are NaN or infinite"),
+        (torch.ones(3), torch.rand(2, 3), -1.0, "margin: expected a number ≥ 0, got -1.0"),
+        (torch.ones(3), torch.rand(2, 3), math.nan, "margin: expected a number ≥ 0, got nan"),
+        (torch.ones(4), torch.rand(2, 3), 0.0, r"weight: expected shape \(3\), got \(4,\)"),
+        (torch.ones(3), 2 * torch.ones(2, 3), 0.0, r"images: expected numbers in \[0, 1\], got 2 to 2"),
+        (torch.ones(3), torch.full((2, 3), torch.nan), 0.0, "images: 6 of 6 numbers are NaN or infinite"),
+        (torch.ones(3), torch.rand(0, 3), 0.0, r"images: expected at least one element, got shape \(0, 3\)"),
     ],
 )
-def test_wrong_arguments_of_the_linear_attack_are_told(weight, images, margin, message):
+def test_wrong_arguments_of_the_linear_attack_are_told(weight, images, margin, message, without_annotations):
     with pytest.raises(ValueError, match=message):
         linear_attack(weight, 0.0, images, margin=margin)

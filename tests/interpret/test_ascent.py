@@ -29,7 +29,7 @@ def zeros(n, *shape):
     return torch.zeros(n, *shape, dtype=torch.float64)
 
 
-def test_the_maximiser_of_a_linear_score_is_w_over_two_lambda(linear):
+def test_the_maximizer_of_a_linear_score_is_w_over_two_lambda(linear):
     found = activation_maximization(linear, torch.arange(3), zeros(3, 2, 3, 3), lr=0.4, penalty=0.7)
     torch.testing.assert_close(found.images, rows(linear) / 1.4, rtol=1e-12, atol=0)
 
@@ -45,7 +45,7 @@ def test_without_a_penalty_a_linear_score_grows_for_ever(linear):
     torch.testing.assert_close(found.images, 100 * rows(linear)[1:2])
 
 
-def test_the_history_is_the_penalised_score_of_the_start_and_after_each_step(linear):
+def test_the_history_is_the_penalized_score_of_the_start_and_after_each_step(linear):
     start = torch.rand(2, 2, 3, 3, dtype=torch.float64)
     found = activation_maximization(linear, 0, start, steps=7, lr=0.1, penalty=0.2)
     assert found.history.shape == (8, 2)
@@ -84,7 +84,7 @@ def test_the_start_stays_as_it_was_and_float32_stays_float32(tiny):
 
 def test_decay_pulls_a_linear_score_to_a_multiple_of_w(linear):
     """X = (1 − θ)(X + ηw) at rest."""
-    found = activation_maximization(linear, 1, zeros(1, 2, 3, 3), steps=300, lr=0.5, between=[decay(0.2)])
+    found = activation_maximization(linear, 1, zeros(1, 2, 3, 3), steps=300, lr=0.5, regularizers=[decay(0.2)])
     torch.testing.assert_close(found.images, 0.5 * 0.8 / 0.2 * rows(linear)[1:2])
 
 
@@ -95,8 +95,8 @@ def test_regularizers_are_applied_in_order_after_the_step(linear):
         seen.append((x.clone(), gradient, step))
         return x
 
-    between = [note, decay(0.5), note]
-    found = activation_maximization(linear, 1, zeros(1, 2, 3, 3), steps=2, lr=1.0, between=between)
+    regularizers = [note, decay(0.5), note]
+    found = activation_maximization(linear, 1, zeros(1, 2, 3, 3), steps=2, lr=1.0, regularizers=regularizers)
     w = rows(linear)[1:2]
     for (x, gradient, step), expected in zip(seen, [(w, 0), (w / 2, 0), (1.5 * w, 1), (0.75 * w, 1)], strict=True):
         torch.testing.assert_close(x, expected[0])
@@ -138,20 +138,20 @@ def test_pixels_of_small_contribution_are_set_to_zero():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"steps": 0}, "expected steps ≥ 1, lr > 0 and penalty ≥ 0, got steps=0"),
-        ({"lr": 0.0}, "lr=0.0"),
-        ({"penalty": -1.0}, "penalty=-1.0"),
+        ({"steps": 0}, "steps: expected an integer from 1 on, got 0"),
+        ({"lr": 0.0}, "lr: expected a number > 0, got 0.0"),
+        ({"penalty": -1.0}, "penalty: expected a number ≥ 0, got -1.0"),
         (
             {"lr": 50.0, "penalty": 1.0, "steps": 500},
-            r"infinity by step \d+: take lr below 50 and below 1/pe",
+            r"lr: the images diverge by step \d+; take lr below 50 and below 1/penalty = 1$",
         ),
-        ({"lr": 1e200, "steps": 500, "between": [lambda x, g, s: x * 1e200]}, "take lr below 1e[+]200$"),
+        ({"lr": 1e200, "steps": 500, "regularizers": [lambda x, g, s: x * 1e200]}, "take lr below 1e[+]200$"),
         ({"objective": 4}, r"target \[4\] lies outside the 4 classes"),
         ({"objective": Unit("conv3", 0)}, "unknown layer 'conv3': did you mean conv"),
         ({"objective": Unit("conv2", 4)}, "channels 0 … 3, got 4"),
-        ({"start": torch.rand(0, 2, 8, 8)}, "empty batch"),
+        ({"start": torch.rand(0, 2, 8, 8)}, r"start: expected at least one element, got shape \(0, 2, 8, 8\)"),
         ({"start": torch.rand(1, 3, 8, 8).double()}, r"cannot take images of shape \(1, 3, 8, 8\)"),
-        ({"start": torch.full((1, 2, 8, 8), torch.nan)}, "NaN"),
+        ({"start": torch.full((1, 2, 8, 8), torch.nan)}, "start: 128 of 128 numbers are NaN or infinite"),
     ],
 )
 def test_wrong_arguments_are_told(tiny, images, arguments, message, unchanged):
@@ -174,13 +174,32 @@ def test_a_model_in_training_mode_is_refused(images):
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: decay(1.0), "0 ≤ share < 1, got 1.0"),
-        (lambda: clip_small_norm(-0.1), "got -0.1"),
-        (lambda: clip_small_contribution(2.0), "got 2.0"),
-        (lambda: blur(0.0), "expected sigma > 0 and every ≥ 1"),
-        (lambda: blur(1.0, every=0), "every=0"),
+        (lambda: decay(1.0), "fraction: expected a number ≥ 0 and < 1, got 1.0"),
+        (lambda: clip_small_norm(-0.1), "fraction: expected a number ≥ 0 and < 1, got -0.1"),
+        (lambda: clip_small_contribution(2.0), "fraction: expected a number ≥ 0 and < 1, got 2.0"),
+        (lambda: blur(0.0), "sigma: expected a number > 0, got 0.0"),
+        (lambda: blur(1.0, every=0), "every: expected an integer from 1 on, got 0"),
     ],
 )
 def test_wrong_regularizers_are_told(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+def test_wrong_types_are_told(tiny, images, without_annotations):
+    for wrong in (images.byte(), images.half(), images.long(), images.numpy()):
+        with pytest.raises(TypeError, match="start: expected"):
+            activation_maximization(tiny, 0, wrong)
+    with pytest.raises(TypeError, match=r"steps: expected an integer, got float 2\.5"):
+        activation_maximization(tiny, 0, images, steps=2.5)
+    with pytest.raises(TypeError, match="images: expected float32 or float64, got uint8"):
+        gaussian_blur(images.byte(), 1.0)
+    with pytest.raises(TypeError, match="fraction: expected a number, got str 'half'"):
+        decay("half")
+
+
+def test_blur_does_not_hide_that_the_ascent_diverges(linear):
+    with pytest.raises(ValueError, match="diverge by step"):
+        activation_maximization(
+            linear, 0, torch.ones(1, 2, 3, 3).double(), lr=1e300, penalty=1e300, steps=9, regularizers=[blur(1.0)]
+        )

@@ -1,5 +1,6 @@
 """Nearest neighbours against brute force, and where rounding or ties could mislead."""
 
+import numpy as np
 import pytest
 import torch
 
@@ -76,16 +77,41 @@ def test_squared_distances_are_those_of_differences():
 @pytest.mark.parametrize(
     ("queries", "bank", "k", "message"),
     [
-        (torch.rand(2, 3), torch.rand(5, 3), 6, "expected 1 ≤ k ≤ 5, the rows of the bank, got k=6"),
-        (torch.rand(2, 3), torch.rand(5, 3), 0, "expected 1 ≤ k ≤ 5"),
-        (torch.rand(2, 3), torch.rand(5, 4), 1, r"rows of one shape, got \(3,\) and \(4,\)"),
-        (torch.rand(3), torch.rand(5, 3), 1, r"queries as rows \(n, …\), got shape \(3,\)"),
-        (torch.rand(0, 3), torch.rand(5, 3), 1, "at least one row of at least one number in queries"),
-        (torch.rand(2, 3), torch.rand(0, 3), 1, "at least one row of at least one number in bank"),
-        (torch.tensor([[0.0, torch.nan]]), torch.rand(5, 2), 1, "1 of 2 numbers in queries are NaN or infinite"),
-        (torch.rand(1, 2), torch.tensor([[0.0, torch.inf]]), 1, "1 of 2 numbers in bank are NaN or infinite"),
+        (torch.rand(2, 3), torch.rand(5, 3), 6, "k: expected an integer from 1 to 5, got 6"),
+        (torch.rand(2, 3), torch.rand(5, 3), 0, "k: expected an integer from 1 to 5, got 0"),
+        (torch.rand(2, 3), torch.rand(5, 4), 1, r"queries and bank: expected rows of one shape, got \(3,\) and \(4,\)"),
+        (torch.rand(3), torch.rand(5, 3), 1, r"queries: expected shape \(n, d, ...\), got \(3,\)"),
+        (torch.rand(0, 3), torch.rand(5, 3), 1, r"queries: expected at least one element, got shape \(0, 3\)"),
+        (torch.rand(2, 3), torch.rand(0, 3), 1, r"bank: expected at least one element, got shape \(0, 3\)"),
+        (torch.tensor([[0.0, torch.nan]]), torch.rand(5, 2), 1, "queries: 1 of 2 numbers are NaN or infinite"),
+        (torch.rand(1, 2), torch.tensor([[0.0, torch.inf]]), 1, "bank: 1 of 2 numbers are NaN or infinite"),
     ],
 )
 def test_bad_input_is_named(queries, bank, k, message):
     with pytest.raises(ValueError, match=message):
         nearest_neighbours(queries, bank, k)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        (torch.zeros(2, 3).byte(), "expected float32 or float64, got uint8"),  # where 0 − 200 would be 56
+        (torch.zeros(2, 3).long(), "expected float32 or float64, got int64"),
+        (torch.zeros(2, 3).bool(), "expected float32 or float64, got bool"),
+        (torch.zeros(2, 3).half(), "expected float32 or float64, got float16"),
+        (torch.zeros(2, 3).cfloat(), "expected float32 or float64, got complex64"),
+        (np.zeros((2, 3)), "expected a tensor, got ndarray"),
+        ([[0.0, 0.0, 0.0]], "expected a tensor, got list"),
+    ],
+)
+def test_what_is_not_a_tensor_of_decimal_numbers_is_refused(wrong, message, without_annotations):
+    with pytest.raises(TypeError, match=f"queries: {message}"):
+        nearest_neighbours(wrong, torch.rand(5, 3), 1)
+    with pytest.raises(TypeError, match=f"bank: {message}"):
+        nearest_neighbours(torch.rand(2, 3), wrong, 1)
+
+
+@pytest.mark.parametrize("k", [1.0, "1", True, None])
+def test_k_is_an_integer(k, without_annotations):
+    with pytest.raises(TypeError, match="k: expected an integer, got"):
+        nearest_neighbours(torch.rand(2, 3), torch.rand(5, 3), k)

@@ -116,11 +116,11 @@ def test_an_atom_that_nothing_uses_stays_what_it_was():
 
 
 def test_natural_patches_have_a_flat_spectrum_inside_the_band():
-    """A picture with amplitudes 1/f, as natural ones have: inside the band all rings have the same power."""
+    """An image with amplitudes 1/f, as natural ones have: inside the band all rings have the same power."""
     f = torch.hypot(torch.fft.fftfreq(256)[:, None], torch.fft.rfftfreq(256))
     noise = torch.fft.rfft2(torch.randn(256, 256))
-    picture = torch.fft.irfft2(noise / f.clamp_min(1 / 256)).expand(3, -1, -1)
-    patches = natural_patches([picture], 16, 2000)
+    image = torch.fft.irfft2(noise / f.clamp_min(1 / 256)).expand(3, -1, -1)
+    patches = natural_patches([image], 16, 2000)
     assert patches.shape == (2000, 256)
     assert patches.std().item() == pytest.approx(1, abs=0.05)
     power = torch.fft.rfft2(patches.view(-1, 16, 16)).abs().square().mean(dim=0)
@@ -135,38 +135,68 @@ def _among(patches, bank):
     return (distances.amin(dim=1) < 1e-5).float().mean().item()
 
 
-def test_patches_come_from_all_pictures_and_are_cut_from_them():
-    pictures = [torch.rand(3, 40, 60), torch.rand(3, 64, 40)]
-    patches = natural_patches(pictures, 8, 500, seed=3)
-    assert torch.equal(patches, natural_patches(pictures, 8, 500, seed=3))
-    assert not torch.equal(patches, natural_patches(pictures, 8, 500, seed=4))
-    from_each = [natural_patches([picture], 8, 4000) for picture in pictures]
-    shares = [_among(patches, bank) for bank in from_each]
-    assert sum(shares) > 0.95  # 4000 draws leave out hardly any of the places
-    assert 0.3 < shares[0] < 0.7
+def test_patches_come_from_all_images_and_are_cut_from_them():
+    images = [torch.rand(3, 40, 60), torch.rand(3, 64, 40)]
+    patches = natural_patches(images, 8, 500, seed=3)
+    assert torch.equal(patches, natural_patches(images, 8, 500, seed=3))
+    assert not torch.equal(patches, natural_patches(images, 8, 500, seed=4))
+    from_each = [natural_patches([image], 8, 4000) for image in images]
+    fractions = [_among(patches, bank) for bank in from_each]
+    assert sum(fractions) > 0.95  # 4000 draws leave out hardly any position
+    assert 0.3 < fractions[0] < 0.7
 
 
 def test_wrong_arguments_are_told(overcomplete):
     x, dictionary = overcomplete
     for penalty in (0, -1.0, float("nan")):
-        with pytest.raises(ValueError, match="expected a penalty > 0"):
+        with pytest.raises(ValueError, match=f"penalty: expected a number > 0, got {penalty}"):
             sparse_code(x, dictionary, penalty)
-        with pytest.raises(ValueError, match="expected a penalty > 0"):
+        with pytest.raises(ValueError, match=f"penalty: expected a number > 0, got {penalty}"):
             learn_dictionary(x, 3, penalty)
-    with pytest.raises(ValueError, match="at least one row"):
+    with pytest.raises(ValueError, match=r"x: expected at least one element, got shape \(0, 12\)"):
         sparse_code(x[:0], dictionary, 1)
-    with pytest.raises(ValueError, match=r"as long as the rows of x, got x \(7, 12\), dictionary \(30, 11\)"):
+    with pytest.raises(ValueError, match=r"dictionary: expected shape \(m, 12\), got \(30, 11\)"):
         sparse_code(x, dictionary[:, :11], 1)
-    with pytest.raises(ValueError, match="dictionary holds NaN"):
+    with pytest.raises(ValueError, match="dictionary: 360 of 360 numbers are NaN or infinite"):
         sparse_code(x, dictionary / 0, 1)
-    with pytest.raises(ValueError, match="1 of 84 numbers are NaN"):
+    with pytest.raises(ValueError, match="x: 1 of 84 numbers are NaN"):
         sparse_code(x.index_put((torch.tensor(0), torch.tensor(0)), torch.tensor(torch.inf).double()), dictionary, 1)
     for atoms in (0, 8):
-        with pytest.raises(ValueError, match=f"expected 1 ≤ atoms ≤ 7, the number of patches, got {atoms}"):
+        with pytest.raises(ValueError, match=f"atoms: expected an integer from 1 to 7, got {atoms}"):
             learn_dictionary(x, atoms, 1)
-    with pytest.raises(ValueError, match="expected n ≥ 1 patches, got 0"):
+    with pytest.raises(ValueError, match="n: expected an integer from 1 on, got 0"):
         natural_patches([torch.rand(3, 40, 40)], 8, 0)
-    with pytest.raises(ValueError, match="at least one photograph"):
+    with pytest.raises(ValueError, match="photographs: expected at least one"):
         natural_patches([], 8, 1)
-    with pytest.raises(ValueError, match=r"a photograph of \(20, 40\) pixels is smaller than four patches of 8"):
+    with pytest.raises(ValueError, match="photographs: expected sides of at least 4 patches of 8 pixels, got 20×40"):
         natural_patches([torch.rand(3, 20, 40)], 8, 1)
+    with pytest.raises(ValueError, match="size: expected an integer from 1 on, got 0"):
+        natural_patches([torch.rand(3, 40, 40)], 0, 1)
+    with pytest.raises(ValueError, match=r"different grey values in each, got one with 0\.5 only"):
+        natural_patches([torch.full((3, 40, 40), 0.5)], 8, 1)
+    with pytest.raises(ValueError, match="photographs: 1 of 4800 numbers are NaN"):
+        natural_patches([torch.rand(3, 40, 40).index_put((torch.tensor(0),) * 3, torch.tensor(torch.nan))], 8, 1)
+    with pytest.raises(ValueError, match="tolerance: expected a number > 0, got 0"):
+        sparse_code(x, dictionary, 1, tolerance=0)
+    with pytest.raises(ValueError, match="epochs: expected an integer from 0 on, got -1"):
+        learn_dictionary(x, 3, 1, epochs=-1)
+    with pytest.raises(ValueError, match="batch_size: expected an integer from 1 on, got 0"):
+        learn_dictionary(x, 3, 1, batch_size=0)
+    with pytest.raises(ValueError, match="no patch of zeros among the initial atoms"):
+        learn_dictionary(torch.zeros(9, 4), 3, 1)
+
+
+def test_wrong_types_are_told(overcomplete, without_annotations):
+    x, dictionary = overcomplete
+    with pytest.raises(TypeError, match="x: expected float32 or float64, got int64"):
+        sparse_code(x.long(), dictionary, 1)
+    with pytest.raises(TypeError, match="dictionary: expected a tensor, got ndarray"):
+        sparse_code(x, dictionary.numpy(), 1)
+    with pytest.raises(TypeError, match="x and dictionary: expected one dtype, got float64 and float32"):
+        sparse_code(x, dictionary.float(), 1)
+    with pytest.raises(TypeError, match="patches: expected float32 or float64, got uint8"):
+        learn_dictionary(x.byte(), 3, 1)
+    with pytest.raises(TypeError, match=r"atoms: expected an integer, got float 3\.0"):
+        learn_dictionary(x, 3.0, 1)
+    with pytest.raises(TypeError, match="photographs: expected float32 or float64, got uint8"):
+        natural_patches([torch.zeros(3, 40, 40).byte()], 8, 1)

@@ -75,7 +75,7 @@ def test_joint_probabilities_do_not_change_when_the_points_are_moved_turned_and_
     torch.testing.assert_close(joint_probabilities(3 + 7 * x @ turn, 10), joint_probabilities(x, 10))
 
 
-def test_pictures_are_taken_as_vectors(x):
+def test_images_are_taken_as_vectors(x):
     assert torch.equal(joint_probabilities(x.view(60, 1, 5, 1), 10), joint_probabilities(x, 10))
 
 
@@ -91,6 +91,8 @@ def test_with_more_equal_points_than_the_perplexity_the_row_is_uniform_on_them()
     torch.testing.assert_close(p[:5, :5], (1 - torch.eye(5).double()) / 4)
     assert (p[:5, 5:] == 0).all()
     torch.testing.assert_close(perplexities(p[5:]), torch.full((5,), 3.0).double())
+    thirds = conditional_probabilities(x[1:], 2)  # four equal points: three are nearest to each
+    torch.testing.assert_close(thirds.sum(dim=1), torch.ones(9).double(), rtol=0, atol=1e-12)
 
 
 def test_perplexity_1_is_the_nearest_neighbour():
@@ -140,7 +142,7 @@ def test_the_gradient_is_that_of_automatic_differentiation(x, dim):
 
 @pytest.mark.parametrize("dim", [1, 2, 3])
 def test_the_gradient_of_the_descent_is_the_plain_one(monkeypatch, x, dim):
-    monkeypatch.setattr(module, "ROWS", 25)  # blocks of 25, 25 and 10 rows
+    monkeypatch.setattr(module, "BLOCK", 25)  # blocks of 25, 25 and 10 rows
     p, y = joint_probabilities(x, 10), x[:, :dim].clone()
     w = module._kernel(y)
     parts = [p[i : i + 25, i:].triu(1) for i in (0, 25, 50)]
@@ -177,7 +179,7 @@ def test_the_result_says_how_good_it_is(clusters, dtype):
     assert found.embedding.mean(dim=0).abs().max() < 1e-4
     assert found.kl == pytest.approx(kl_loss(p, found.embedding.double()).item(), abs=1e-6)
     assert found.method == "exact"
-    assert list(found.history) == [*range(0, 400, module.EVERY), 400]
+    assert list(found.history) == [*range(0, 400, module.RECORD_EVERY), 400]
     entropy = -torch.xlogy(p, p).sum().item()
     assert found.history[0] == pytest.approx(math.log(60 * 59) - entropy, abs=1e-4)
     assert found.history[400] == found.kl < 0.2 * found.history[0]
@@ -257,28 +259,86 @@ def test_many_points_are_handed_over_and_the_result_says_so(monkeypatch, cluster
     assert found.snapshots == {}
     nearest = (torch.cdist(*[found.embedding] * 2) + torch.diag(torch.full((60,), torch.inf))).argmin(dim=1)
     assert torch.equal(nearest // 20, torch.arange(60) // 20)
-    with pytest.raises(ValueError, match="Barnes-Hut, which keeps no snapshots"):
+    with pytest.raises(ValueError, match=r"at most 50 points with snapshots or dim > 3, got 60 and dim=2.*Barnes-Hut"):
         tsne(clusters, perplexity=8, snapshots=[10])
-    with pytest.raises(ValueError, match=r"at most 3 dimensions \(got dim=4\): pass at most 50 points"):
+    with pytest.raises(ValueError, match=r"at most 50 points .*, got 60 and dim=4.*has at most 3 dimensions"):
         tsne(clusters, perplexity=8, dim=4)
+
+
+def test_barnes_hut_counts_its_steps_and_gives_a_true_kl_after_few(monkeypatch, clusters):
+    """After its first 250 steps, with the exaggerated P, scikit-learn reports 1.8e308."""
+    monkeypatch.setattr(module, "EXACT_UP_TO", 50)
+    found = tsne(clusters, perplexity=8, steps=100, progress=False)
+    assert found.history == {module.BARNES_HUT_STEPS: found.kl}
+    assert found.kl < 1
+    assert found.embedding.dtype == clusters.dtype
+
+
+def test_barnes_hut_does_not_lose_points_far_from_the_origin(monkeypatch, clusters):
+    """In single precision all numbers around 1e9 are multiples of 64."""
+    monkeypatch.setattr(module, "EXACT_UP_TO", 50)
+    y = tsne(1e9 + clusters.double(), perplexity=8, progress=False).embedding
+    nearest = (torch.cdist(y, y) + torch.diag(torch.full((60,), torch.inf))).argmin(dim=1)
+    assert torch.equal(nearest // 20, torch.arange(60) // 20)
 
 
 @pytest.mark.parametrize(
     ("x", "arguments", "message"),
     [
-        (torch.rand(10, 2), {"perplexity": 10}, "expected 1 ≤ perplexity < 9, the number of other points, got 10"),
-        (torch.rand(10, 2), {"perplexity": 9}, "expected 1 ≤ perplexity < 9"),
-        (torch.rand(10, 2), {"perplexity": 0.9}, "expected 1 ≤ perplexity < 9"),
-        (torch.rand(10, 2), {"perplexity": math.nan}, "expected 1 ≤ perplexity < 9"),
-        (torch.rand(2, 2), {"perplexity": 1}, "at least 3 points, got 2"),
-        (torch.rand(0, 2), {"perplexity": 1}, "at least one row of at least one number in x"),
-        (torch.rand(10), {"perplexity": 1}, r"expected x as rows \(n, …\), got shape \(10,\)"),
-        (torch.full((10, 2), torch.nan), {"perplexity": 2}, "20 of 20 numbers in x are NaN or infinite"),
-        (torch.rand(10, 2), {"perplexity": 2, "dim": 0}, "at least 1 dimension, got dim=0"),
-        (torch.rand(10, 2), {"perplexity": 2, "steps": 5, "snapshots": [6]}, r"snapshots after 0 … 5 steps, got \[6\]"),
-        (torch.rand(10, 2), {"perplexity": 2, "start": torch.rand(9, 2)}, r"start of shape \(10, 2\), got \(9, 2\)"),
+        (torch.rand(10, 2), {"perplexity": 10}, "perplexity of 10 points: expected a number ≥ 1 and < 9, got 10"),
+        (torch.rand(10, 2), {"perplexity": 9}, "perplexity of 10 points: expected a number ≥ 1 and < 9, got 9"),
+        (torch.rand(10, 2), {"perplexity": 0.9}, "expected a number ≥ 1 and < 9, got 0.9"),
+        (torch.rand(10, 2), {"perplexity": math.nan}, "expected a number ≥ 1 and < 9, got nan"),
+        (torch.rand(2, 2), {"perplexity": 1}, "x: expected at least 3 points, got 2"),
+        (torch.rand(0, 2), {"perplexity": 1}, r"x: expected at least one element, got shape \(0, 2\)"),
+        (torch.rand(10), {"perplexity": 1}, r"x: expected shape \(n, d, ...\), got \(10,\)"),
+        (torch.full((10, 2), torch.nan), {"perplexity": 2}, "x: 20 of 20 numbers are NaN or infinite"),
+        (torch.rand(10, 2), {"perplexity": 2, "dim": 0}, "dim: expected an integer from 1 on, got 0"),
+        (
+            torch.rand(10, 2),
+            {"perplexity": 2, "steps": 5, "snapshots": [6]},
+            "snapshots: expected an integer from 0 to 5, got 6",
+        ),
+        (
+            torch.rand(10, 2),
+            {"perplexity": 2, "start": torch.rand(9, 2)},
+            r"start: expected shape \(10, 2\), got \(9, 2\)",
+        ),
     ],
 )
 def test_bad_input_is_named(x, arguments, message):
     with pytest.raises(ValueError, match=message):
         tsne(x, **arguments)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        (torch.zeros(10, 2).byte(), "expected float32 or float64, got uint8"),
+        (torch.zeros(10, 2).long(), "expected float32 or float64, got int64"),
+        (torch.zeros(10, 2).bool(), "expected float32 or float64, got bool"),
+        (torch.zeros(10, 2).half(), "expected float32 or float64, got float16"),
+        (np.zeros((10, 2)), "expected a tensor, got ndarray"),
+        ([[0.0, 1.0]] * 10, "expected a tensor, got list"),
+    ],
+)
+def test_what_is_not_a_tensor_of_decimal_numbers_is_refused(wrong, message, without_annotations):
+    for function in (tsne, joint_probabilities, conditional_probabilities):
+        with pytest.raises(TypeError, match=f"x: {message}"):
+            function(wrong, 2.0)
+    with pytest.raises(TypeError, match=f"start: {message}"):
+        tsne(torch.rand(10, 2), 2.0, start=wrong, progress=False)
+    with pytest.raises(TypeError, match=f"y: {message}"):
+        kl_loss(torch.rand(10, 10), wrong)
+
+
+@pytest.mark.parametrize("name", ["dim", "seed", "steps"])
+def test_numbers_that_must_be_integers_are(name, without_annotations):
+    with pytest.raises(TypeError, match=f"{name}: expected an integer, got float 2.0"):
+        tsne(torch.rand(10, 2), 2.0, **{name: 2.0})
+
+
+@pytest.mark.parametrize("function", [kl_loss, kl_gradient])
+def test_p_has_a_row_and_a_column_for_every_point(function, without_annotations):
+    with pytest.raises(ValueError, match=r"p: expected shape \(10, 10\), got \(9, 9\)"):
+        function(torch.rand(9, 9), torch.rand(10, 2))
