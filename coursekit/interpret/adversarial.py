@@ -15,7 +15,8 @@ from tqdm import tqdm
 
 from coursekit.interpret.box_lbfgs import free_coordinates, minimize_in_box
 from coursekit.interpret.gradients import input_gradient, value_and_gradient
-from coursekit.interpret.layers import check_images, check_model, forward, scores
+from coursekit.interpret.layers import check_model, forward, scores
+from coursekit.validation import require_images
 
 
 @dataclass(frozen=True)
@@ -208,10 +209,10 @@ def _norms(r: Float[Tensor, " n *d"]) -> Float[Tensor, " n"]:
 def _checked(model: nn.Module, images: Tensor, targets: int | Tensor) -> tuple[Tensor, Tensor]:
     """Images (N, C, H, W) and their targets (N,), or what is wrong with them."""
     check_model(model)
-    check_images(images)
+    require_images(images)
     _check_pixels(images)
     with torch.no_grad():
-        scores(forward(model, images), targets)
+        scores(model, images, targets)
     return images.detach(), torch.as_tensor(targets, device=images.device).expand(len(images)).long()
 
 

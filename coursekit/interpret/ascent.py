@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from coursekit.interpret.gradients import value_and_gradient
-from coursekit.interpret.layers import Target, check_images, check_model, forward, layer_output, scores, unit_value
+from coursekit.interpret.layers import Target, check_model, layer_output, scores, unit_value
+from coursekit.validation import require_images
 
 Regularizer = Callable[[Tensor, Tensor, int], Tensor]  # (images, gradient, step) -> images
 
@@ -60,7 +61,7 @@ def activation_maximization(
         ValueError: steps < 1, lr ≤ 0 or λ < 0; the values ran away to infinity; and as `input_gradient`.
     """
     check_model(model)
-    check_images(start)
+    require_images(start, "start")
     if steps < 1 or lr <= 0 or penalty < 0:
         raise ValueError(f"expected steps ≥ 1, lr > 0 and penalty ≥ 0, got {steps=}, {lr=}, {penalty=}")
 
@@ -123,7 +124,7 @@ def _score(model: nn.Module, objective: Target | Unit, images: Tensor) -> Float[
     if isinstance(objective, Unit):
         output = layer_output(model, images, objective.layer)
         return unit_value(output, objective.layer, objective.channel, objective.position)
-    return scores(forward(model, images), objective)
+    return scores(model, images, objective)
 
 
 def _clip_lowest(x: Float[Tensor, "n c h w"], weight: Float[Tensor, "n h w"], share: float) -> Tensor:

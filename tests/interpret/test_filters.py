@@ -87,15 +87,29 @@ def test_the_answer_has_the_filters_type_and_does_not_touch_them():
 
 @pytest.mark.parametrize("shape", [(0, 3, 7, 7), (4, 3, 2, 7), (2, 2, 2, 7, 7)])
 def test_filters_of_the_wrong_shape_are_told(shape):
-    with pytest.raises(ValueError, match=r"expected filters \(N, c, h, w\) or \(N, h, w\) of at least 3×3"):
+    with pytest.raises(ValueError, match=r"filters: expected \(N, c, h, w\) or \(N, h, w\) of at least 3×3"):
         gabor_fit(torch.ones(shape))
 
 
 def test_filters_without_a_pattern_are_told():
     filters = torch.ones(3, 1, 3, 3)
     filters[1] = 0
-    with pytest.raises(ValueError, match=r"filters \[1\] are 0 throughout"):
+    with pytest.raises(ValueError, match=r"filters: \[1\] are entirely 0"):
         gabor_fit(filters)
     filters[1, 0, 0, 0] = torch.nan
     with pytest.raises(ValueError, match="NaN or infinite"):
+        gabor_fit(filters)
+
+
+@pytest.mark.parametrize(
+    ("filters", "message"),
+    [
+        (torch.ones(2, 5, 5).long(), "filters: expected float32 or float64, got int64"),
+        (torch.ones(2, 5, 5).half(), "filters: expected float32 or float64, got float16"),
+        (torch.ones(2, 5, 5).tolist(), "filters: expected a tensor, got list"),
+        (torch.ones(2, 5, 5).numpy(), "filters: expected a tensor, got ndarray"),
+    ],
+)
+def test_filters_of_another_type_are_told(without_annotations, filters, message):
+    with pytest.raises(TypeError, match=message):
         gabor_fit(filters)

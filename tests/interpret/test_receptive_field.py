@@ -195,9 +195,9 @@ def test_sizes_may_be_given_in_three_ways(tiny):
 def test_wrong_arguments_are_told(tiny):
     with pytest.raises(ValueError, match="unknown layer 'conv3': did you mean conv"):
         receptive_field(tiny, "conv3", 8)
-    with pytest.raises(ValueError, match=r"expected image_size.*got \(8,\)"):
+    with pytest.raises(ValueError, match=r"image_size: expected a number, .*got \(8,\)"):
         receptive_field(tiny, "conv1", (8,))
-    with pytest.raises(ValueError, match=r"all at least 1, got 0"):
+    with pytest.raises(ValueError, match="image_size: expected an integer from 1 on, got 0"):
         receptive_field(tiny, "conv1", 0)
     with pytest.raises(ValueError, match=r"cannot take images of shape \(1, 3, 8, 8\)"):
         receptive_field(tiny, "conv1", (3, 8, 8))
@@ -205,9 +205,27 @@ def test_wrong_arguments_are_told(tiny):
         receptive_field(nn.Sequential(nn.MaxPool2d(2)), "0", 8)
     assert receptive_field(nn.Sequential(nn.MaxPool2d(2)), "0", (1, 8, 8)).size == (2, 2)
     field = receptive_field(tiny, "conv2", 8)
-    for place in [(4, 0), (0, -1)]:
-        with pytest.raises(ValueError, match="the map has 4 rows and 4 columns"):
+    for place, message in {(4, 0): "row: .* from 0 to 3, got 4", (0, -1): "column: .* from 0 to 3, got -1"}.items():
+        with pytest.raises(ValueError, match=message):
             field.box(*place)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda net, x: receptive_field(net, "conv1", 8.0), "image_size: expected an integer, got float 8.0"),
+        (lambda net, x: receptive_field(net, "conv1", (8, 8.0)), "image_size: expected an integer, got float 8.0"),
+        (lambda net, x: receptive_field(net, 1, 8), "layer: expected one of .*, got int 1"),
+        (lambda net, x: receptive_field(net, "conv1", 8).box(0.5, 0), "row: expected an integer, got float 0.5"),
+        (lambda net, x: top_patches(net, "conv1", x, k=2.0), "k: expected an integer, got float 2.0"),
+        (lambda net, x: top_patches(net, "conv1", x, 1, batch_size=True), "batch_size: expected an integer, got bool"),
+        (lambda net, x: top_patches(net, "conv1", x.long(), 1), "images: expected float32 or float64, got int64"),
+        (lambda net, x: top_patches(net, "conv1", x.numpy(), 1), "images: expected a tensor, got ndarray"),
+    ],
+)
+def test_arguments_of_another_type_are_told(without_annotations, tiny, images, call, message):
+    with pytest.raises(TypeError, match=message):
+        call(tiny, images)
 
 
 def test_receptive_fields_leave_the_model_as_it_was(tiny, residual, images, unchanged):
@@ -299,13 +317,13 @@ def test_patches_are_zero_beyond_the_edge():
 
 def test_wrong_arguments_of_top_patches_are_told(tiny, images):
     for k in (0, 4):
-        with pytest.raises(ValueError, match=f"expected 1 ≤ k ≤ 3, the number of images .*, got k={k}"):
+        with pytest.raises(ValueError, match=f"k: expected an integer from 1 to 3, got {k}"):
             top_patches(tiny, "conv1", images, k=k)
-    with pytest.raises(ValueError, match="empty batch"):
+    with pytest.raises(ValueError, match=r"images: expected at least one element, got shape \(0, 2, 8, 8\)"):
         top_patches(tiny, "conv1", images[:0])
     spoiled = images.clone()
     spoiled[1, 0, 2, 2] = torch.nan
-    with pytest.raises(ValueError, match="1 of 384 pixels are NaN"):
+    with pytest.raises(ValueError, match="images: 1 of 384 numbers are NaN"):
         top_patches(tiny, "conv1", spoiled, k=1)
     with pytest.raises(ValueError, match="cannot take images"):
         top_patches(tiny, "conv1", images[:, :1], k=1)

@@ -79,13 +79,28 @@ def test_arguments_stay_as_they_were(scene):
 @pytest.mark.parametrize(
     ("image", "saliency", "message"),
     [
-        (torch.rand(3, 8, 8), torch.rand(8, 6), r"saliency map of the image's size \(8, 8\), got \(8, 6\)"),
-        (torch.rand(3, 8, 8) * torch.nan, torch.rand(8, 8), "holds NaN or infinite"),
-        (torch.rand(3, 8, 8), torch.rand(8, 8) / 0, "holds NaN or infinite"),
-        (torch.rand(3, 8, 8), torch.ones(8, 8), "0 salient and 64 calm pixels are too few for 1 Gaussians"),
-        (torch.rand(3, 4, 4), torch.rand(4, 4), "1 salient and 5 calm pixels are too few"),
+        (torch.rand(3, 8, 8), torch.rand(8, 6), r"saliency: expected shape \(8, 8\), got \(8, 6\)"),
+        (torch.rand(3, 8, 8) * torch.nan, torch.rand(8, 8), "image: 192 of 192 numbers are NaN or infinite"),
+        (torch.rand(3, 8, 8), torch.rand(8, 8) / 0, "saliency: 64 of 64 numbers are NaN or infinite"),
+        (torch.rand(3, 8, 8), torch.ones(8, 8), "0 foreground and 64 background pixels are too few for 1 Gaussians"),
+        (torch.rand(3, 4, 4), torch.rand(4, 4), "1 foreground and 5 background pixels are too few"),
     ],
 )
 def test_what_cannot_be_segmented_is_refused(image, saliency, message):
     with pytest.raises(ValueError, match=message):
         segment(image, saliency)
+
+
+@pytest.mark.parametrize(
+    ("image", "saliency", "components", "message"),
+    [
+        (torch.zeros(3, 8, 8).byte(), torch.rand(8, 8), 1, "image: expected float32 or float64, got uint8"),
+        (torch.rand(3, 8, 8), torch.ones(8, 8).long(), 1, "saliency: expected float32 or float64, got int64"),
+        (torch.rand(3, 8, 8).half(), torch.rand(8, 8), 1, "image: expected float32 or float64, got float16"),
+        (torch.rand(3, 8, 8).numpy(), torch.rand(8, 8), 1, "image: expected a tensor, got ndarray"),
+        (torch.rand(3, 8, 8), torch.rand(8, 8), 1.5, "components: expected an integer, got float 1.5"),
+    ],
+)
+def test_arguments_of_another_type_are_refused(without_annotations, image, saliency, components, message):
+    with pytest.raises(TypeError, match=message):
+        segment(image, saliency, components)
