@@ -92,7 +92,7 @@ def _replacement_curve(
     n, _, height, width = before.shape
     pixels = height * width
     require_tensor(maps, "maps", f"{n} {height} {width}")
-    require_integer(steps, "steps", low=1, high=pixels)
+    steps = require_integer(steps, "steps", low=1, high=pixels)
 
     # The rank of every pixel: 0 for the most important one. The ranks invert the permutation that sorts the pixels.
     order = maps.flatten(1).argsort(dim=1, descending=True, stable=True)  # (n, h·w)

@@ -99,7 +99,9 @@ def recorded(model: nn.Module, layer: str) -> Iterator[list[Tensor]]:
 
     def append(_module: nn.Module, _inputs: tuple, output: object) -> None:
         if not isinstance(output, Tensor):
-            raise ValueError(f"layer {layer!r} gives a {type(output).__name__}, not one tensor: choose a layer in it")
+            raise ValueError(
+                f"layer {layer!r} returns a {type(output).__name__}, not a tensor: choose a layer inside it"
+            )
         outputs.append(output.clone())  # an in-place ReLU behind the layer would change the output itself
 
     handle = find_layer(model, layer).register_forward_hook(append)
@@ -121,7 +123,7 @@ def layer_output(model: nn.Module, images: Float[Tensor, "n c h w"], layer: str)
 def channel_of(output: Shaped[Tensor, "n ..."], layer: str, channel: int) -> Shaped[Tensor, "n ..."]:
     """The maps or units (N, ...) of one channel of a layer's output (N, channels, ...)."""
     if output.ndim < 2:
-        raise ValueError(f"layer {layer!r} gives {tuple(output.shape)}, which has no channels")
+        raise ValueError(f"layer {layer!r} gives {tuple(output.shape)}, without an axis of channels")
     channel = require_integer(channel, f"channel of layer {layer!r}", low=0, high=output.shape[1] - 1)
     return output[:, channel]
 

@@ -98,8 +98,8 @@ def spread_over_pixels(
 ) -> Float[Tensor, "n h w"]:
     """A map over pixels from one over windows: each pixel gets the mean of the windows that cover it.
 
-    With the drops f(x) − occlusion(…) as ``values``, the map shows how much the score owes to each place. For a linear
-    score wᵀx and a window of one pixel it is w·x.
+    With the drops f(x) − occlusion(…) as ``values``, the map shows how much each place contributes to the score. For a
+    linear score wᵀx and a window of one pixel it is w·x.
 
     Args:
         image_size: height and width of the images.
@@ -126,7 +126,7 @@ def spread_over_pixels(
         torch.stack([(pixel >= first) & (pixel < first + extent) for first in firsts], dim=1).to(values)
         for pixel, firsts, extent in zip(map(torch.arange, image_size), starts, window, strict=True)
     )
-    # The sum over the windows of each pixel, divided by their number.
+    # The sum over the windows that cover a pixel, divided by their number.
     return down @ values @ across.T / torch.outer(down.sum(dim=1), across.sum(dim=1))  # (n, h, w)
 
 
@@ -147,7 +147,7 @@ def _sweep(
             to numbers (batch,).
     """
     check_model(model)
-    require_integer(batch_size, "batch_size", low=1)
+    batch_size = require_integer(batch_size, "batch_size", low=1)
     height, width = _pair(window, "window")
     tops, lefts = _starts(_pair(images.shape[2:], "images"), (height, width), _pair(stride, "stride"))
     areas = [(..., slice(top, top + height), slice(left, left + width)) for top in tops for left in lefts]

@@ -144,16 +144,16 @@ def top_patches(
     Source: M. D. Zeiler and R. Fergus, Visualizing and understanding convolutional networks, ECCV 2014.
     """
     require_images(images)
-    require_integer(k, "k", low=1, high=len(images))
-    require_integer(batch_size, "batch_size", low=1)
+    k = require_integer(k, "k", low=1, high=len(images))
+    batch_size = require_integer(batch_size, "batch_size", low=1)
     field = receptive_field(model, layer, tuple(images.shape[1:]))
 
     best: list[Tensor] = []  # values, image and place, each (at most k, C)
-    for first, batch in zip(range(0, len(images), batch_size), images.split(batch_size), strict=True):
-        # The best place of every image of the batch in each channel's map.
+    for start, batch in zip(range(0, len(images), batch_size), images.split(batch_size), strict=True):
+        # For every image of the batch, the place where it excites each channel most.
         values, place = layer_output(model, batch, layer).flatten(2).max(dim=2)  # (n, C) each
-        image = torch.arange(first, first + len(batch), device=place.device)[:, None].expand_as(place)
-        # The best k of these images and of those kept so far.
+        image = torch.arange(start, start + len(batch), device=place.device)[:, None].expand_as(place)
+        # Of these images and those kept so far, the k best for each channel.
         found = [values, image, place]
         if best:
             found = [torch.cat(pair) for pair in zip(best, found, strict=True)]
@@ -182,7 +182,7 @@ class _Axis(NamedTuple):
     stride: int
 
     def after(self, window: _Window) -> "_Axis":
-        """What the units see that look at this map through the window."""
+        """The axis of a layer that slides the window over this one."""
         return _Axis(
             start=self.start - window.padding * self.stride,
             size=self.size + (window.kernel - 1) * window.dilation * self.stride,
@@ -190,7 +190,7 @@ class _Axis(NamedTuple):
         )
 
     def union(self, other: "_Axis") -> "_Axis":
-        """What the units see that depend on this map and on another one of the same stride."""
+        """The axis of a layer that combines this one with another of the same stride, place by place."""
         start = min(self.start, other.start)
         end = max(self.start + self.size, other.start + other.size)
         return _Axis(start, end - start, self.stride)
@@ -216,9 +216,9 @@ _PLACEWISE = {
 
 
 class _FollowGrids(TorchDispatchMode):
-    """Inside the block ``grids`` holds, for every tensor computed from the image, its grid.
+    """Inside the block ``grids`` holds the grid of every tensor that is computed from the image.
 
-    If an operation mixed all places, it holds the name of that operation instead. The mode sees the operations that
+    After an operation that mixes places it holds the name of that operation instead. The mode sees the operations that
     PyTorch runs, not the modules that call them, so functional calls, modules used twice and branches need no special
     care.
     """
@@ -244,7 +244,7 @@ def _grid_after(operation: Any, args: tuple, inputs: list[tuple[Grid | str, torc
     name = operation._schema.name
     grids: list[Grid] = []
     for grid, _ in inputs:
-        if isinstance(grid, str):  # an earlier operation mixed all places
+        if isinstance(grid, str):  # an earlier operation mixed places
             return grid
         grids.append(grid)
     (y, x), *others = grids

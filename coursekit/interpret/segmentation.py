@@ -34,7 +34,7 @@ def segment(image: Float[Tensor, "c h w"], saliency: Float[Tensor, "_ _"], compo
 
     require_tensor(image, "image", "c h w")
     require_tensor(saliency, "saliency", "{} {}".format(*image.shape[1:]))
-    require_integer(components, "components", low=1)
+    components = require_integer(components, "components", low=1)
     colours = image.detach().cpu().flatten(1).T.numpy()  # (h·w, c)
     values = saliency.detach().cpu().flatten().numpy()  # (h·w,)
 

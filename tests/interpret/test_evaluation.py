@@ -29,33 +29,33 @@ def area(curve):
 
 @pytest.fixture
 def five_pixels():
-    """A linear score of images with five pixels, and the w·x of two of them."""
+    """A linear score, two images of five pixels, and what each pixel contributes to the score, w·x."""
     model = nn.Sequential(nn.Flatten(), nn.Linear(5, 1)).double()
     images = torch.randn(2, 1, 1, 5, dtype=torch.float64)
     return model, images, (model[1].weight.detach() * images)[:, 0]
 
 
 def test_the_deletion_curve_of_a_linear_score_is_least_in_the_order_of_weight_times_pixel(five_pixels):
-    model, images, shares = five_pixels
-    ours = area(deletion_curve(model, images, shares, 0, steps=5))
+    model, images, contributions = five_pixels
+    ours = area(deletion_curve(model, images, contributions, 0, steps=5))
     orders = [torch.tensor(order, dtype=torch.float64).expand(2, 1, 5) for order in permutations(range(5))]
-    everyone = torch.stack([area(deletion_curve(model, images, order, 0, steps=5)) for order in orders])  # (120, 2)
-    torch.testing.assert_close(ours, everyone.min(dim=0).values)
-    assert (everyone > ours + 1e-9).sum(dim=0).tolist() == [119, 119]
+    areas = torch.stack([area(deletion_curve(model, images, order, 0, steps=5)) for order in orders])  # (120, 2)
+    torch.testing.assert_close(ours, areas.min(dim=0).values)
+    assert (areas > ours + 1e-9).sum(dim=0).tolist() == [119, 119]
 
 
-def test_curves_lose_or_gain_the_shares_one_after_the_other(five_pixels):
-    model, images, shares = five_pixels
-    fractions, deleted = deletion_curve(model, images, shares, 0, steps=5)
+def test_curves_lose_or_gain_the_contributions_one_after_the_other(five_pixels):
+    model, images, contributions = five_pixels
+    fractions, deleted = deletion_curve(model, images, contributions, 0, steps=5)
     torch.testing.assert_close(fractions, torch.arange(6).double() / 5)
-    lost = shares[:, 0].sort(dim=1, descending=True).values.cumsum(dim=1)
+    lost = contributions[:, 0].sort(dim=1, descending=True).values.cumsum(dim=1)
     torch.testing.assert_close(deleted[:, :1] - deleted[:, 1:], lost)
-    inserted = insertion_curve(model, images, shares, 0, steps=5)[1]
+    inserted = insertion_curve(model, images, contributions, 0, steps=5)[1]
     torch.testing.assert_close(inserted[:, 1:] - inserted[:, :1], lost)
 
 
 def test_curves_lead_from_the_image_to_the_fill_and_back(tiny, images):
-    maps, fill = torch.rand(3, 8, 8), torch.rand_like(images)  # another picture for each image
+    maps, fill = torch.rand(3, 8, 8), torch.rand_like(images)  # another fill for each image
     own = torch.tensor([3, 0, 1])
     ends = [tiny(x).detach().gather(1, own[:, None])[:, 0] for x in (images, fill)]
     deleted = deletion_curve(tiny, images, maps, own, steps=7, fill=fill)[1]
@@ -133,7 +133,7 @@ def test_the_pointing_game_is_won_on_a_planted_square():
     assert pointing_game(maps - 2 * masks, masks).tolist() == [0] * 20
 
 
-def test_a_map_without_preference_wins_the_pointing_game_as_often_as_chance():
+def test_a_constant_map_wins_the_pointing_game_as_often_as_chance():
     masks = torch.zeros(1, 4, 5, dtype=torch.bool)
     masks[:, 1:3, 2:5] = True
     assert pointing_game(torch.ones(1, 4, 5), masks).item() == pytest.approx(6 / 20)
@@ -257,7 +257,7 @@ def test_the_order_is_that_in_which_layers_run_and_idle_ones_are_left_out():
     assert list(cascading_randomization(model, torch.rand(1, 1, 2, 4), gradient)) == ["last", "start"]
 
 
-def test_a_map_that_ignores_the_net_never_changes_and_one_that_turns_has_minus_one(tiny, images):
+def test_a_map_that_ignores_the_net_never_changes_and_one_that_flips_its_sign_has_minus_one(tiny, images):
     maps = torch.rand(3, 8, 8)
     stages = cascading_randomization(tiny, images, lambda *_: maps)
     assert list(stages.values()) == pytest.approx([1, 1, 1])
@@ -305,7 +305,7 @@ def test_the_cascade_names_layers_that_cannot_be_randomized(images):
         cascading_randomization(nn.Flatten(), images, lambda *_: images)
 
 
-def test_the_cascade_refuses_maps_that_are_no_tensor_and_a_seed_that_is_no_integer(without_annotations, tiny, images):
+def test_the_cascade_refuses_arguments_of_another_type(without_annotations, tiny, images):
     with pytest.raises(TypeError, match="a: expected a tensor, got ndarray"):
         cascading_randomization(tiny, images, lambda *_: images.numpy())
     with pytest.raises(TypeError, match=r"seed: expected an integer, got float 0\.5"):
@@ -314,8 +314,8 @@ def test_the_cascade_refuses_maps_that_are_no_tensor_and_a_seed_that_is_no_integ
         cascading_randomization(tiny, images.long(), gradient)
 
 
-def test_guided_backprop_outlives_the_weights_and_the_gradient_does_not():
-    """On a small net trained on the digits, with all its weights drawn anew."""
+def test_guided_maps_survive_random_weights_and_gradients_do_not():
+    """For a small net trained on the digits, after all its weights have been randomized."""
     digits = datasets.digits()
     net = convnet(1, 8, 10, widths=(16, 32))
     descent = torch.optim.Adam(net.parameters(), lr=1e-2)

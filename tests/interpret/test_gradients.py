@@ -1,4 +1,4 @@
-"""Gradients against closed forms, finite differences and one image at a time."""
+"""Gradients compared with closed forms, with finite differences, and with one image at a time."""
 
 import numpy as np
 import pytest
@@ -41,7 +41,7 @@ def test_saliency_is_the_largest_magnitude_over_the_channels(linear, images):
 
 
 def test_a_net_without_biases_is_the_product_of_its_gradient_and_the_image(images):
-    """ReLU and max pooling keep f(tx) = t f(x), so by Euler ⟨∇f(x), x⟩ = f(x)."""
+    """With ReLU and max pooling f(tx) = t f(x) for t > 0, so by Euler ⟨∇f(x), x⟩ = f(x)."""
     net = convnet(2, 8, 4, widths=(3, 4)).double()
     for module in net.modules():
         if getattr(module, "bias", None) is not None:
@@ -59,7 +59,7 @@ def test_the_gradient_predicts_small_changes(residual, images):
 
 
 @pytest.mark.parametrize("rule", RULES)
-def test_a_batch_gives_what_its_images_give_one_by_one(tiny, images, rule):
+def test_a_batch_equals_its_images_one_by_one(tiny, images, rule):
     classes = torch.tensor([1, 3, 0])
     together = input_gradient(tiny, images, classes, rule)
     alone = [input_gradient(tiny, image[None], int(k), rule) for image, k in zip(images, classes, strict=True)]
@@ -85,14 +85,14 @@ def test_images_that_belong_to_a_graph_stay_out_of_it(tiny, images):
 def test_a_first_layer_in_place_does_not_change_the_images(images):
     net = nn.Sequential(nn.ReLU(inplace=True), nn.Flatten(), nn.Linear(128, 2).double())
     given = images - 0.5
-    kept = given.clone()
+    before = given.clone()
     for rule in RULES:
         input_gradient(net, given, 0, rule)
-    assert torch.equal(given, kept)
+    assert torch.equal(given, before)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_float32_and_float64_both_stay_what_they_are(tiny, images, dtype):
+def test_float32_and_float64_are_kept(tiny, images, dtype):
     net, x = tiny.to(dtype), images.to(dtype)
     assert input_gradient(net, x, 0, "guided").dtype == dtype
     assert unit_gradient(net, x, "conv2", 0, (1, 1)).dtype == dtype
@@ -128,7 +128,7 @@ def test_a_unit_of_a_fully_connected_layer_is_a_score(tiny, images):
     torch.testing.assert_close(unit_gradient(tiny, images, "output", 2), input_gradient(tiny, images, 2))
 
 
-def test_an_in_place_relu_behind_the_layer_does_not_disturb_it(images):
+def test_an_in_place_relu_after_the_layer_does_not_disturb_it(images):
     conv = nn.Conv2d(2, 3, 3).double()
     plain = nn.Sequential(conv, nn.Identity())
     net = nn.Sequential(conv, nn.ReLU(inplace=True))
@@ -157,7 +157,7 @@ def test_an_in_place_relu_behind_the_layer_does_not_disturb_it(images):
         ({"rule": "deconv"}, "unknown rule 'deconv'"),
     ],
 )
-def test_a_unit_that_is_not_there_is_refused(without_annotations, tiny, images, unchanged, arguments, message):
+def test_a_unit_that_does_not_exist_is_refused(without_annotations, tiny, images, unchanged, arguments, message):
     with unchanged(tiny), pytest.raises(ValueError, match=message):
         unit_gradient(tiny, images, **{"layer": "conv2", "channel": 0} | arguments)
 

@@ -18,7 +18,7 @@ from coursekit.interpret.layers import (
 
 
 class Branches(nn.Module):
-    """A layer that never runs, and one that gives a pair."""
+    """A layer that never runs, and one that returns a tuple."""
 
     def __init__(self):
         super().__init__()
@@ -36,7 +36,7 @@ def broken(_):
 # --- check_model
 
 
-def test_a_model_without_chance_may_be_in_training_mode(tiny):
+def test_a_deterministic_model_may_be_in_training_mode(tiny):
     check_model(tiny.train())
     assert tiny.training
 
@@ -50,21 +50,21 @@ def test_a_model_without_chance_may_be_in_training_mode(tiny):
         (nn.BatchNorm2d(2), "BatchNorm2d .1. its answer depends on the other images of the batch"),
     ],
 )
-def test_chance_and_batch_statistics_are_refused_in_training_mode_only(layer, answer):
+def test_randomness_and_batch_statistics_are_refused_in_training_mode_only(layer, answer):
     model = nn.Sequential(nn.Identity(), layer)
     check_model(model.eval())
-    layer.train()  # a part that was forgotten is enough
+    layer.train()  # one forgotten part is enough
     with pytest.raises(ValueError, match=answer):
         check_model(model)
     assert layer.training
 
 
-def test_a_model_that_is_itself_a_dropout_is_named_so():
+def test_a_model_that_is_itself_a_dropout_layer_is_named():
     with pytest.raises(ValueError, match=r"Dropout \(itself\)"):
         check_model(nn.Dropout(0.5))
 
 
-def test_what_is_not_a_module_is_refused(without_annotations):
+def test_anything_but_a_module_is_refused(without_annotations):
     with pytest.raises(TypeError, match=r"model: expected an nn\.Module, got function"):
         check_model(lambda x: x)
 
@@ -72,7 +72,7 @@ def test_what_is_not_a_module_is_refused(without_annotations):
 # --- forward
 
 
-def test_a_model_that_cannot_take_the_images_is_told_with_their_shape(tiny, images):
+def test_the_error_for_images_that_the_model_cannot_take_names_their_shape(tiny, images):
     with pytest.raises(ValueError, match=r"Sequential cannot take .* shape .3, 1, 8, 8., torch.float64, on cpu:"):
         forward(tiny, images[:, :1])
     with pytest.raises(ValueError, match=r"shape .3, 2, 8, 8., torch.float32, on cpu"):
@@ -118,7 +118,7 @@ class Returns(nn.Module):
         (torch.tensor([2, 0], dtype=torch.uint8), [3.0, 40.0]),
     ],
 )
-def test_a_target_is_a_class_or_a_class_an_image_or_a_function(without_annotations, target, expected):
+def test_a_target_is_a_class_or_one_class_per_image_or_a_function(without_annotations, target, expected):
     assert scores(Returns(OUTPUT), TWO, target).tolist() == expected
 
 
@@ -188,7 +188,7 @@ def test_a_layer_is_found_by_its_dotted_name(residual):
     assert find_layer(nn.Sequential(residual), "0.block") is residual.block
 
 
-def test_an_unknown_layer_is_told_with_near_ones(tiny):
+def test_the_error_for_an_unknown_layer_suggests_similar_ones(tiny):
     with pytest.raises(ValueError, match="unknown layer 'conv': did you mean conv1 or conv2"):
         find_layer(tiny, "conv")
     with pytest.raises(ValueError, match=r"unknown layer 'stem': there are conv1, relu1, .*, output\."):
@@ -197,7 +197,7 @@ def test_an_unknown_layer_is_told_with_near_ones(tiny):
         find_layer(tiny, "")
 
 
-def test_the_output_of_a_layer_is_that_of_the_net_cut_behind_it(tiny, images):
+def test_the_output_of_a_layer_is_that_of_the_net_cut_off_after_it(tiny, images):
     torch.testing.assert_close(layer_output(tiny, images, "pool1"), tiny[:3](images), rtol=0, atol=0)
     assert torch.equal(layer_output(tiny, images, "output"), tiny(images))
 
@@ -210,7 +210,7 @@ def test_the_output_of_a_layer_carries_its_gradient(tiny, images):
     torch.testing.assert_close(x.grad, expected.grad)
 
 
-def test_an_in_place_relu_behind_a_layer_leaves_its_record_alone(images):
+def test_an_in_place_relu_after_a_layer_does_not_change_its_recorded_output(images):
     conv = nn.Conv2d(2, 3, 3).double()
     model = nn.Sequential(conv, nn.ReLU(inplace=True))
     got = layer_output(model, images, "0")
@@ -218,7 +218,7 @@ def test_an_in_place_relu_behind_a_layer_leaves_its_record_alone(images):
     assert torch.equal(got, conv(images))
 
 
-def test_of_a_layer_that_runs_twice_the_last_output_counts(residual, images):
+def test_the_last_output_of_a_layer_that_runs_twice_counts(residual, images):
     with recorded(residual, "block") as outputs:
         residual(images)
     assert len(outputs) == 2
@@ -226,15 +226,15 @@ def test_of_a_layer_that_runs_twice_the_last_output_counts(residual, images):
     assert torch.equal(layer_output(residual, images, "block"), outputs[1])
 
 
-def test_a_layer_that_does_not_run_or_gives_no_tensor_is_refused(images):
+def test_a_layer_that_does_not_run_or_does_not_return_a_tensor_is_refused(images):
     model = Branches().double()
     with pytest.raises(ValueError, match="layer 'idle' did not run: the model's forward does not call it"):
         layer_output(model, images, "idle")
-    with pytest.raises(ValueError, match="layer 'pair' gives a tuple, not one tensor"):
+    with pytest.raises(ValueError, match="layer 'pair' returns a tuple, not a tensor: choose a layer inside it"):
         layer_output(model, images, "pair")
 
 
-def test_a_layer_whose_name_is_no_word_is_refused(without_annotations, tiny):
+def test_a_layer_name_that_is_not_a_string_is_refused(without_annotations, tiny):
     with pytest.raises(TypeError, match=r"layer: expected one of 'conv1', .*, got int 0"):
         find_layer(tiny, 0)
 
@@ -271,7 +271,7 @@ def test_channels_and_positions_are_integers(without_annotations, channel, posit
         (torch.tensor([[[[0.5, torch.nan, torch.inf, -torch.inf]]]]), ValueError, "3 of 4 numbers are NaN or infinite"),
     ],
 )
-def test_what_is_not_a_batch_of_finite_images_is_refused(without_annotations, tiny, images, error, message):
+def test_anything_but_a_batch_of_finite_images_is_refused(without_annotations, tiny, images, error, message):
     with pytest.raises(error, match=message):
         activations(tiny, images, "conv1")
 
@@ -286,7 +286,7 @@ def test_activations_do_not_depend_on_the_batches(tiny, images, dtype):
     torch.testing.assert_close(activations(tiny, images, "conv2", batch_size=2), whole)
 
 
-def test_activations_refuse_bad_input_by_its_message(tiny, images):
+def test_activations_refuse_bad_input(tiny, images):
     with pytest.raises(ValueError, match=r"call model.eval\(\) first"):
         activations(nn.Sequential(nn.Dropout()), images, "0")
     images[0, 0, 0, 0] = torch.nan
@@ -301,7 +301,7 @@ def test_a_batch_size_is_a_positive_integer(without_annotations, tiny, images, s
 
 
 def test_the_model_is_left_as_it_was(tiny, residual, images, unchanged):
-    residual(images).sum().backward()  # gradients of the reader's own stay
+    residual(images).sum().backward()  # gradients that were there before must stay
     for model, layer in ((tiny, "conv2"), (residual, "block")):
         with unchanged(model):
             activations(model, images, layer)

@@ -9,10 +9,10 @@ from coursekit.interpret import activations, occluded_activation, occlusion, spr
 
 @pytest.fixture
 def linear(images):
-    """A linear score and its w·x by pixel, (3, 8, 8)."""
+    """A linear score, and what each pixel contributes to it, w·x, (3, 8, 8)."""
     model = nn.Sequential(nn.Flatten(), nn.Linear(128, 4)).double()
-    shares = model[1].weight[2].detach().reshape(2, 8, 8) * images
-    return model, shares.sum(dim=1)
+    contributions = model[1].weight[2].detach().reshape(2, 8, 8) * images
+    return model, contributions.sum(dim=1)
 
 
 def first(output):
@@ -23,10 +23,10 @@ def drop(model, images, **window):
     return model(images).detach()[:, 2, None, None] - occlusion(model, images, 2, **window)
 
 
-# --- oracles
+# --- scores of covered images
 
 
-def test_the_names_are_the_functions_even_when_the_module_has_been_imported():
+def test_the_name_is_the_function_even_if_the_module_has_been_imported():
     import coursekit.interpret.occlusion  # noqa: F401
     from coursekit.interpret import occlusion
 
@@ -34,9 +34,9 @@ def test_the_names_are_the_functions_even_when_the_module_has_been_imported():
 
 
 def test_drops_of_a_linear_score_are_the_block_sums_of_weight_times_pixel(linear, images):
-    model, shares = linear
+    model, contributions = linear
     drops = drop(model, images, window=(2, 4), stride=(2, 4))
-    torch.testing.assert_close(drops, 8 * avg_pool2d(shares, (2, 4)))
+    torch.testing.assert_close(drops, 8 * avg_pool2d(contributions, (2, 4)))
 
 
 def test_a_window_over_the_whole_image_leaves_the_score_of_the_fill(tiny, images):
@@ -97,8 +97,8 @@ def test_occluded_activation_of_a_layer_without_places_is_the_units_value(tiny, 
 
 
 def test_a_window_of_one_pixel_gives_weight_times_pixel(linear, images):
-    model, shares = linear
-    torch.testing.assert_close(spread_over_pixels(drop(model, images, window=1, stride=1), (8, 8), 1, 1), shares)
+    model, contributions = linear
+    torch.testing.assert_close(spread_over_pixels(drop(model, images, window=1, stride=1), (8, 8), 1, 1), contributions)
 
 
 @pytest.mark.parametrize(("window", "stride"), [((3, 5), (2, 1)), (4, 4), (8, 1)])
@@ -116,7 +116,7 @@ def test_each_pixel_gets_the_mean_of_the_windows_that_cover_it(window, stride):
     torch.testing.assert_close(spread_over_pixels(values, image_size, window, stride), total / count)
 
 
-def test_values_that_are_not_of_that_window_are_refused():
+def test_values_of_another_window_are_refused():
     with pytest.raises(ValueError, match=r"window of 4×4 has 3×3 positions in an image of 8×8, got shape \(1, 2, 3\)"):
         spread_over_pixels(torch.zeros(1, 2, 3), (8, 8), 4, 2)
 
@@ -182,8 +182,8 @@ def test_a_target_for_other_images_is_refused(tiny, images):
 
 
 @pytest.mark.parametrize("kind", [torch.Tensor.tolist, torch.Tensor.numpy, lambda y: y.float()])
-def test_classes_that_are_no_integer_tensor_are_refused_even_if_a_batch_has_as_many_images(without_annotations, kind):
-    """32 images, 32 of them at once: each batch has as many covered images as there are classes."""
+def test_classes_must_be_an_integer_tensor_even_if_a_batch_has_as_many_images(without_annotations, kind):
+    """Of 32 images in batches of 32: every batch holds as many covered images as there are images."""
     model = nn.Sequential(nn.Flatten(), nn.Linear(16, 4))
     with pytest.raises(TypeError, match=r"target: expected (a tensor, got (list|ndarray); torch.as_tensor|integers)"):
         occlusion(model, torch.rand(32, 1, 4, 4), kind(torch.arange(32) % 4), 2, 2)
@@ -228,7 +228,7 @@ def test_arguments_of_another_type_are_refused(without_annotations, tiny, images
         occluded_activation(tiny, layer="relu1", channel=0, **arguments)
 
 
-def test_a_window_of_three_numbers_and_an_empty_batch_size_are_refused(without_annotations, tiny, images):
+def test_a_window_of_three_numbers_a_batch_size_of_0_and_integer_values_are_refused(without_annotations, tiny, images):
     with pytest.raises(ValueError, match="window: expected one number or two, got 3"):
         occlusion(tiny, images, 0, (2, 2, 2), 1)
     with pytest.raises(ValueError, match="batch_size: expected an integer from 1 on, got 0"):
@@ -237,7 +237,7 @@ def test_a_window_of_three_numbers_and_an_empty_batch_size_are_refused(without_a
         spread_over_pixels(torch.zeros(1, 3, 3).long(), (8, 8), 4, 2)
 
 
-def test_an_unknown_layer_names_near_ones(tiny, images):
+def test_the_error_for_an_unknown_layer_suggests_similar_ones(tiny, images):
     with pytest.raises(ValueError, match="unknown layer 'conv3': did you mean conv"):
         occluded_activation(tiny, images, "conv3", 0, 3, 1)
 
