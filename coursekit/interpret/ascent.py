@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from coursekit.interpret.gradients import value_and_gradient
-from coursekit.interpret.layers import check_model, forward, layer_output, scores, unit_value
+from coursekit.interpret.layers import check_model, layer_output, scores, unit_value
 from coursekit.validation import require_images, require_integer, require_number, require_tensor
 
 Regularizer = Callable[[Tensor, Tensor, int], Tensor]  # (images, gradient, step) -> images
@@ -178,7 +178,7 @@ def _score(model: nn.Module, objective: Objective, images: Float[Tensor, "n c h 
     if isinstance(objective, Unit):
         output = layer_output(model, images, objective.layer)
         return unit_value(output, objective.layer, objective.channel, objective.position)
-    return scores(forward(model, images), objective)
+    return scores(model, images, objective)
 
 
 def _clip_lowest(

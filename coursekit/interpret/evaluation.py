@@ -1,16 +1,26 @@
-"""Do the maps tell the truth? Maps over pixels against the net itself, against known masks, against random weights."""
+"""Do the maps tell the truth? They are compared with the net itself, with known masks, and with random weights."""
 
 import copy
 from collections.abc import Callable
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from coursekit.interpret.layers import Target, check_images, check_model, forward, scores
+from coursekit.interpret.layers import Target, check_model, forward, scores
 from coursekit.interpret.occlusion import filled
+from coursekit.validation import require_images, require_integer, require_mask, require_same_shape, require_tensor
 
-Curve = tuple[Float[Tensor, " points"], Float[Tensor, "n points"]]
+
+class Curve(NamedTuple):
+    """The scores of N images while their pixels are replaced, and the fractions of pixels replaced, from 0 to 1.
+
+    ``torch.trapezoid(curve.scores, curve.fractions)`` is the area under each curve.
+    """
+
+    fractions: Float[Tensor, " points"]
+    scores: Float[Tensor, "n points"]
 
 
 def deletion_curve(
@@ -21,28 +31,34 @@ def deletion_curve(
     steps: int = 50,
     fill: float | Tensor = 0.0,
 ) -> Curve:
-    """The score while pixels are replaced by ``fill``, those first that the map holds for the most important.
+    """The score while pixels are replaced by ``fill``, the most important ones first, in ``steps`` + 1 points.
 
-    The sooner the score falls, the better the map knows what it rests on. Returns the fractions of pixels replaced,
-    (steps + 1,), from 0 to 1, and the scores (N, steps + 1); ``torch.trapezoid(scores, fractions)`` is the area under
-    the curve. Equal values of the map go from top left to bottom right. Petsiuk et al. take the softmax's
-    probability: pass ``target=lambda output: output.softmax(1)[:, k]``.
+    The sooner the score falls, the better the map knows which pixels the score depends on. Petsiuk et al. take the
+    probability of a class k: pass ``target=lambda output: output.softmax(1)[:, k]``.
 
     Args:
-        maps: one number for each pixel, the largest for the most important.
-        target: a class; classes (N,), one for each image; or a function from the model's output to N numbers.
-        steps: how many times pixels are replaced, at most H·W; each time the same share, up to rounding.
-        fill: a number, a colour (C, 1, 1), a picture (C, H, W), or one for each image (N, C, H, W).
+        maps: (N, H, W), one number for each pixel, the largest for the most important. Equal numbers count from top
+            left to bottom right.
+        target: a class; classes as an integer tensor (N,), one for each image; or a function from the model's output
+            to N numbers.
+        steps: how many times pixels are replaced, at most H·W; each time the same number of them, up to rounding.
+        fill: a number, a colour (C, 1, 1), an image (C, H, W), or one for each image (N, C, H, W).
 
     Raises:
-        ValueError: maps that are not one finite number for each pixel; steps outside 1 … H·W; a fill that does not fit;
-            a target outside the classes; images that are not a finite batch (N, C, H, W) that the model can take; a
-            model in training mode with dropout or batch normalization.
+        TypeError: images or maps that are not float32 or float64; a target of another type, such as a list.
+        ValueError: maps that are not one finite number for each pixel; steps outside 1 … H·W; a fill that does not fit
+            the images; a target outside the classes; images that are not a batch (N, C, H, W) of finite numbers that
+            the model can take; a model in training mode with dropout or batch normalization.
 
     Source: V. Petsiuk, A. Das and K. Saenko, RISE: randomized input sampling for explanation of black-box models,
     BMVC 2018.
+
+    >>> image = torch.tensor([[[[1.0, 2.0], [3.0, 4.0]]]])
+    >>> total = lambda output: output.sum(dim=1)
+    >>> deletion_curve(nn.Flatten(), image, image[0], total, steps=4).scores
+    tensor([[10.,  6.,  3.,  1.,  0.]])
     """
-    check_images(images)
+    require_images(images)
     return _replacement_curve(model, images, filled(fill, images), maps, target, steps)
 
 
@@ -56,9 +72,9 @@ def insertion_curve(
 ) -> Curve:
     """The score while the image appears on ``fill``, its most important pixels first: the sooner it rises, the better.
 
-    Everything else is as for `deletion_curve`. Petsiuk et al. start from the blurred image: pass it as ``fill``.
+    Everything else is as in `deletion_curve`. Petsiuk et al. start from the blurred image: pass it as ``fill``.
     """
-    check_images(images)
+    require_images(images)
     return _replacement_curve(model, filled(fill, images), images, maps, target, steps)
 
 
@@ -71,51 +87,64 @@ def _replacement_curve(
     target: Target,
     steps: int,
 ) -> Curve:
-    """The score on the way from the images ``before`` to those ``after``, the largest values of the maps first."""
+    """The score while the pixels of ``before`` are replaced by those of ``after``, in the order of the maps."""
     check_model(model)
     n, _, height, width = before.shape
-    if maps.shape != (n, height, width):
-        raise ValueError(f"expected one map for each image, shape {(n, height, width)}, got {tuple(maps.shape)}")
-    if not maps.isfinite().all():
-        raise ValueError("the maps hold NaN or infinite values, which give no order of the pixels")
     pixels = height * width
-    if not 1 <= steps <= pixels:
-        raise ValueError(f"expected steps from 1 to the number of pixels, {pixels}, got {steps}")
-    order = maps.flatten(1).argsort(dim=1, descending=True, stable=True)
-    rank = order.argsort(dim=1).reshape(n, 1, height, width)  # 0 for the most important pixel
+    require_tensor(maps, "maps", f"{n} {height} {width}")
+    steps = require_integer(steps, "steps", low=1, high=pixels)
+
+    # The rank of every pixel: 0 for the most important one. The ranks invert the permutation that sorts the pixels.
+    order = maps.flatten(1).argsort(dim=1, descending=True, stable=True)  # (n, h·w)
+    rank = order.argsort(dim=1).reshape(n, 1, height, width)
+
+    # At every point the pixels of the lowest ranks have been replaced.
     counts = [round(pixels * step / steps) for step in range(steps + 1)]
-    curve = [scores(forward(model, torch.where(rank < count, after, before)), target) for count in counts]
-    return torch.tensor(counts).to(before) / pixels, torch.stack(curve, dim=1)
+    curve = [scores(model, torch.where(rank < count, after, before), target) for count in counts]  # (n,) each
+    return Curve(torch.tensor(counts).to(before) / pixels, torch.stack(curve, dim=1))
 
 
 def pointing_game(maps: Float[Tensor, "n h w"], masks: Bool[Tensor, "_ _ _"]) -> Float[Tensor, " n"]:
-    """1 for each map whose largest value lies on the mask, 0 for the others; the mean is the accuracy.
+    """1 for each map whose largest value lies on the mask, 0 for the others. The mean is the accuracy.
 
-    Where several pixels are the largest, the share of them that lies on the mask: a map without any preference wins as
-    often as a random pixel. Chance is the mask's share of the image.
+    If several pixels share the largest value, the result is the fraction of them on the mask, so that a constant map
+    scores as a random pixel does: the fraction of the image that the mask covers.
 
     Raises:
-        ValueError: maps and masks of different shapes, or a map with NaN.
+        TypeError: maps that are not float32 or float64; masks that are not boolean.
+        ValueError: maps and masks of different shapes; a map with NaN or infinite values.
 
     Source: J. Zhang et al., Top-down neural attention by excitation backprop, ECCV 2016 (without their tolerance
     of 15 pixels around the mask).
+
+    >>> mask = torch.tensor([[[True, False], [False, False]]])
+    >>> pointing_game(torch.tensor([[[0.9, 0.1], [0.2, 0.3]]]), mask)
+    tensor([1.])
+    >>> pointing_game(torch.ones(1, 2, 2), mask)
+    tensor([0.2500])
     """
-    _check_same_shape(maps, masks)
-    if maps.isnan().any():
-        raise ValueError("the maps hold NaN, which has no largest value")
-    largest = maps == maps.amax(dim=(1, 2), keepdim=True)
+    require_tensor(maps, "maps", "n h w")
+    require_mask(masks, "masks", "n h w")
+    require_same_shape(maps, masks, "maps and masks")
+    largest = maps == maps.amax(dim=(1, 2), keepdim=True)  # (n, h, w)
     return (largest & masks).sum(dim=(1, 2)).to(maps) / largest.sum(dim=(1, 2))
 
 
 def intersection_over_union(found: Bool[Tensor, "n h w"], masks: Bool[Tensor, "_ _ _"]) -> Float[Tensor, " n"]:
-    """|found ∩ mask| / |found ∪ mask| for each pair: 1 if they are equal (also if both are empty), 0 if disjoint.
+    """|found ∩ mask| / |found ∪ mask| for each pair: 1 for equal masks, also for empty ones, and 0 for disjoint masks.
 
-    A map over pixels is cut at a threshold first, or given to `segment`.
+    A map over pixels becomes a mask by a threshold, or by `segment`.
 
     Raises:
-        ValueError: different shapes.
+        TypeError: masks that are not boolean.
+        ValueError: masks of different shapes.
+
+    >>> intersection_over_union(torch.tensor([[[True, True, False]]]), torch.tensor([[[False, True, False]]]))
+    tensor([0.5000])
     """
-    _check_same_shape(found, masks)
+    require_mask(found, "found", "n h w")
+    require_mask(masks, "masks", "n h w")
+    require_same_shape(found, masks, "found and masks")
     union = (found | masks).sum(dim=(1, 2))
     return torch.where(union > 0, (found & masks).sum(dim=(1, 2)) / union, 1.0)
 
@@ -126,42 +155,44 @@ def cascading_randomization(
     explain: Callable[[nn.Module, Tensor], Tensor],
     seed: int = 0,
 ) -> dict[str, float]:
-    """How like the original maps are those of nets with ever fewer trained layers, from the output down to the input.
+    """How similar the maps stay to the original ones as the layers are randomized one by one, from the output down.
 
-    The layers lose what they learned one after the other (``reset_parameters`` on a copy of the model), in the reverse
-    of the order in which they run. After each, the maps are made anew. A method whose maps stay alike does not look at
-    what the net has learned.
+    In a copy of the model the layers lose what they learned (``reset_parameters``), in the reverse of the order in
+    which they run, and after each of them the maps are computed anew. If the maps stay similar, the method that makes
+    them ignores what the net has learned.
 
     Args:
         explain: a function from a model and images to maps (N, ...), such as
             ``lambda model, images: saliency(model, images, labels)``.
-        seed: of the new weights; the global generator is left alone.
+        seed: of the new weights. The state of the global generator is kept.
 
     Returns:
         For each layer with parameters, by its dotted name and in the order of the cascade, the mean over the images of
-        the `rank_correlation` with the original map, in −1 … 1.
+        the `rank_correlation` with the original map, from −1 to 1.
 
     Raises:
-        ValueError: no layer with parameters, or one without ``reset_parameters``; images that are not a finite batch
-            (N, C, H, W) that the model can take; a model in training mode with dropout or batch normalization.
+        TypeError: images or maps that are not float32 or float64.
+        ValueError: no layer with parameters, or one without ``reset_parameters``; images that are not a batch
+            (N, C, H, W) of finite numbers that the model can take; a model in training mode with dropout or batch
+            normalization.
 
     Source: J. Adebayo et al., Sanity checks for saliency maps, NeurIPS 2018.
     """
     check_model(model)
-    check_images(images)
+    require_images(images)
     random = copy.deepcopy(model)
-    devices = {x.device for x in random.parameters() if x.is_cuda}
     similarity = {}
-    with torch.random.fork_rng(devices):
-        torch.manual_seed(seed)
-        original = explain(random, images)
+    with torch.random.fork_rng({x.device for x in random.parameters() if x.is_cuda}):
+        torch.manual_seed(require_integer(seed, "seed"))
+        original = explain(random, images)  # (n, ...), before any layer is randomized
         for name, layer in reversed(_layers_in_order(random, images)):
-            if not hasattr(layer, "reset_parameters"):
+            reset = getattr(layer, "reset_parameters", None)
+            if not callable(reset):
                 raise ValueError(
                     f"{type(layer).__name__} ({name or 'the model itself'}) has parameters of its own, but no method "
-                    "reset_parameters() that would initialize them anew: add one"
+                    "reset_parameters() that initializes them anew: add one"
                 )
-            layer.reset_parameters()
+            reset()
             similarity[name] = rank_correlation(explain(random, images), original).mean().item()
     return similarity
 
@@ -169,8 +200,10 @@ def cascading_randomization(
 @torch.no_grad()
 def _layers_in_order(model: nn.Module, images: Float[Tensor, "n c h w"]) -> list[tuple[str, nn.Module]]:
     """The modules with parameters of their own, by name, in the order in which they first run."""
-    order: dict[nn.Module, None] = {}
     names = {module: name for name, module in model.named_modules() if list(module.parameters(recurse=False))}
+
+    # One forward pass notes every module at its first run.
+    order: dict[nn.Module, None] = {}
     handles = [module.register_forward_hook(lambda module, *_: order.setdefault(module)) for module in names]
     forward(model, images[:1])
     for handle in handles:
@@ -180,28 +213,23 @@ def _layers_in_order(model: nn.Module, images: Float[Tensor, "n c h w"]) -> list
     return [(names[module], module) for module in order]
 
 
-@torch.no_grad()
 def rank_correlation(a: Float[Tensor, " n *d"], b: Float[Tensor, "..."]) -> Float[Tensor, " n"]:
-    """Spearman's ρ of each pair of maps: the correlation of the ranks of their values, in −1 … 1.
+    """Spearman's ρ of each pair of maps, the correlation of the ranks of their values, from −1 to 1.
 
-    Equal values share the mean of their ranks. A constant map has no order, and its correlation is 0.
+    Equal values share the mean of their ranks. A constant map orders nothing, and its correlation is 0.
 
     Raises:
-        ValueError: different shapes, or NaN.
+        TypeError: maps that are not float32 or float64.
+        ValueError: different shapes; NaN or infinite values.
+
+    >>> rank_correlation(torch.tensor([[1.0, 2.0, 3.0]]), torch.tensor([[30.0, 20.0, 10.0]]))
+    tensor([-1.])
     """
-    _check_same_shape(a, b)
-    if a.isnan().any() or b.isnan().any():
-        raise ValueError("the maps hold NaN, which has no rank")
-    ranks = []
-    for values in (a.flatten(1), b.flatten(1)):
-        in_order = values.sort(dim=1).values
-        smaller, not_larger = (torch.searchsorted(in_order, values, right=right) for right in (False, True))
-        rank = (smaller + not_larger).double()  # twice the mean rank, up to a constant
-        ranks.append(rank - rank.mean(dim=1, keepdim=True))
-    length = (ranks[0].norm(dim=1) * ranks[1].norm(dim=1)).clamp_min(1e-300)
-    return ((ranks[0] * ranks[1]).sum(dim=1) / length).to(a.dtype)
+    from scipy.stats import spearmanr
 
-
-def _check_same_shape(a: Tensor, b: Tensor) -> None:
-    if a.shape != b.shape:
-        raise ValueError(f"expected two batches of the same shape, got {tuple(a.shape)} and {tuple(b.shape)}")
+    require_tensor(a, "a", "n d ...")
+    require_tensor(b, "b", "n d ...")
+    require_same_shape(a, b, "a and b")
+    pairs = zip(*(maps.detach().flatten(1).cpu().numpy() for maps in (a, b)), strict=True)  # two maps (d,) each
+    rho = [0.0 if (x == x[0]).all() or (y == y[0]).all() else spearmanr(x, y).statistic for x, y in pairs]
+    return torch.tensor(rho).to(a)

@@ -1,5 +1,6 @@
-"""Which pixels a unit can see, and the patches that excite it most."""
+"""The pixels that a unit can see, and the patches that excite it most."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -10,19 +11,20 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.weak import WeakTensorKeyDictionary
 
-from coursekit.interpret.layers import check_images, check_model, layer_output
+from coursekit.interpret.layers import check_model, layer_output
+from coursekit.validation import require_images, require_integer
 
 Pair = tuple[int, int]
 
 
 @dataclass(frozen=True)
 class ReceptiveField:
-    """The square of pixels that each unit of a layer can see; every pair is (vertical, horizontal), in pixels.
+    """The rectangle of pixels that each unit of a layer can see. Every pair is (vertical, horizontal), in pixels.
 
-    The unit in row i and column j of the layer's map sees ``size`` pixels from ``start`` + (i, j)·``stride`` on. Where
-    padding was added, ``start`` is negative: such a unit looks over the edge of the image. With dilation the square
-    has holes that the unit does not see; and where a pooling left out the last pixels, padding behind it stands in
-    their place, so that the last units see less than their square.
+    The unit in row i and column j of the layer's map sees ``size`` pixels from ``start`` + (i, j)·``stride`` on.
+    Padding makes ``start`` negative, because the first units see beyond the edge of the image. The rectangle is an
+    upper bound in two cases: dilation leaves holes in it; and where a pooling layer drops the last rows or columns, the
+    padding of a later layer takes their place, so that the last units see less.
     """
 
     size: Pair
@@ -33,53 +35,73 @@ class ReceptiveField:
 
     def box(self, row: int, column: int) -> tuple[int, int, int, int]:
         """(top, left, bottom, right) of what the unit sees of the image: ``image[:, top:bottom, left:right]``."""
-        if not (0 <= row < self.map_size[0] and 0 <= column < self.map_size[1]):
-            rows, columns = self.map_size
-            raise ValueError(f"no unit at row {row}, column {column}: the map has {rows} rows and {columns} columns")
-        first = [self.start[a] + i * self.stride[a] for a, i in enumerate((row, column))]
-        top, left = (min(max(first[a], 0), self.image_size[a]) for a in (0, 1))
-        bottom, right = (min(max(first[a] + self.size[a], 0), self.image_size[a]) for a in (0, 1))
-        return top, left, bottom, right
+        y, x = self.corner(row, column)
+        (height, width), (h, w) = self.size, self.image_size
+        return min(max(y, 0), h), min(max(x, 0), w), min(max(y + height, 0), h), min(max(x + width, 0), w)
+
+    def corner(self, row: int, column: int) -> Pair:
+        """(top, left) of the unit's rectangle, negative where it begins beyond the edge of the image."""
+        rows, columns = self.map_size
+        row = require_integer(row, "row", low=0, high=rows - 1)
+        column = require_integer(column, "column", low=0, high=columns - 1)
+        return self.start[0] + row * self.stride[0], self.start[1] + column * self.stride[1]
 
 
 def receptive_field(model: nn.Module, layer: str, image_size: int | tuple[int, ...]) -> ReceptiveField:
     """The receptive field of a layer's units, by arithmetic, whatever the weights are.
 
     A window of k pixels with stride s, padding p and dilation d turns (start, size, stride) into
-    (start − p·stride, size + (k − 1)·d·stride, stride·s); where branches meet, the union counts. One image of zeros
-    goes through the model, and the arithmetic is done beside every operation it meets: convolution, pooling, zero
-    padding, and all that treats each place by itself. After anything else (flatten, a mean over places, attention,
-    upsampling) a unit may see the whole image, and there is no receptive field to speak of.
+
+        (start − p·stride, size + (k − 1)·d·stride, stride·s),
+
+    and where branches meet, the unit sees the union of what they see. One image of zeros goes through the model, and
+    every operation that it meets updates these numbers: convolution, pooling, zero padding, and all that treats each
+    place separately. After any other operation (flatten, a mean over places, attention, upsampling) a unit may see the
+    whole image, and there is no receptive field.
 
     Args:
         layer: the layer's dotted name.
-        image_size: of the images that the model takes: a number for square ones, (h, w) or (c, h, w); without c, as
-            many channels as the model's first ``nn.Conv2d`` wants.
+        image_size: of the images that the model takes: a number for square ones, (h, w), or (c, h, w). Without c they
+            get the input channels of the model's first ``nn.Conv2d``.
 
     Raises:
-        ValueError: no such layer; no receptive field; an image that the model cannot take; a model in training mode
-            with dropout or batch normalization.
+        ValueError: an unknown layer; a layer without receptive field; an image that the model cannot take; a model in
+            training mode with dropout or batch normalization.
 
     Source: A. Araujo, W. Norris and J. Sim, Computing receptive fields of convolutional neural networks, Distill 2019.
+
+    >>> model = nn.Sequential(nn.Conv2d(1, 1, kernel_size=3, stride=2), nn.Conv2d(1, 1, kernel_size=3))
+    >>> field = receptive_field(model, "1", 15)
+    >>> field.size, field.stride, field.map_size
+    ((7, 7), (2, 2), (5, 5))
+    >>> field.box(1, 0)
+    (2, 0, 9, 7)
     """
     check_model(model)
-    weights = next(model.parameters(), torch.empty(0))
-    image = torch.zeros(1, *_image_shape(model, image_size), dtype=weights.dtype, device=weights.device)
-    with torch.no_grad(), _Followed(image) as followed:
-        output = layer_output(model, image, layer)
+    channels, height, width = _image_shape(model, image_size)
+    weights = next(model.parameters(), torch.empty(0))  # they decide the dtype and the device
+    image = torch.zeros(1, channels, height, width, dtype=weights.dtype, device=weights.device)
+    with torch.no_grad(), _FollowGrids(image) as followed:
+        output = layer_output(model, image, layer)  # (1, C, rows, columns)
     grid = followed.grids.get(output, "a constant")
     if isinstance(grid, str):
         raise ValueError(
-            f"layer {layer!r} has no receptive field: on the way to it there is {grid}, after which a unit may see "
-            "the whole image, or none of it. Choose an earlier layer"
+            f"layer {layer!r} has no receptive field: the path to it contains {grid}, after which a unit may see the "
+            "whole image, or nothing of it. Choose an earlier layer"
         )
-    start, size, stride = zip(*grid, strict=True)
-    return ReceptiveField(size, stride, start, tuple(image.shape[2:]), tuple(output.shape[2:]))
+    y, x = grid
+    return ReceptiveField(
+        size=(y.size, x.size),
+        stride=(y.stride, x.stride),
+        start=(y.start, x.start),
+        image_size=(height, width),
+        map_size=(output.shape[2], output.shape[3]),
+    )
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class TopPatches:
-    """For each of a layer's C channels the k images that excite it most, the strongest first, and where they do."""
+    """The k images that excite each of a layer's C channels most, the strongest first, and the places where they do."""
 
     values: Float[Tensor, "c k"]
     image: Int[Tensor, "c k"]  # index of the image
@@ -89,70 +111,94 @@ class TopPatches:
     images: Float[Tensor, "n _ h w"]
 
     def patches(self, channel: int) -> Float[Tensor, "k _ i j"]:
-        """The pixels that the channel saw, one receptive field each; 0 where it looked over the edge of the image."""
-        k = self.values.shape[1]
-        found = self.images.new_zeros(k, self.images.shape[1], *self.field.size)
+        """The pixels that the channel saw, one receptive field for each image; 0 beyond the edge of the image."""
+        k, colours = self.values.shape[1], self.images.shape[1]
+        patches = self.images.new_zeros(k, colours, *self.field.size)
         places = zip(*(part[channel].tolist() for part in (self.image, self.row, self.column)), strict=True)
-        for patch, (image, row, column) in zip(found, places, strict=True):
-            top, left, bottom, right = self.field.box(row, column)
-            y, x = (self.field.start[a] + i * self.field.stride[a] for a, i in enumerate((row, column)))
+        for patch, (image, row, column) in zip(patches, places, strict=True):
+            top, left, bottom, right = self.field.box(row, column)  # inside the image
+            y, x = self.field.corner(row, column)
             patch[:, top - y : bottom - y, left - x : right - x] = self.images[image, :, top:bottom, left:right]
-        return found
+        return patches
 
 
 @torch.no_grad()
 def top_patches(
     model: nn.Module, layer: str, images: Float[Tensor, "n c h w"], k: int = 9, batch_size: int = 256
 ) -> TopPatches:
-    """The k patches that excite each channel of a layer most, at most one from an image.
+    """The k patches that excite each channel of a layer most, at most one from each image.
 
-    One from an image, because the strongest places of one image are mostly neighbours and show the same thing. Batches
-    are looked at one after the other and only the best so far are kept, so that memory does not grow with ``images``.
+    The strongest places of one image are mostly neighbours and show the same thing, so only the best of them counts.
+    After every batch only the best patches so far are kept, so that memory does not grow with the number of images.
+
+    Args:
+        layer: the layer's dotted name.
+        k: at most the number of images.
 
     Raises:
-        ValueError: fewer images than k; a layer without receptive field (see `receptive_field`); images that the model
-            cannot take; a model in training mode with dropout or batch normalization.
+        TypeError: images that are not float32 or float64.
+        ValueError: fewer images than k; a layer without receptive field (see `receptive_field`); images that are not a
+            batch (N, C, H, W) of finite numbers that the model can take; a model in training mode with dropout or
+            batch normalization.
 
-    Source: M. Zeiler and R. Fergus, Visualizing and understanding convolutional networks, ECCV 2014.
+    Source: M. D. Zeiler and R. Fergus, Visualizing and understanding convolutional networks, ECCV 2014.
     """
-    check_images(images)
-    if not 1 <= k <= len(images):
-        raise ValueError(f"expected 1 ≤ k ≤ {len(images)}, the number of images (one patch each), got k={k}")
+    require_images(images)
+    k = require_integer(k, "k", low=1, high=len(images))
+    batch_size = require_integer(batch_size, "batch_size", low=1)
     field = receptive_field(model, layer, tuple(images.shape[1:]))
-    best = None  # (values, image, place), each (k or fewer, C)
-    for first, batch in zip(range(0, len(images), batch_size), images.split(batch_size), strict=True):
-        values, places = layer_output(model, batch, layer).flatten(2).max(dim=2)  # (n, C): the best place of each image
-        numbers = torch.arange(first, first + len(batch), device=values.device)[:, None].expand_as(places)
-        found = (values, numbers, places)
-        if best is not None:
-            found = tuple(torch.cat(pair) for pair in zip(best, found, strict=True))
-        values, order = found[0].topk(min(k, len(found[0])), dim=0)
-        best = (values, found[1].gather(0, order), found[2].gather(0, order))
-    values, image, place = (part.T.contiguous() for part in best)
+
+    best: list[Tensor] = []  # values, image and place, each (at most k, C)
+    for start, batch in zip(range(0, len(images), batch_size), images.split(batch_size), strict=True):
+        # For every image of the batch, the place where it excites each channel most.
+        values, place = layer_output(model, batch, layer).flatten(2).max(dim=2)  # (n, C) each
+        image = torch.arange(start, start + len(batch), device=place.device)[:, None].expand_as(place)
+        # Of these images and those kept so far, the k best for each channel.
+        found = [values, image, place]
+        if best:
+            found = [torch.cat(pair) for pair in zip(best, found, strict=True)]
+        order = found[0].topk(min(k, len(found[0])), dim=0).indices
+        best = [part.gather(0, order) for part in found]
+
+    values, image, place = (part.T.contiguous() for part in best)  # (C, k) each
     columns = field.map_size[1]
     return TopPatches(values, image, place // columns, place % columns, field, images)
 
 
+class _Window(NamedTuple):
+    """A sliding window along one axis."""
+
+    kernel: int
+    stride: int
+    padding: int = 0
+    dilation: int = 1
+
+
 class _Axis(NamedTuple):
-    """Along one axis: unit i of a map sees ``size`` pixels of the image from ``start`` + i·``stride`` on."""
+    """Along one axis, unit i of a map sees ``size`` pixels of the image from ``start`` + i·``stride`` on."""
 
     start: int
     size: int
     stride: int
 
-    def windowed(self, kernel: int, stride: int, padding: int, dilation: int = 1) -> "_Axis":
+    def after(self, window: _Window) -> "_Axis":
+        """The axis of a layer that slides the window over this one."""
         return _Axis(
-            self.start - padding * self.stride, self.size + (kernel - 1) * dilation * self.stride, self.stride * stride
+            start=self.start - window.padding * self.stride,
+            size=self.size + (window.kernel - 1) * window.dilation * self.stride,
+            stride=self.stride * window.stride,
         )
 
-    def joined(self, other: "_Axis") -> "_Axis":
+    def union(self, other: "_Axis") -> "_Axis":
+        """The axis of a layer that combines this one with another of the same stride, place by place."""
         start = min(self.start, other.start)
-        return _Axis(start, max(self.start + self.size, other.start + other.size) - start, self.stride)
+        end = max(self.start + self.size, other.start + other.size)
+        return _Axis(start, end - start, self.stride)
 
 
-Grid = tuple[_Axis, _Axis] | str  # or the operation after which nothing is known
+Grid = tuple[_Axis, _Axis]  # vertical and horizontal
 
-# What treats each place by itself without bearing PyTorch's tag "pointwise".
+# Operations that treat each place separately, but do not have PyTorch's tag "pointwise".
 _PLACEWISE = {
     "aten::native_batch_norm",
     "aten::cudnn_batch_norm",
@@ -169,17 +215,18 @@ _PLACEWISE = {
 }
 
 
-class _Followed(TorchDispatchMode):
-    """Inside the block every tensor that comes from the image has its grid in ``grids``.
+class _FollowGrids(TorchDispatchMode):
+    """Inside the block ``grids`` holds the grid of every tensor that is computed from the image.
 
-    It sees the operations that PyTorch runs, not the modules that ask for them: so functional calls, modules used
-    twice, and branches need no special care.
+    After an operation that mixes places it holds the name of that operation instead. The mode sees the operations that
+    PyTorch runs, not the modules that call them, so functional calls, modules used twice and branches need no special
+    care.
     """
 
     def __init__(self, image: Tensor) -> None:
         super().__init__()
         self.grids = WeakTensorKeyDictionary()
-        self.grids[image] = (_Axis(0, 1, 1), _Axis(0, 1, 1))
+        self.grids[image] = (_Axis(0, 1, 1), _Axis(0, 1, 1))  # a pixel sees itself
 
     def __torch_dispatch__(self, operation: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
         arguments = [x for x in tree_leaves((args, kwargs)) if isinstance(x, Tensor)]
@@ -192,26 +239,34 @@ class _Followed(TorchDispatchMode):
         return result
 
 
-def _grid_after(operation: Any, args: tuple, inputs: list[tuple[Grid, torch.Size]], output: Tensor) -> Grid:
-    """The grid of what an operation gives for inputs with these grids and map sizes."""
+def _grid_after(operation: Any, args: tuple, inputs: list[tuple[Grid | str, torch.Size]], output: Tensor) -> Grid | str:
+    """The grid of an operation's output, from the grids and map sizes of those inputs that depend on the image."""
     name = operation._schema.name
+    grids: list[Grid] = []
     for grid, _ in inputs:
-        if isinstance(grid, str):
+        if isinstance(grid, str):  # an earlier operation mixed places
             return grid
-    first, *others = (grid for grid, _ in inputs)
+        grids.append(grid)
+    (y, x), *others = grids
+
+    # A window slides over one map.
     if not others and (windows := _windows(name, args)):
-        return tuple(axis.windowed(*window) for axis, window in zip(first, windows, strict=True))
-    aligned = all(a.stride == b.stride for grid in others for a, b in zip(first, grid, strict=True))
+        return y.after(windows[0]), x.after(windows[1])
+
+    # Maps of equal size and stride are combined place by place.
     placewise = torch.Tag.pointwise in operation.tags or name in _PLACEWISE
-    if not (placewise and aligned and all(size == output.shape[-2:] for _, size in inputs)):
+    same_size = all(size == output.shape[-2:] for _, size in inputs)
+    same_stride = all((y.stride, x.stride) == (other_y.stride, other_x.stride) for other_y, other_x in others)
+    if not (placewise and same_size and same_stride):
         return f"an operation ({name.removeprefix('aten::')})"
-    for grid in others:
-        first = tuple(a.joined(b) for a, b in zip(first, grid, strict=True))
-    return first
+    for other_y, other_x in others:
+        y, x = y.union(other_y), x.union(other_x)
+    return y, x
 
 
-def _windows(name: str, args: tuple) -> list[tuple[int, ...]] | None:
-    """(kernel, stride, padding, dilation) for each axis, if the operation slides a window over its first argument."""
+def _windows(name: str, args: tuple) -> tuple[_Window, _Window] | None:
+    """The windows along both axes, if the operation slides a window over its first argument."""
+    # Each setting (kernel, stride, padding, dilation) is a pair, or one number in a list for both axes.
     match name, args:
         case "aten::convolution", (_, weight, _, stride, padding, dilation, False, *_) if weight.ndim == 4:
             settings = [weight.shape[2:], stride, padding, dilation]
@@ -223,16 +278,19 @@ def _windows(name: str, args: tuple) -> list[tuple[int, ...]] | None:
             settings = [(1, 1), (1, 1), (top, left)]
         case _:
             return None
-    return list(zip(*(s if len(s) == 2 else [*s, *s] for s in settings), strict=True))
+    vertical, horizontal = zip(*(s if len(s) == 2 else [*s, *s] for s in settings), strict=True)
+    return _Window(*vertical), _Window(*horizontal)
 
 
-def _image_shape(model: nn.Module, image_size: int | tuple[int, ...]) -> tuple[int, ...]:
-    size = (image_size, image_size) if isinstance(image_size, int) else image_size
-    if len(size) not in (2, 3) or min(size) < 1:
-        raise ValueError(f"expected image_size as a number, (h, w) or (c, h, w), all at least 1, got {image_size}")
-    if len(size) == 3:
-        return size
-    channels = next((m.in_channels for m in model.modules() if isinstance(m, nn.Conv2d)), None)
-    if channels is None:
+def _image_shape(model: nn.Module, image_size: Sequence[int] | int) -> tuple[int, int, int]:
+    """(c, h, w) of the images that the model takes."""
+    size = image_size if isinstance(image_size, Sequence) else (image_size, image_size)
+    if len(size) not in (2, 3):
+        raise ValueError(f"image_size: expected a number, (h, w) or (c, h, w), got {image_size}")
+    *channels, height, width = (require_integer(side, "image_size", low=1) for side in size)
+    if channels:
+        return channels[0], height, width
+    first = next((m.in_channels for m in model.modules() if isinstance(m, nn.Conv2d)), None)
+    if first is None:
         raise ValueError(f"{type(model).__name__} holds no nn.Conv2d: pass image_size as (c, h, w)")
-    return (channels, *size)
+    return first, height, width

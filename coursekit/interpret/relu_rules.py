@@ -1,27 +1,30 @@
-"""What a gradient does where it meets a ReLU on its way down: the three rules of the lecture.
+"""Three rules for what a ReLU does to the gradient: backpropagation, deconvnet and guided backpropagation.
 
-Let f = max(x, 0) and let R be what arrives from above. Passed on to x is
+Let f = max(x, 0), and let R be the signal that arrives at f in the backward pass. The ReLU passes on to x
 
 - gradient    1(x > 0) R, ordinary backpropagation
-- deconvnet   1(R > 0) R: the ReLU looks at the signal from above and not at the image
-- guided      1(x > 0) 1(R > 0) R: both
+- deconvnet   1(R > 0) R, which depends on the signal but not on the image
+- guided      1(x > 0) 1(R > 0) R, both conditions
 
-Everything else on the way, convolutions and the switches of max pooling too, is treated as by the gradient. Sources:
-Zeiler & Fergus, ECCV 2014; Springenberg et al., ICLR 2015 (workshop); the slides' deconvnet rule is erratum E03.
+Everything else, including convolutions and the switches of max pooling, follows ordinary backpropagation.
+
+Sources: M. D. Zeiler and R. Fergus, Visualizing and understanding convolutional networks, ECCV 2014; J. T.
+Springenberg et al., Striving for simplicity, ICLR workshop 2015. The deconvnet rule on the slides is erratum E03.
 """
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Literal, get_args
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-from coursekit.errors import unknown
+from coursekit.validation import require_choice
 
-RULES = ("gradient", "deconvnet", "guided")
+Rule = Literal["gradient", "deconvnet", "guided"]
+RULES: tuple[Rule, ...] = get_args(Rule)
 
 _RELUS = {F.relu, torch.relu, torch.relu_, Tensor.relu, Tensor.relu_}  # nn.ReLU calls F.relu
 _CLAMPS = {
@@ -33,42 +36,54 @@ _CLAMPS = {
 
 
 @contextmanager
-def relu_rule(rule: str) -> Iterator[None]:
-    """Inside the block every ReLU, however it is spelled, gets this backward rule.
+def relu_rule(rule: Rule) -> Iterator[None]:
+    """Give every ReLU whose forward pass runs inside the block this backward rule.
 
-    What counts is where the forward pass runs; the backward pass may come later. ``nn.ReLU``, ``F.relu``,
-    ``torch.relu``, ``x.relu()``, ``clamp`` or ``clip`` at 0 from below, and their in-place forms are all ReLUs. The
-    rule belongs to the thread that entered the block, and the innermost block wins. ``"gradient"`` changes nothing.
+    The backward pass may come later. The rule holds in the thread that entered the block, and the innermost block
+    wins. ``"gradient"`` changes nothing.
+
+    A ReLU may be spelled ``nn.ReLU``, ``F.relu``, ``torch.relu``, ``x.relu()``, or as ``clamp``, ``clamp_min`` or
+    ``clip`` with lower bound 0, in place or not. Other spellings, such as ``torch.maximum(x, 0)`` or ``F.threshold``,
+    keep ordinary backpropagation.
 
     Raises:
-        ValueError: the rule is unknown; or it is not "gradient" and the block ended without a ReLU that a gradient
-            could pass, so that the plain gradient would have come out under another name.
+        ValueError: an unknown rule; or "deconvnet" or "guided" for a block without a ReLU that takes part in
+            backpropagation, because the result would be the plain gradient under another name.
+
+    >>> x = torch.tensor([1.0, 1.0, -1.0, -1.0], requires_grad=True)
+    >>> R = torch.tensor([2.0, -2.0, 2.0, -2.0])
+    >>> for rule in RULES:
+    ...     with relu_rule(rule):
+    ...         f = x.relu()
+    ...     print(rule, torch.autograd.grad(f, x, R)[0].tolist())
+    gradient [2.0, -2.0, 0.0, 0.0]
+    deconvnet [2.0, 0.0, 2.0, 0.0]
+    guided [2.0, 0.0, 0.0, 0.0]
     """
-    if rule not in RULES:
-        raise ValueError(unknown("rule", rule, RULES))
+    require_choice(rule, "rule", RULES)
     if rule == "gradient":
         yield
         return
-    mode = _Swap(rule)
+    mode = _ReplaceRelus(rule)
     with mode:
         yield
-    if not mode.met:
+    if not mode.found_relu:
         raise ValueError(
-            f"the rule {rule!r} changes the backward pass of ReLUs, and no ReLU was met on the way of a gradient: "
-            'for a net of LeakyReLU, GELU and the like use "gradient", the only rule that it has'
+            f"the rule {rule!r} changes the backward pass of ReLUs, but no ReLU took part in backpropagation: for a "
+            'net of LeakyReLU, GELU and the like use the rule "gradient"'
         )
 
 
-class _Swap(TorchFunctionMode):
-    """Hands every ReLU that a gradient can pass to `_Rectify`.
+class _ReplaceRelus(TorchFunctionMode):
+    """Replaces every ReLU that takes part in backpropagation by `_Rectify`.
 
     Hooks on modules would not do: they miss ``F.relu``, and cannot tell apart the branches that share a tensor.
     """
 
-    def __init__(self, rule: str) -> None:
+    def __init__(self, rule: Rule) -> None:
         super().__init__()
         self.rule = rule
-        self.met = False
+        self.found_relu = False
 
     def __torch_function__(
         self, func: Callable, types: Any, args: tuple = (), kwargs: dict[str, Any] | None = None
@@ -77,16 +92,18 @@ class _Swap(TorchFunctionMode):
         x = _rectified(func, args, kwargs)
         if x is None or not (x.requires_grad and torch.is_grad_enabled()):
             return func(*args, **kwargs)
-        self.met = True
-        return _Rectify.apply(x, self.rule, func.__name__.endswith("_") or kwargs.get("inplace", False))
+        self.found_relu = True
+        inplace = func.__name__.endswith("_") or kwargs.get("inplace", False)
+        return _Rectify.apply(x, self.rule, inplace)
 
 
 def _rectified(func: Callable, args: tuple, kwargs: dict[str, Any]) -> Tensor | None:
-    """The tensor whose negative entries this call sets to 0, if it does that and nothing else."""
+    """The tensor to which this call applies max(x, 0), or None if the call does anything else."""
 
+    # The parameters have PyTorch's names, so that positional and keyword arguments end up in the right place.
     def operand(input: Tensor, min: Any = 0, max: Any = None, *, inplace: bool = False) -> Tensor | None:
-        # Named as PyTorch names them. A bound may be a tensor, of which only a single 0 is a ReLU's.
-        return input if max is None and getattr(min, "ndim", 0) == 0 and min == 0 else None
+        zero = getattr(min, "ndim", 0) == 0 and min == 0  # the bound may be a tensor, but only of one number
+        return input if zero and max is None else None
 
     if func in _RELUS or (func in _CLAMPS and "out" not in kwargs):
         return operand(*args, **kwargs)
@@ -97,17 +114,19 @@ class _Rectify(torch.autograd.Function):
     """max(x, 0) with the backward rule "deconvnet" or "guided"."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, rule: str, inplace: bool) -> Tensor:
+    def forward(ctx: Any, x: Tensor, rule: Rule, inplace: bool) -> Tensor:
         if inplace:
             ctx.mark_dirty(x)
         y = x.relu_() if inplace else x.relu()
         ctx.rule = rule
-        ctx.save_for_backward(y)  # also for "deconvnet": checkpointing wants as many saved tensors as F.relu's
+        # "deconvnet" does not need y, but activation checkpointing expects as many saved tensors as F.relu saves.
+        ctx.save_for_backward(y)
         return y
 
     @staticmethod
     def backward(ctx: Any, r: Tensor) -> tuple[Tensor, None, None]:
         (y,) = ctx.saved_tensors
         if ctx.rule == "deconvnet":
-            return r.relu(), None, None
-        return torch.ops.aten.threshold_backward(r, y, 0).relu_(), None, None  # 1(y > 0) R is what F.relu's does
+            return r.relu(), None, None  # 1(R > 0) R
+        plain = torch.ops.aten.threshold_backward(r, y, 0)  # 1(y > 0) R, as in the backward pass of F.relu
+        return plain.relu_(), None, None

@@ -1,4 +1,4 @@
-"""Seconds and memory of `occlusion`, one image and 169 windows, against captum's over its perturbations_per_eval."""
+"""Seconds and memory of `occlusion` for one image and 169 windows, compared with captum at several batch sizes."""
 
 import os
 import time
@@ -14,11 +14,11 @@ from coursekit.nets import convnet
 from .harness import Figure, interleave, ratio
 
 MOST_TIME, MOST_MEMORY = 1.0, 0.75
-BATCH = 32  # occlusion's own choice
+BATCH = 32  # the default of occlusion
 
 
 def alexnet() -> nn.Sequential:
-    """The layers of Krizhevsky's net as torchvision has them, without dropout, with random weights."""
+    """The layers of torchvision's AlexNet with random weights, without dropout."""
     return nn.Sequential(
         *(nn.Conv2d(3, 64, 11, 4, 2), nn.ReLU(), nn.MaxPool2d(3, 2)),
         *(nn.Conv2d(64, 192, 5, padding=2), nn.ReLU(), nn.MaxPool2d(3, 2)),
@@ -30,14 +30,14 @@ def alexnet() -> nn.Sequential:
 
 
 def peak(run: Callable[[], object]) -> float:
-    """The most MiB of tensors alive at once, beyond those alive before."""
+    """The most memory that tensors took at once, in MiB, beyond those that existed before."""
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as watched:
         run()
     events = [event for event in watched.profiler.kineto_results.events() if event.name() == "[memory]"]
-    alive = most = 0
+    allocated = most = 0
     for event in sorted(events, key=lambda event: event.start_ns()):
-        alive += event.nbytes()
-        most = max(most, alive)
+        allocated += event.nbytes()
+        most = max(most, allocated)
     return most / 2**20
 
 
@@ -73,16 +73,16 @@ def compare(name: str, net: nn.Module, image: Tensor, window: int, stride: int, 
     mine = peak(ours)
     for what, batch in (("captum at its fastest", int(best)), ("captum at the same batch", BATCH)):
         yours = peak(lambda b=batch: theirs(b))
-        share = mine / yours
+        fraction = mine / yours
         detail = f"{mine:.1f} and {yours:.1f} MiB, {BATCH} and {batch} windows at once"
-        yield Figure(f"{name}: peak memory ÷ {what}", f"{share:.2f}", memory_target, share <= MOST_MEMORY, detail)
+        yield Figure(f"{name}: peak memory ÷ {what}", f"{fraction:.2f}", memory_target, fraction <= MOST_MEMORY, detail)
     with torch.no_grad():
         alone = peak(lambda: net(image.repeat(BATCH, 1, 1, 1))) / mine
-    yield Figure(f"{name}: the net on {BATCH} images ÷ ours", f"{alone:.2f}", "–", None, "what no method can save")
+    yield Figure(f"{name}: the net on {BATCH} images ÷ ours", f"{alone:.2f}", "–", None, "what every method needs")
 
 
 def measure() -> Iterator[Figure]:
-    os.environ["KINETO_LOG_LEVEL"] = "99"  # the profiler is to be silent about its starts and stops
+    os.environ["KINETO_LOG_LEVEL"] = "99"  # keeps the profiler from reporting its starts and stops
     torch.set_num_threads(1)
     torch.manual_seed(0)
     yield from compare("3×32×32", convnet(3, 32, 10, widths=(32, 64, 64)), torch.rand(1, 3, 32, 32), 8, 2, rounds=31)

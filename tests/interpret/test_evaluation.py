@@ -1,5 +1,6 @@
 from itertools import permutations
 
+import numpy as np
 import pytest
 import torch
 from scipy.stats import spearmanr
@@ -28,33 +29,33 @@ def area(curve):
 
 @pytest.fixture
 def five_pixels():
-    """A linear score of images with five pixels, and the w·x of two of them."""
+    """A linear score, two images of five pixels, and what each pixel contributes to the score, w·x."""
     model = nn.Sequential(nn.Flatten(), nn.Linear(5, 1)).double()
     images = torch.randn(2, 1, 1, 5, dtype=torch.float64)
     return model, images, (model[1].weight.detach() * images)[:, 0]
 
 
 def test_the_deletion_curve_of_a_linear_score_is_least_in_the_order_of_weight_times_pixel(five_pixels):
-    model, images, shares = five_pixels
-    ours = area(deletion_curve(model, images, shares, 0, steps=5))
+    model, images, contributions = five_pixels
+    ours = area(deletion_curve(model, images, contributions, 0, steps=5))
     orders = [torch.tensor(order, dtype=torch.float64).expand(2, 1, 5) for order in permutations(range(5))]
-    everyone = torch.stack([area(deletion_curve(model, images, order, 0, steps=5)) for order in orders])  # (120, 2)
-    torch.testing.assert_close(ours, everyone.min(dim=0).values)
-    assert (everyone > ours + 1e-9).sum(dim=0).tolist() == [119, 119]
+    areas = torch.stack([area(deletion_curve(model, images, order, 0, steps=5)) for order in orders])  # (120, 2)
+    torch.testing.assert_close(ours, areas.min(dim=0).values)
+    assert (areas > ours + 1e-9).sum(dim=0).tolist() == [119, 119]
 
 
-def test_curves_lose_or_gain_the_shares_one_after_the_other(five_pixels):
-    model, images, shares = five_pixels
-    fractions, deleted = deletion_curve(model, images, shares, 0, steps=5)
+def test_curves_lose_or_gain_the_contributions_one_after_the_other(five_pixels):
+    model, images, contributions = five_pixels
+    fractions, deleted = deletion_curve(model, images, contributions, 0, steps=5)
     torch.testing.assert_close(fractions, torch.arange(6).double() / 5)
-    lost = shares[:, 0].sort(dim=1, descending=True).values.cumsum(dim=1)
+    lost = contributions[:, 0].sort(dim=1, descending=True).values.cumsum(dim=1)
     torch.testing.assert_close(deleted[:, :1] - deleted[:, 1:], lost)
-    inserted = insertion_curve(model, images, shares, 0, steps=5)[1]
+    inserted = insertion_curve(model, images, contributions, 0, steps=5)[1]
     torch.testing.assert_close(inserted[:, 1:] - inserted[:, :1], lost)
 
 
 def test_curves_lead_from_the_image_to_the_fill_and_back(tiny, images):
-    maps, fill = torch.rand(3, 8, 8), torch.rand_like(images)  # another picture for each image
+    maps, fill = torch.rand(3, 8, 8), torch.rand_like(images)  # another fill for each image
     own = torch.tensor([3, 0, 1])
     ends = [tiny(x).detach().gather(1, own[:, None])[:, 0] for x in (images, fill)]
     deleted = deletion_curve(tiny, images, maps, own, steps=7, fill=fill)[1]
@@ -79,11 +80,11 @@ def test_steps_that_do_not_divide_the_pixels_are_rounded(tiny, images):
 @pytest.mark.parametrize(
     ("maps", "steps", "message"),
     [
-        (torch.zeros(3, 8, 7), 5, r"one map for each image, shape \(3, 8, 8\), got \(3, 8, 7\)"),
-        (torch.zeros(1, 8, 8), 5, r"one map for each image, shape \(3, 8, 8\), got \(1, 8, 8\)"),
-        (torch.full((3, 8, 8), torch.nan), 5, "maps hold NaN or infinite values, which give no order"),
-        (torch.zeros(3, 8, 8), 0, "steps from 1 to the number of pixels, 64, got 0"),
-        (torch.zeros(3, 8, 8), 65, "steps from 1 to the number of pixels, 64, got 65"),
+        (torch.zeros(3, 8, 7), 5, r"maps: expected shape \(3, 8, 8\), got \(3, 8, 7\)"),
+        (torch.zeros(1, 8, 8), 5, r"maps: expected shape \(3, 8, 8\), got \(1, 8, 8\)"),
+        (torch.full((3, 8, 8), torch.nan), 5, "maps: 192 of 192 numbers are NaN or infinite"),
+        (torch.zeros(3, 8, 8), 0, "steps: expected an integer from 1 to 64, got 0"),
+        (torch.zeros(3, 8, 8), 65, "steps: expected an integer from 1 to 64, got 65"),
     ],
 )
 @pytest.mark.parametrize("curve", [deletion_curve, insertion_curve])
@@ -92,12 +93,29 @@ def test_curves_refuse_maps_and_steps_that_do_not_fit(tiny, images, curve, maps,
         curve(tiny, images, maps, 0, steps)
 
 
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"maps": torch.zeros(3, 8, 8).long()}, "maps: expected float32 or float64, got int64"),
+        ({"maps": np.zeros((3, 8, 8))}, "maps: expected a tensor, got ndarray"),
+        ({"steps": 5.0}, "steps: expected an integer, got float 5.0"),
+        ({"fill": [0.0, 0.0]}, "fill: expected a number, got list"),
+        ({"images": torch.zeros(3, 2, 8, 8).byte()}, "images: expected float32 or float64, got uint8"),
+        ({"target": [0, 1, 2]}, r"target: expected a tensor, got list; torch.as_tensor\(target\) makes one"),
+    ],
+)
+@pytest.mark.parametrize("curve", [deletion_curve, insertion_curve])
+def test_curves_refuse_arguments_of_another_type(without_annotations, tiny, images, curve, arguments, message):
+    with pytest.raises(TypeError, match=message):
+        curve(tiny, **{"images": images, "maps": torch.rand(3, 8, 8), "target": 0} | arguments)
+
+
 @pytest.mark.parametrize("curve", [deletion_curve, insertion_curve])
 def test_curves_refuse_what_every_look_into_a_net_refuses(tiny, images, curve):
     maps = torch.zeros(3, 8, 8)
-    with pytest.raises(ValueError, match="got an empty batch"):
+    with pytest.raises(ValueError, match=r"images: expected at least one element, got shape \(0, 2, 8, 8\)"):
         curve(tiny, images[:0], maps[:0], 0)
-    with pytest.raises(ValueError, match=r"target \[4\] lies outside the 4 classes"):
+    with pytest.raises(ValueError, match="target: expected an integer from 0 to 3, got 4"):
         curve(tiny, images, maps, 4)
     with pytest.raises(ValueError, match="got shape \\(5, 1, 1\\)"):
         curve(tiny, images, maps, 0, fill=torch.zeros(5, 1, 1))
@@ -115,7 +133,7 @@ def test_the_pointing_game_is_won_on_a_planted_square():
     assert pointing_game(maps - 2 * masks, masks).tolist() == [0] * 20
 
 
-def test_a_map_without_preference_wins_the_pointing_game_as_often_as_chance():
+def test_a_constant_map_wins_the_pointing_game_as_often_as_chance():
     masks = torch.zeros(1, 4, 5, dtype=torch.bool)
     masks[:, 1:3, 2:5] = True
     assert pointing_game(torch.ones(1, 4, 5), masks).item() == pytest.approx(6 / 20)
@@ -131,18 +149,46 @@ def test_intersection_over_union_of_hand_worked_squares():
 
 def test_comparisons_refuse_different_shapes_and_nan():
     maps, masks = torch.zeros(2, 4, 4), torch.zeros(2, 4, 5, dtype=torch.bool)
-    shapes = r"same shape, got \(2, 4, 4\) and \(2, 4, 5\)"
+    shapes = r"expected one shape, got \(2, 4, 4\) and \(2, 4, 5\)"
     with pytest.raises(ValueError, match=shapes):
         pointing_game(maps, masks)
     with pytest.raises(ValueError, match=shapes):
         intersection_over_union(maps > 0, masks)
     with pytest.raises(ValueError, match=shapes):
         rank_correlation(maps, masks.float())
-    with pytest.raises(ValueError, match="NaN, which has no largest value"):
+    with pytest.raises(ValueError, match="maps: 32 of 32 numbers are NaN"):
         pointing_game(maps / 0, maps == 0)
-    for pair in ((maps, maps / 0), (maps / 0, maps)):
-        with pytest.raises(ValueError, match="NaN, which has no rank"):
+    for name, pair in {"b": (maps, maps / 0), "a": (maps / 0, maps)}.items():
+        with pytest.raises(ValueError, match=f"{name}: 32 of 32 numbers are NaN"):
             rank_correlation(*pair)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda m: pointing_game(m.long(), m > 0), "maps: expected float32 or float64, got int64"),
+        (lambda m: pointing_game(m > 0, m > 0), "maps: expected float32 or float64, got bool"),
+        (lambda m: pointing_game(m.half(), m > 0), "maps: expected float32 or float64, got float16"),
+        (lambda m: pointing_game(m.numpy(), m > 0), "maps: expected a tensor, got ndarray"),
+        (lambda m: pointing_game(m, m), r"masks: expected truth values \(torch.bool\), got float32"),
+        (lambda m: pointing_game(m, (m > 0).numpy()), "masks: expected a tensor, got ndarray"),
+        (lambda m: intersection_over_union(m.long(), m > 0), "found: expected truth values .*, got int64"),
+        (lambda m: intersection_over_union(m > 0, m), "masks: expected truth values .*, got float32"),
+        (lambda m: rank_correlation(m.long(), m), "a: expected float32 or float64, got int64"),
+        (lambda m: rank_correlation(m, m > 0), "b: expected float32 or float64, got bool"),
+        (lambda m: rank_correlation(m.byte(), m.byte()), "a: expected float32 or float64, got uint8"),
+        (lambda m: rank_correlation(m, m.tolist()), "b: expected a tensor, got list"),
+    ],
+)
+def test_comparisons_refuse_integers_truth_values_and_arrays(without_annotations, call, message):
+    with pytest.raises(TypeError, match=message):
+        call(torch.rand(2, 4, 4))
+
+
+@pytest.mark.parametrize("compare", [lambda m: pointing_game(m, m > 0), lambda m: rank_correlation(m, m)])
+def test_comparisons_refuse_an_empty_batch(compare):
+    with pytest.raises(ValueError, match=r"expected at least one element, got shape \(0, 4, 4\)"):
+        compare(torch.rand(0, 4, 4))
 
 
 # --- rank correlation
@@ -161,6 +207,16 @@ def test_rank_correlation_sees_the_order_alone_and_its_sign():
     torch.testing.assert_close(rank_correlation(a, a.exp()), torch.ones(3))
     torch.testing.assert_close(rank_correlation(a, -(a**3)), -torch.ones(3))
     assert rank_correlation(a, torch.ones(3, 50)).tolist() == [0, 0, 0]
+    assert rank_correlation(torch.ones(3, 50), a).tolist() == [0, 0, 0]
+    assert rank_correlation(a[:, :1], a[:, :1]).tolist() == [0, 0, 0]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_rank_correlation_has_the_type_of_the_maps_and_no_graph(dtype):
+    a = torch.randn(3, 5, dtype=dtype, requires_grad=True)
+    found = rank_correlation(a, a)
+    assert found.dtype == dtype
+    assert not found.requires_grad
 
 
 # --- cascading randomization
@@ -201,7 +257,7 @@ def test_the_order_is_that_in_which_layers_run_and_idle_ones_are_left_out():
     assert list(cascading_randomization(model, torch.rand(1, 1, 2, 4), gradient)) == ["last", "start"]
 
 
-def test_a_map_that_ignores_the_net_never_changes_and_one_that_turns_has_minus_one(tiny, images):
+def test_a_map_that_ignores_the_net_never_changes_and_one_that_flips_its_sign_has_minus_one(tiny, images):
     maps = torch.rand(3, 8, 8)
     stages = cascading_randomization(tiny, images, lambda *_: maps)
     assert list(stages.values()) == pytest.approx([1, 1, 1])
@@ -249,8 +305,17 @@ def test_the_cascade_names_layers_that_cannot_be_randomized(images):
         cascading_randomization(nn.Flatten(), images, lambda *_: images)
 
 
-def test_guided_backprop_outlives_the_weights_and_the_gradient_does_not():
-    """On a small net trained on the digits, with all its weights drawn anew."""
+def test_the_cascade_refuses_arguments_of_another_type(without_annotations, tiny, images):
+    with pytest.raises(TypeError, match="a: expected a tensor, got ndarray"):
+        cascading_randomization(tiny, images, lambda *_: images.numpy())
+    with pytest.raises(TypeError, match=r"seed: expected an integer, got float 0\.5"):
+        cascading_randomization(tiny, images, gradient, seed=0.5)
+    with pytest.raises(TypeError, match="images: expected float32 or float64, got int64"):
+        cascading_randomization(tiny, images.long(), gradient)
+
+
+def test_guided_maps_survive_random_weights_and_gradients_do_not():
+    """For a small net trained on the digits, after all its weights have been randomized."""
     digits = datasets.digits()
     net = convnet(1, 8, 10, widths=(16, 32))
     descent = torch.optim.Adam(net.parameters(), lr=1e-2)

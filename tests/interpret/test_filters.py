@@ -42,7 +42,7 @@ def test_a_grey_filter_that_is_not_square_is_explained_in_full():
 
 
 def test_the_smallest_filters_can_be_fitted():
-    """The derivative that Sobel's filter takes, smoothed across: an edge."""
+    """Sobel's filter is an edge: a derivative, smoothed along the edge."""
     sobel = torch.tensor([[-1.0, 0, 1], [-2, 0, 2], [-1, 0, 1]])
     assert gabor_fit(sobel[None]).r2.item() > 0.999
 
@@ -51,11 +51,11 @@ def test_white_noise_is_hardly_explained():
     noise = torch.randn(5, 3, 7, 7, dtype=torch.float64)
     r2 = gabor_fit(noise).r2
     assert r2.max() < 0.3
-    assert r2.min() > 1 / 147  # more than one free number explains of 147
+    assert r2.min() > 1 / 147  # more than one free parameter explains of 147 numbers
 
 
-def test_two_colours_with_unlike_patterns_are_not_one_gabor_function():
-    """One wave, one phase for all colours: an edge in red and the same edge turned by 90° in green cannot both fit."""
+def test_two_colours_with_different_patterns_are_not_one_gabor_function():
+    """All colours share one wave, which cannot fit both an edge in red and the same edge turned by 90° in green."""
     edge = gabor((7, 7), (3, 3), (2, 2), 0, 0.2, math.pi / 2, (1,))[0]
     crossed = torch.stack([edge, edge.T, torch.zeros_like(edge)])
     assert gabor_fit(crossed[None]).r2.item() == pytest.approx(0.5, abs=0.1)
@@ -68,15 +68,15 @@ def test_scale_sign_and_the_order_of_colours_do_not_matter():
         torch.testing.assert_close(gabor_fit(other).r2, r2, rtol=1e-3, atol=0)
 
 
-def test_what_is_explained_and_what_is_left_are_orthogonal():
-    """So it is at a least-squares solution: ‖filter‖² = ‖fitted‖² + ‖rest‖²."""
+def test_the_fit_and_its_residual_are_orthogonal():
+    """At a least-squares solution ‖filter‖² = ‖fitted‖² + ‖residual‖²."""
     filters = torch.randn(2, 2, 5, 5, dtype=torch.float64)
     fit = gabor_fit(filters)
     explained = fit.fitted.square().sum(dim=(1, 2, 3)) / filters.square().sum(dim=(1, 2, 3))
     torch.testing.assert_close(fit.r2, explained, rtol=0, atol=1e-9)
 
 
-def test_the_answer_has_the_filters_type_and_does_not_touch_them():
+def test_the_result_has_the_dtype_of_the_filters_and_leaves_them_alone():
     weight = torch.nn.Parameter(torch.randn(2, 3, 5, 5))
     before = weight.detach().clone()
     fit = gabor_fit(weight)
@@ -86,16 +86,30 @@ def test_the_answer_has_the_filters_type_and_does_not_touch_them():
 
 
 @pytest.mark.parametrize("shape", [(0, 3, 7, 7), (4, 3, 2, 7), (2, 2, 2, 7, 7)])
-def test_filters_of_the_wrong_shape_are_told(shape):
-    with pytest.raises(ValueError, match=r"expected filters \(N, c, h, w\) or \(N, h, w\) of at least 3×3"):
+def test_filters_of_the_wrong_shape_are_refused(shape):
+    with pytest.raises(ValueError, match=r"filters: expected \(N, c, h, w\) or \(N, h, w\) of at least 3×3"):
         gabor_fit(torch.ones(shape))
 
 
-def test_filters_without_a_pattern_are_told():
+def test_filters_without_a_pattern_are_refused():
     filters = torch.ones(3, 1, 3, 3)
     filters[1] = 0
-    with pytest.raises(ValueError, match=r"filters \[1\] are 0 throughout"):
+    with pytest.raises(ValueError, match=r"filters: \[1\] are entirely 0"):
         gabor_fit(filters)
     filters[1, 0, 0, 0] = torch.nan
     with pytest.raises(ValueError, match="NaN or infinite"):
+        gabor_fit(filters)
+
+
+@pytest.mark.parametrize(
+    ("filters", "message"),
+    [
+        (torch.ones(2, 5, 5).long(), "filters: expected float32 or float64, got int64"),
+        (torch.ones(2, 5, 5).half(), "filters: expected float32 or float64, got float16"),
+        (torch.ones(2, 5, 5).tolist(), "filters: expected a tensor, got list"),
+        (torch.ones(2, 5, 5).numpy(), "filters: expected a tensor, got ndarray"),
+    ],
+)
+def test_filters_of_another_type_are_refused(without_annotations, filters, message):
+    with pytest.raises(TypeError, match=message):
         gabor_fit(filters)

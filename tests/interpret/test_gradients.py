@@ -1,5 +1,6 @@
-"""Gradients against closed forms, finite differences and one image at a time."""
+"""Gradients compared with closed forms, with finite differences, and with one image at a time."""
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -40,7 +41,7 @@ def test_saliency_is_the_largest_magnitude_over_the_channels(linear, images):
 
 
 def test_a_net_without_biases_is_the_product_of_its_gradient_and_the_image(images):
-    """ReLU and max pooling keep f(tx) = t f(x), so by Euler ⟨∇f(x), x⟩ = f(x)."""
+    """With ReLU and max pooling f(tx) = t f(x) for t > 0, so by Euler ⟨∇f(x), x⟩ = f(x)."""
     net = convnet(2, 8, 4, widths=(3, 4)).double()
     for module in net.modules():
         if getattr(module, "bias", None) is not None:
@@ -58,7 +59,7 @@ def test_the_gradient_predicts_small_changes(residual, images):
 
 
 @pytest.mark.parametrize("rule", RULES)
-def test_a_batch_gives_what_its_images_give_one_by_one(tiny, images, rule):
+def test_a_batch_equals_its_images_one_by_one(tiny, images, rule):
     classes = torch.tensor([1, 3, 0])
     together = input_gradient(tiny, images, classes, rule)
     alone = [input_gradient(tiny, image[None], int(k), rule) for image, k in zip(images, classes, strict=True)]
@@ -84,14 +85,14 @@ def test_images_that_belong_to_a_graph_stay_out_of_it(tiny, images):
 def test_a_first_layer_in_place_does_not_change_the_images(images):
     net = nn.Sequential(nn.ReLU(inplace=True), nn.Flatten(), nn.Linear(128, 2).double())
     given = images - 0.5
-    kept = given.clone()
+    before = given.clone()
     for rule in RULES:
         input_gradient(net, given, 0, rule)
-    assert torch.equal(given, kept)
+    assert torch.equal(given, before)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_float32_and_float64_both_stay_what_they_are(tiny, images, dtype):
+def test_float32_and_float64_are_kept(tiny, images, dtype):
     net, x = tiny.to(dtype), images.to(dtype)
     assert input_gradient(net, x, 0, "guided").dtype == dtype
     assert unit_gradient(net, x, "conv2", 0, (1, 1)).dtype == dtype
@@ -127,7 +128,7 @@ def test_a_unit_of_a_fully_connected_layer_is_a_score(tiny, images):
     torch.testing.assert_close(unit_gradient(tiny, images, "output", 2), input_gradient(tiny, images, 2))
 
 
-def test_an_in_place_relu_behind_the_layer_does_not_disturb_it(images):
+def test_an_in_place_relu_after_the_layer_does_not_disturb_it(images):
     conv = nn.Conv2d(2, 3, 3).double()
     plain = nn.Sequential(conv, nn.Identity())
     net = nn.Sequential(conv, nn.ReLU(inplace=True))
@@ -143,17 +144,20 @@ def test_an_in_place_relu_behind_the_layer_does_not_disturb_it(images):
     ("arguments", "message"),
     [
         ({"layer": "conv3"}, "unknown layer 'conv3': did you mean conv"),
-        ({"channel": 4}, "layer 'conv2' has the channels 0 … 3, got 4"),
-        ({"channel": -1}, "layer 'conv2' has the channels 0 … 3, got -1"),
+        ({"channel": 4}, "channel of layer 'conv2': expected an integer from 0 to 3, got 4"),
+        ({"channel": -1}, "channel of layer 'conv2': expected an integer from 0 to 3, got -1"),
         ({"position": (4, 0)}, r"position \(4, 0\) lies outside the 4×4 map of layer 'conv2'"),
         ({"position": (0, -1)}, r"position \(0, -1\) lies outside the 4×4 map"),
         ({"position": torch.tensor([[0, 0], [4, 0], [0, 0]])}, "lies outside the 4×4 map"),
-        ({"position": torch.tensor([[0, 0], [1, 1]])}, r"expected one position, or one for each of the 3 images"),
-        ({"layer": "output", "position": (0, 0)}, "the units of layer 'output' have no place: leave out position"),
+        (
+            {"position": torch.tensor([[0, 0], [1, 1]])},
+            r"position: expected one .row, column., or one for each of the 3 images",
+        ),
+        ({"layer": "output", "position": (0, 0)}, "the units of layer 'output' have no position: leave out position"),
         ({"rule": "deconv"}, "unknown rule 'deconv'"),
     ],
 )
-def test_a_unit_that_is_not_there_is_refused(tiny, images, unchanged, arguments, message):
+def test_a_unit_that_does_not_exist_is_refused(without_annotations, tiny, images, unchanged, arguments, message):
     with unchanged(tiny), pytest.raises(ValueError, match=message):
         unit_gradient(tiny, images, **{"layer": "conv2", "channel": 0} | arguments)
 
@@ -167,10 +171,10 @@ def test_a_layer_with_outputs_of_another_kind_is_refused(images):
 @pytest.mark.parametrize("function", [input_gradient, saliency])
 def test_bad_images_and_targets_are_refused(tiny, images, function):
     for bad, target, message in [
-        (images[:0], 0, "at least one image"),
+        (images[:0], 0, "images: expected at least one element"),
         (images[:, :1], 0, r"cannot take images of shape \(3, 1, 8, 8\)"),
         (images * torch.nan, 0, "NaN or infinite"),
-        (images, 4, r"target \[4\] lies outside the 4 classes 0 … 3"),
+        (images, 4, "target: expected an integer from 0 to 3, got 4"),
     ]:
         with pytest.raises(ValueError, match=message):
             function(tiny, bad, target)
@@ -187,3 +191,30 @@ def test_a_score_without_a_graph_is_refused(tiny, images):
         input_gradient(Cut(), images, 0)
     with pytest.raises(ValueError, match="no gradient reaches the images"):
         input_gradient(nn.Sequential(Cut(), nn.Linear(128, 2).double()), images, 0)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"images": torch.zeros(3, 2, 8, 8).long()}, "images: expected float32 or float64, got int64"),
+        ({"images": torch.zeros(3, 2, 8, 8).half()}, "images: expected float32 or float64, got float16"),
+        ({"images": np.zeros((3, 2, 8, 8))}, "images: expected a tensor, got ndarray"),
+        ({"target": [0, 1, 2]}, r"target: expected a tensor, got list; torch.as_tensor\(target\) makes one"),
+        ({"target": np.array([0, 1, 2])}, r"target: expected a tensor, got ndarray; torch.as_tensor\(target\)"),
+        ({"model": torch.relu}, "model: expected an nn.Module, got builtin_function_or_method"),
+    ],
+)
+@pytest.mark.parametrize("function", [input_gradient, saliency])
+def test_arguments_of_another_type_are_refused(without_annotations, tiny, images, function, arguments, message):
+    with pytest.raises(TypeError, match=message):
+        function(**{"model": tiny, "images": images, "target": 0} | arguments)
+
+
+def test_a_model_that_returns_a_tuple_needs_a_function_as_target(tiny, images):
+    class Pair(nn.Module):
+        def forward(self, x):
+            return tiny(x), x
+
+    with pytest.raises(TypeError, match=r"Pair returns a tuple, .*pass as target a function that picks N scores"):
+        saliency(Pair(), images, 1)
+    assert torch.equal(saliency(Pair(), images, lambda output: output[0][:, 1]), saliency(tiny, images, 1))

@@ -1,21 +1,24 @@
+import re
+
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
 from coursekit.interpret import activations
 from coursekit.interpret.layers import (
-    check_images,
     check_model,
     find_layer,
     forward,
     layer_output,
     recorded,
     scores,
+    unit_value,
 )
 
 
 class Branches(nn.Module):
-    """A layer that never runs, and one that gives a pair."""
+    """A layer that never runs, and one that returns a tuple."""
 
     def __init__(self):
         super().__init__()
@@ -33,7 +36,7 @@ def broken(_):
 # --- check_model
 
 
-def test_a_model_without_chance_may_be_in_training_mode(tiny):
+def test_a_deterministic_model_may_be_in_training_mode(tiny):
     check_model(tiny.train())
     assert tiny.training
 
@@ -47,42 +50,29 @@ def test_a_model_without_chance_may_be_in_training_mode(tiny):
         (nn.BatchNorm2d(2), "BatchNorm2d .1. its answer depends on the other images of the batch"),
     ],
 )
-def test_chance_and_batch_statistics_are_refused_in_training_mode_only(layer, answer):
+def test_randomness_and_batch_statistics_are_refused_in_training_mode_only(layer, answer):
     model = nn.Sequential(nn.Identity(), layer)
     check_model(model.eval())
-    layer.train()  # a part that was forgotten is enough
+    layer.train()  # one forgotten part is enough
     with pytest.raises(ValueError, match=answer):
         check_model(model)
     assert layer.training
 
 
-def test_a_model_that_is_itself_a_dropout_is_named_so():
+def test_a_model_that_is_itself_a_dropout_layer_is_named():
     with pytest.raises(ValueError, match=r"Dropout \(itself\)"):
         check_model(nn.Dropout(0.5))
 
 
-# --- check_images
-
-
-@pytest.mark.parametrize(
-    ("images", "message"),
-    [
-        (torch.rand(2, 8, 8), r"expected images as a floating-point batch .N, C, H, W., got shape .2, 8, 8."),
-        (torch.rand(2, 8, 8), r"for one image pass image\[None\]"),
-        (torch.zeros(1, 2, 8, 8, dtype=torch.uint8), r"got shape .1, 2, 8, 8. of torch.uint8"),
-        (torch.rand(0, 2, 8, 8), "expected at least one image, got an empty batch"),
-        (torch.tensor([[[[0.5, torch.nan, torch.inf, -torch.inf]]]]), "3 of 4 pixels are NaN or infinite"),
-    ],
-)
-def test_what_is_not_a_batch_of_finite_images_is_refused(images, message):
-    with pytest.raises(ValueError, match=message):
-        check_images(images)
+def test_anything_but_a_module_is_refused(without_annotations):
+    with pytest.raises(TypeError, match=r"model: expected an nn\.Module, got function"):
+        check_model(lambda x: x)
 
 
 # --- forward
 
 
-def test_a_model_that_cannot_take_the_images_is_told_with_their_shape(tiny, images):
+def test_the_error_for_images_that_the_model_cannot_take_names_their_shape(tiny, images):
     with pytest.raises(ValueError, match=r"Sequential cannot take .* shape .3, 1, 8, 8., torch.float64, on cpu:"):
         forward(tiny, images[:, :1])
     with pytest.raises(ValueError, match=r"shape .3, 2, 8, 8., torch.float32, on cpu"):
@@ -101,6 +91,18 @@ def test_a_full_memory_is_not_blamed_on_the_images(images):
 # --- scores
 
 OUTPUT = torch.tensor([[1.0, 2.0, 3.0], [40.0, 50.0, 60.0]])
+TWO = torch.rand(2, 1, 8, 8)
+
+
+class Returns(nn.Module):
+    """A model that returns one value, whatever the images are."""
+
+    def __init__(self, value):
+        super().__init__()
+        self.value = value
+
+    def forward(self, _):
+        return self.value
 
 
 @pytest.mark.parametrize(
@@ -111,36 +113,71 @@ OUTPUT = torch.tensor([[1.0, 2.0, 3.0], [40.0, 50.0, 60.0]])
         (torch.tensor([2, 0]), [3.0, 40.0]),
         (torch.tensor([1, 1], dtype=torch.int32), [2.0, 50.0]),
         (lambda output: output[:, 1] - output[:, 0], [1.0, 10.0]),
+        (np.int64(2), [3.0, 60.0]),
+        (OUTPUT[0].argmin(), [1.0, 40.0]),
+        (torch.tensor([2, 0], dtype=torch.uint8), [3.0, 40.0]),
     ],
 )
-def test_a_target_is_a_class_or_a_class_an_image_or_a_function(target, expected):
-    assert scores(OUTPUT, target).tolist() == expected
+def test_a_target_is_a_class_or_one_class_per_image_or_a_function(without_annotations, target, expected):
+    assert scores(Returns(OUTPUT), TWO, target).tolist() == expected
 
 
 @pytest.mark.parametrize(
     ("target", "message"),
     [
-        (3, r"target \[3\] lies outside the 3 classes 0 … 2"),
-        (-1, r"target \[-1\] lies outside the 3 classes"),
-        (torch.tensor([7, -2]), r"target \[-2, 7\] lies outside"),
-        (torch.tensor([0, 1, 2]), r"expected one class per image, shape \(2,\), got \(3,\)"),
-        (lambda output: output, r"target must give one score per image, shape \(2,\), got \(2, 3\)"),
-        (lambda output: output.sum(), r"shape \(2,\), got \(\)"),
+        (3, "target: expected an integer from 0 to 2, got 3"),
+        (-1, "target: expected an integer from 0 to 2, got -1"),
+        (torch.tensor([7, -2]), r"target: expected classes from 0 to 2, got \[-2, 7\]"),
+        (torch.tensor([0, 1, 2]), r"target: expected one class for each item, shape \(2,\), got \(3,\)"),
+        (lambda output: output, r"target: expected one score per image, shape \(2,\), got \(2, 3\)"),
+        (lambda output: output.sum(), r"target: expected one score per image, shape \(2,\), got \(\)"),
     ],
 )
 def test_a_target_that_gives_no_score_for_each_image_is_refused(target, message):
     with pytest.raises(ValueError, match=message):
-        scores(OUTPUT, target)
+        scores(Returns(OUTPUT), TWO, target)
 
 
-def test_a_class_of_an_output_without_classes_is_refused():
-    with pytest.raises(ValueError, match=r"needs an output \(N, classes\), got \(2, 3, 4\): pass a function"):
-        scores(torch.rand(2, 3, 4), 0)
+@pytest.mark.parametrize(
+    ("target", "message"),
+    [
+        ([0, 1], r"target: expected a tensor, got list; torch.as_tensor\(target\) makes one"),
+        ((0, 1), r"target: expected a tensor, got tuple; torch.as_tensor\(target\) makes one"),
+        (np.array([0, 1]), r"target: expected a tensor, got ndarray; torch.as_tensor\(target\) makes one"),
+        (1.0, "target: expected a tensor, got float 1.0"),
+        (True, "target: expected an integer, got bool True"),
+        (torch.tensor([0.0, 1.0]), "target: expected integers, got float32"),
+        (torch.tensor([True, False]), "target: expected integers, got bool"),
+        (lambda output: output.argmax(dim=1), "a function that returns a floating-point tensor, got torch.int64"),
+        (lambda output: output[:, 0].tolist(), "a function that returns a floating-point tensor, got list"),
+    ],
+)
+def test_a_target_of_another_type_is_refused(without_annotations, target, message):
+    with pytest.raises(TypeError, match=message):
+        scores(Returns(OUTPUT), TWO, target)
+
+
+@pytest.mark.parametrize("shape", [(2, 3, 4), (3, 3), ()])
+def test_a_class_of_an_output_without_classes_is_refused(shape):
+    message = f"Returns returns shape {shape} for 2 images, but a class as target needs an output (N, classes): pass"
+    with pytest.raises(ValueError, match=re.escape(message)):
+        scores(Returns(torch.rand(shape)), TWO, 0)
+
+
+@pytest.mark.parametrize("n", [2, 3])
+def test_a_function_may_pick_the_scores_from_whatever_the_model_returns(n):
+    output, images = torch.rand(n, 5), torch.rand(n, 1, 8, 8)
+    for value, pick in [((output, 0), lambda y: y[0][:, 1]), ({"out": output}, lambda y: y["out"][:, 1])]:
+        assert torch.equal(scores(Returns(value), images, pick), output[:, 1])
+        for target in (1, torch.zeros(n, dtype=torch.int64)):
+            message = f"Returns returns a {type(value).__name__}, .*pass as target a function"
+            with pytest.raises(TypeError, match=message):
+                scores(Returns(value), images, target)
 
 
 def test_the_gradient_of_a_score_reaches_its_own_entry_only():
     output = OUTPUT.clone().requires_grad_()
-    scores(output, torch.tensor([2, 0])).sum().backward()
+    scores(Returns(output), TWO, torch.tensor([2, 0])).sum().backward()
     assert output.grad.tolist() == [[0, 0, 1], [1, 0, 0]]
 
 
@@ -151,7 +188,7 @@ def test_a_layer_is_found_by_its_dotted_name(residual):
     assert find_layer(nn.Sequential(residual), "0.block") is residual.block
 
 
-def test_an_unknown_layer_is_told_with_near_ones(tiny):
+def test_the_error_for_an_unknown_layer_suggests_similar_ones(tiny):
     with pytest.raises(ValueError, match="unknown layer 'conv': did you mean conv1 or conv2"):
         find_layer(tiny, "conv")
     with pytest.raises(ValueError, match=r"unknown layer 'stem': there are conv1, relu1, .*, output\."):
@@ -160,7 +197,7 @@ def test_an_unknown_layer_is_told_with_near_ones(tiny):
         find_layer(tiny, "")
 
 
-def test_the_output_of_a_layer_is_that_of_the_net_cut_behind_it(tiny, images):
+def test_the_output_of_a_layer_is_that_of_the_net_cut_off_after_it(tiny, images):
     torch.testing.assert_close(layer_output(tiny, images, "pool1"), tiny[:3](images), rtol=0, atol=0)
     assert torch.equal(layer_output(tiny, images, "output"), tiny(images))
 
@@ -173,7 +210,7 @@ def test_the_output_of_a_layer_carries_its_gradient(tiny, images):
     torch.testing.assert_close(x.grad, expected.grad)
 
 
-def test_an_in_place_relu_behind_a_layer_leaves_its_record_alone(images):
+def test_an_in_place_relu_after_a_layer_does_not_change_its_recorded_output(images):
     conv = nn.Conv2d(2, 3, 3).double()
     model = nn.Sequential(conv, nn.ReLU(inplace=True))
     got = layer_output(model, images, "0")
@@ -181,7 +218,7 @@ def test_an_in_place_relu_behind_a_layer_leaves_its_record_alone(images):
     assert torch.equal(got, conv(images))
 
 
-def test_of_a_layer_that_runs_twice_the_last_output_counts(residual, images):
+def test_the_last_output_of_a_layer_that_runs_twice_counts(residual, images):
     with recorded(residual, "block") as outputs:
         residual(images)
     assert len(outputs) == 2
@@ -189,15 +226,54 @@ def test_of_a_layer_that_runs_twice_the_last_output_counts(residual, images):
     assert torch.equal(layer_output(residual, images, "block"), outputs[1])
 
 
-def test_a_layer_that_does_not_run_or_gives_no_tensor_is_refused(images):
+def test_a_layer_that_does_not_run_or_does_not_return_a_tensor_is_refused(images):
     model = Branches().double()
     with pytest.raises(ValueError, match="layer 'idle' did not run: the model's forward does not call it"):
         layer_output(model, images, "idle")
-    with pytest.raises(ValueError, match="layer 'pair' gives a tuple, not one tensor"):
+    with pytest.raises(ValueError, match="layer 'pair' returns a tuple, not a tensor: choose a layer inside it"):
         layer_output(model, images, "pair")
 
 
+def test_a_layer_name_that_is_not_a_string_is_refused(without_annotations, tiny):
+    with pytest.raises(TypeError, match=r"layer: expected one of 'conv1', .*, got int 0"):
+        find_layer(tiny, 0)
+
+
+# --- units
+
+
+@pytest.mark.parametrize(
+    ("channel", "position", "message"),
+    [
+        (1.0, None, "channel of layer 'conv2': expected an integer, got float 1.0"),
+        (True, None, "channel of layer 'conv2': expected an integer, got bool True"),
+        (0, (0.5, 1), "position: expected integers, got float32"),
+        (0, torch.ones(2, 2, dtype=torch.bool), "position: expected integers, got bool"),
+    ],
+)
+def test_channels_and_positions_are_integers(without_annotations, channel, position, message):
+    with pytest.raises(TypeError, match=message):
+        unit_value(torch.rand(2, 3, 4, 4), "conv2", channel, position)
+
+
 # --- activations
+
+
+@pytest.mark.parametrize(
+    ("images", "error", "message"),
+    [
+        (torch.rand(2, 8, 8), ValueError, r"images: expected a batch \(n, c, h, w\), got shape \(2, 8, 8\)"),
+        (torch.rand(2, 8, 8), ValueError, r"pass images\[None\]"),
+        (torch.zeros(1, 2, 8, 8, dtype=torch.uint8), TypeError, "images: expected float32 or float64, got uint8"),
+        (torch.zeros(1, 2, 8, 8).half(), TypeError, "images: expected float32 or float64, got float16"),
+        (np.zeros((1, 2, 8, 8)), TypeError, r"images: .* got ndarray; torch.as_tensor\(images\) makes one"),
+        (torch.rand(0, 2, 8, 8), ValueError, r"images: expected at least one element, got shape \(0, 2, 8, 8\)"),
+        (torch.tensor([[[[0.5, torch.nan, torch.inf, -torch.inf]]]]), ValueError, "3 of 4 numbers are NaN or infinite"),
+    ],
+)
+def test_anything_but_a_batch_of_finite_images_is_refused(without_annotations, tiny, images, error, message):
+    with pytest.raises(error, match=message):
+        activations(tiny, images, "conv1")
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
@@ -210,16 +286,22 @@ def test_activations_do_not_depend_on_the_batches(tiny, images, dtype):
     torch.testing.assert_close(activations(tiny, images, "conv2", batch_size=2), whole)
 
 
-def test_activations_refuse_bad_input_by_its_message(tiny, images):
+def test_activations_refuse_bad_input(tiny, images):
     with pytest.raises(ValueError, match=r"call model.eval\(\) first"):
         activations(nn.Sequential(nn.Dropout()), images, "0")
     images[0, 0, 0, 0] = torch.nan
-    with pytest.raises(ValueError, match="1 of 384 pixels are NaN"):
+    with pytest.raises(ValueError, match="images: 1 of 384 numbers are NaN"):
         activations(tiny, images, "conv1")
 
 
+@pytest.mark.parametrize(("size", "error"), [(0, ValueError), (2.0, TypeError)])
+def test_a_batch_size_is_a_positive_integer(without_annotations, tiny, images, size, error):
+    with pytest.raises(error, match="batch_size: expected an integer"):
+        activations(tiny, images, "conv1", batch_size=size)
+
+
 def test_the_model_is_left_as_it_was(tiny, residual, images, unchanged):
-    residual(images).sum().backward()  # gradients of the reader's own stay
+    residual(images).sum().backward()  # gradients that were there before must stay
     for model, layer in ((tiny, "conv2"), (residual, "block")):
         with unchanged(model):
             activations(model, images, layer)

@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -8,10 +9,10 @@ from coursekit.interpret import activations, occluded_activation, occlusion, spr
 
 @pytest.fixture
 def linear(images):
-    """A linear score and its w·x by pixel, (3, 8, 8)."""
+    """A linear score, and what each pixel contributes to it, w·x, (3, 8, 8)."""
     model = nn.Sequential(nn.Flatten(), nn.Linear(128, 4)).double()
-    shares = model[1].weight[2].detach().reshape(2, 8, 8) * images
-    return model, shares.sum(dim=1)
+    contributions = model[1].weight[2].detach().reshape(2, 8, 8) * images
+    return model, contributions.sum(dim=1)
 
 
 def first(output):
@@ -22,10 +23,10 @@ def drop(model, images, **window):
     return model(images).detach()[:, 2, None, None] - occlusion(model, images, 2, **window)
 
 
-# --- oracles
+# --- scores of covered images
 
 
-def test_the_names_are_the_functions_even_when_the_module_has_been_imported():
+def test_the_name_is_the_function_even_if_the_module_has_been_imported():
     import coursekit.interpret.occlusion  # noqa: F401
     from coursekit.interpret import occlusion
 
@@ -33,9 +34,9 @@ def test_the_names_are_the_functions_even_when_the_module_has_been_imported():
 
 
 def test_drops_of_a_linear_score_are_the_block_sums_of_weight_times_pixel(linear, images):
-    model, shares = linear
+    model, contributions = linear
     drops = drop(model, images, window=(2, 4), stride=(2, 4))
-    torch.testing.assert_close(drops, 8 * avg_pool2d(shares, (2, 4)))
+    torch.testing.assert_close(drops, 8 * avg_pool2d(contributions, (2, 4)))
 
 
 def test_a_window_over_the_whole_image_leaves_the_score_of_the_fill(tiny, images):
@@ -96,8 +97,8 @@ def test_occluded_activation_of_a_layer_without_places_is_the_units_value(tiny, 
 
 
 def test_a_window_of_one_pixel_gives_weight_times_pixel(linear, images):
-    model, shares = linear
-    torch.testing.assert_close(spread_over_pixels(drop(model, images, window=1, stride=1), (8, 8), 1, 1), shares)
+    model, contributions = linear
+    torch.testing.assert_close(spread_over_pixels(drop(model, images, window=1, stride=1), (8, 8), 1, 1), contributions)
 
 
 @pytest.mark.parametrize(("window", "stride"), [((3, 5), (2, 1)), (4, 4), (8, 1)])
@@ -115,8 +116,8 @@ def test_each_pixel_gets_the_mean_of_the_windows_that_cover_it(window, stride):
     torch.testing.assert_close(spread_over_pixels(values, image_size, window, stride), total / count)
 
 
-def test_values_that_are_not_of_that_window_are_refused():
-    with pytest.raises(ValueError, match=r"window of 4×4 has 3×3 places in an image of 8×8, but .* \(1, 2, 3\)"):
+def test_values_of_another_window_are_refused():
+    with pytest.raises(ValueError, match=r"window of 4×4 has 3×3 positions in an image of 8×8, got shape \(1, 2, 3\)"):
         spread_over_pixels(torch.zeros(1, 2, 3), (8, 8), 4, 2)
 
 
@@ -128,9 +129,9 @@ def test_model_and_images_are_unchanged_also_after_an_error(residual, images, un
     with unchanged(residual):
         occlusion(residual, images, 0, 3, 2)
         occluded_activation(residual, images, "block", 0, 3, 2)
-        with pytest.raises(ValueError, match="outside the 4 classes"):
+        with pytest.raises(ValueError, match="target: expected an integer from 0 to 3, got 4"):
             occlusion(residual, images, 4, 3, 2)
-        with pytest.raises(ValueError, match="channels 0 … 2, got 3"):
+        with pytest.raises(ValueError, match="channel of layer 'block': expected an integer from 0 to 2, got 3"):
             occluded_activation(residual, images, "block", 3, 3, 2)
     assert torch.equal(images, before)
 
@@ -148,11 +149,11 @@ def test_a_model_that_works_in_place_does_not_spoil_the_next_window(images):
 @pytest.mark.parametrize(
     ("window", "stride", "message"),
     [
-        (9, 1, "window from 1×1 up to the image's 8×8, got 9×9"),
-        ((2, 9), 1, "window from 1×1 up to the image's 8×8, got 2×9"),
-        (0, 1, "window from 1×1 up to the image's 8×8, got 0×0"),
-        (3, 0, "stride from 1 up to the window's 3×3, beyond which pixels are never covered, got 0×0"),
-        ((3, 2), (1, 3), "stride from 1 up to the window's 3×2, beyond which pixels are never covered, got 1×3"),
+        (9, 1, "window: expected 1×1 up to the image's 8×8, got 9×9"),
+        ((2, 9), 1, "window: expected 1×1 up to the image's 8×8, got 2×9"),
+        (0, 1, "window: expected 1×1 up to the image's 8×8, got 0×0"),
+        (3, 0, "stride: expected 1×1 up to the window's 3×3, beyond which pixels are never covered, got 0×0"),
+        ((3, 2), (1, 3), "stride: expected 1×1 up to the window's 3×2, beyond which pixels are never covered, got 1×3"),
     ],
 )
 def test_windows_and_strides_that_do_not_cover_the_image_are_refused(tiny, images, window, stride, message):
@@ -163,8 +164,11 @@ def test_windows_and_strides_that_do_not_cover_the_image_are_refused(tiny, image
 @pytest.mark.parametrize(
     ("fill", "message"),
     [
+        (torch.zeros(8), r"a number, or shape \(2, 1, 1\) or \(2, 8, 8\), got shape \(8,\)"),
+        (torch.zeros(2, 2, 8, 8), r"a number, .*, got shape \(2, 2, 8, 8\)"),
+        (torch.full((2, 8, 8), torch.nan), "fill: 128 of 128 numbers are NaN or infinite"),
         (torch.zeros(3, 1, 1), r"a number, or shape \(2, 1, 1\) or \(2, 8, 8\), got shape \(3, 1, 1\)"),
-        (float("nan"), "the fill is NaN or infinite"),
+        (float("nan"), "fill: expected a finite number, got nan"),
     ],
 )
 def test_fills_that_do_not_fit_are_refused(tiny, images, fill, message):
@@ -173,11 +177,67 @@ def test_fills_that_do_not_fit_are_refused(tiny, images, fill, message):
 
 
 def test_a_target_for_other_images_is_refused(tiny, images):
-    with pytest.raises(ValueError, match=r"one class per image, shape \(3,\), got \(4,\)"):
+    with pytest.raises(ValueError, match=r"target: expected one class for each item, shape \(3,\), got \(4,\)"):
         occlusion(tiny, images, torch.zeros(4, dtype=torch.int64), 3, 1)
 
 
-def test_an_unknown_layer_names_near_ones(tiny, images):
+@pytest.mark.parametrize("kind", [torch.Tensor.tolist, torch.Tensor.numpy, lambda y: y.float()])
+def test_classes_must_be_an_integer_tensor_even_if_a_batch_has_as_many_images(without_annotations, kind):
+    """Of 32 images in batches of 32: every batch holds as many covered images as there are images."""
+    model = nn.Sequential(nn.Flatten(), nn.Linear(16, 4))
+    with pytest.raises(TypeError, match=r"target: expected (a tensor, got (list|ndarray); torch.as_tensor|integers)"):
+        occlusion(model, torch.rand(32, 1, 4, 4), kind(torch.arange(32) % 4), 2, 2)
+
+
+def test_a_function_is_judged_by_the_length_of_each_batch(tiny, images):
+    own = torch.tensor([3, 0, 2])
+    message = r"target: expected one score per image, shape \(5,\), got \(3,\)"
+    with pytest.raises(ValueError, match=message):
+        occlusion(tiny, images, lambda output: output[torch.arange(3), own], 4, 2, batch_size=5)
+
+
+def test_a_function_may_pick_the_scores_from_a_tuple(tiny, images):
+    class Pair(nn.Module):
+        def forward(self, x):
+            return tiny(x), x
+
+    values = occlusion(Pair(), images, lambda output: output[0][:, 2], 4, 2, batch_size=2)
+    torch.testing.assert_close(values, occlusion(tiny, images, 2, 4, 2))
+    with pytest.raises(TypeError, match=r"Pair returns a tuple, .*pass as target a function that picks N scores"):
+        occlusion(Pair(), images, 2, 4, 2)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"window": 2.0}, "window: expected an integer, got float 2.0"),
+        ({"stride": (1, True)}, "stride: expected an integer, got bool True"),
+        ({"fill": "grey"}, "fill: expected a number, got str 'grey'"),
+        ({"fill": [0.1, 0.2]}, "fill: expected a number, got list"),
+        ({"fill": torch.zeros(2, 8, 8).byte()}, "fill: expected float32 or float64, got uint8"),
+        ({"batch_size": 2.5}, "batch_size: expected an integer, got float 2.5"),
+        ({"images": torch.zeros(1, 2, 8, 8).long()}, "images: expected float32 or float64, got int64"),
+        ({"images": np.zeros((1, 2, 8, 8))}, "images: expected a tensor, got ndarray"),
+    ],
+)
+def test_arguments_of_another_type_are_refused(without_annotations, tiny, images, arguments, message):
+    arguments = {"images": images, "window": 2, "stride": 1} | arguments
+    with pytest.raises(TypeError, match=message):
+        occlusion(tiny, target=0, **arguments)
+    with pytest.raises(TypeError, match=message):
+        occluded_activation(tiny, layer="relu1", channel=0, **arguments)
+
+
+def test_a_window_of_three_numbers_a_batch_size_of_0_and_integer_values_are_refused(without_annotations, tiny, images):
+    with pytest.raises(ValueError, match="window: expected one number or two, got 3"):
+        occlusion(tiny, images, 0, (2, 2, 2), 1)
+    with pytest.raises(ValueError, match="batch_size: expected an integer from 1 on, got 0"):
+        occlusion(tiny, images, 0, 2, 1, batch_size=0)
+    with pytest.raises(TypeError, match="values: expected float32 or float64, got int64"):
+        spread_over_pixels(torch.zeros(1, 3, 3).long(), (8, 8), 4, 2)
+
+
+def test_the_error_for_an_unknown_layer_suggests_similar_ones(tiny, images):
     with pytest.raises(ValueError, match="unknown layer 'conv3': did you mean conv"):
         occluded_activation(tiny, images, "conv3", 0, 3, 1)
 
@@ -185,9 +245,9 @@ def test_an_unknown_layer_names_near_ones(tiny, images):
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
-        (lambda x: x[:0], "got an empty batch"),
+        (lambda x: x[:0], r"images: expected at least one element, got shape \(0, 2, 8, 8\)"),
         (lambda x: x[:, :1], r"Sequential cannot take images of shape \(\d+, 1, 8, 8\)"),
-        (lambda x: x.masked_fill(x > 0.9, float("nan")), "pixels are NaN or infinite"),
+        (lambda x: x.masked_fill(x > 0.9, float("nan")), "images: .* numbers are NaN or infinite"),
     ],
 )
 def test_bad_images_are_refused(tiny, images, spoil, message):

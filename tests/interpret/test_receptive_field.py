@@ -11,7 +11,7 @@ from coursekit.nets import ResidualNet
 
 
 def monotone(net):
-    """The net with positive weights and no biases: a brighter pixel can only raise a unit that sees it."""
+    """The net with positive weights and no biases, so that a brighter pixel can only raise the units that see it."""
     net = net.double().eval()
     for module in net.modules():
         if isinstance(module, nn.Conv2d):
@@ -73,7 +73,7 @@ def test_the_union_of_a_residual_nets_branches_is_what_its_units_see(layer):
 
 
 def random_stack(rng):
-    """Two to four odd layers, each axis with its own kernel, stride, padding and dilation."""
+    """Two to four unusual layers, each axis with its own kernel, stride, padding and dilation."""
     layers = [nn.Conv2d(1, 2, 1)]
     for _ in range(rng.randint(2, 4)):
         kernel, stride = (tuple(rng.randint(1, 3) for _ in range(2)) for _ in range(2))
@@ -102,7 +102,7 @@ def test_units_of_random_nets_see_exactly_their_box(seed):
     net, shape = monotone(random_stack(rng)), (1, 200, 230)
     layer = str(len(net) - 1)
     field = receptive_field(net, layer, shape)
-    # An inner unit: at the edge a field that dilation has made holes in may start with one of them.
+    # An inner unit, because at the edge a field with holes from dilation may start with a hole.
     row, column = (n // 2 for n in field.map_size)
     assert sees_exactly(net, layer, row, column, shape)
 
@@ -117,7 +117,7 @@ def test_the_box_is_the_support_of_the_gradient():
 
 
 class Branches(nn.Module):
-    """Functional calls, a concatenation, one module used twice, a shortcut with its own path."""
+    """Functional calls, a concatenation, one module used twice, a shortcut around other layers."""
 
     def __init__(self, after=lambda h: h):
         super().__init__()
@@ -171,8 +171,8 @@ def test_a_linear_layer_has_no_receptive_field(tiny, residual):
         receptive_field(residual, "output", 8)
 
 
-def test_a_layer_that_ignores_the_image_is_told():
-    class Deaf(nn.Module):
+def test_a_layer_that_ignores_the_image_is_refused():
+    class Constant(nn.Module):
         def __init__(self):
             super().__init__()
             self.conv = nn.Conv2d(1, 1, 1)
@@ -181,7 +181,7 @@ def test_a_layer_that_ignores_the_image_is_told():
             return self.conv(torch.ones(1, 1, 3, 3))
 
     with pytest.raises(ValueError, match="a constant"):
-        receptive_field(Deaf(), "conv", 3)
+        receptive_field(Constant(), "conv", 3)
 
 
 def test_sizes_may_be_given_in_three_ways(tiny):
@@ -192,12 +192,12 @@ def test_sizes_may_be_given_in_three_ways(tiny):
     assert by_number.map_size == (4, 4)
 
 
-def test_wrong_arguments_are_told(tiny):
+def test_wrong_arguments_are_refused(tiny):
     with pytest.raises(ValueError, match="unknown layer 'conv3': did you mean conv"):
         receptive_field(tiny, "conv3", 8)
-    with pytest.raises(ValueError, match=r"expected image_size.*got \(8,\)"):
+    with pytest.raises(ValueError, match=r"image_size: expected a number, .*got \(8,\)"):
         receptive_field(tiny, "conv1", (8,))
-    with pytest.raises(ValueError, match=r"all at least 1, got 0"):
+    with pytest.raises(ValueError, match="image_size: expected an integer from 1 on, got 0"):
         receptive_field(tiny, "conv1", 0)
     with pytest.raises(ValueError, match=r"cannot take images of shape \(1, 3, 8, 8\)"):
         receptive_field(tiny, "conv1", (3, 8, 8))
@@ -205,9 +205,27 @@ def test_wrong_arguments_are_told(tiny):
         receptive_field(nn.Sequential(nn.MaxPool2d(2)), "0", 8)
     assert receptive_field(nn.Sequential(nn.MaxPool2d(2)), "0", (1, 8, 8)).size == (2, 2)
     field = receptive_field(tiny, "conv2", 8)
-    for place in [(4, 0), (0, -1)]:
-        with pytest.raises(ValueError, match="the map has 4 rows and 4 columns"):
+    for place, message in {(4, 0): "row: .* from 0 to 3, got 4", (0, -1): "column: .* from 0 to 3, got -1"}.items():
+        with pytest.raises(ValueError, match=message):
             field.box(*place)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda net, x: receptive_field(net, "conv1", 8.0), "image_size: expected an integer, got float 8.0"),
+        (lambda net, x: receptive_field(net, "conv1", (8, 8.0)), "image_size: expected an integer, got float 8.0"),
+        (lambda net, x: receptive_field(net, 1, 8), "layer: expected one of .*, got int 1"),
+        (lambda net, x: receptive_field(net, "conv1", 8).box(0.5, 0), "row: expected an integer, got float 0.5"),
+        (lambda net, x: top_patches(net, "conv1", x, k=2.0), "k: expected an integer, got float 2.0"),
+        (lambda net, x: top_patches(net, "conv1", x, 1, batch_size=True), "batch_size: expected an integer, got bool"),
+        (lambda net, x: top_patches(net, "conv1", x.long(), 1), "images: expected float32 or float64, got int64"),
+        (lambda net, x: top_patches(net, "conv1", x.numpy(), 1), "images: expected a tensor, got ndarray"),
+    ],
+)
+def test_arguments_of_another_type_are_refused(without_annotations, tiny, images, call, message):
+    with pytest.raises(TypeError, match=message):
+        call(tiny, images)
 
 
 def test_receptive_fields_leave_the_model_as_it_was(tiny, residual, images, unchanged):
@@ -227,14 +245,14 @@ def test_a_patch_fed_back_in_its_place_gives_its_activation(tiny):
         for patch, value, row, column in zip(
             top.patches(channel), top.values[channel], top.row[channel], top.column[channel], strict=True
         ):
-            if 1 <= row <= 6 and 1 <= column <= 6:  # not over the edge
+            if 1 <= row <= 6 and 1 <= column <= 6:  # not at the edge
                 alone = F.conv2d(patch[None], tiny.conv1.weight, tiny.conv1.bias).relu()  # (1, 3, 1, 1)
                 assert abs(alone[0, channel, 0, 0] - value) < 1e-12
                 inside += 1
     assert inside > 5
 
 
-def test_deep_patches_fed_back_on_any_ground_give_their_activation():
+def test_deep_patches_fed_back_on_any_background_give_their_activation():
     net = nn.Sequential(
         nn.Conv2d(3, 8, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(8, 4, 3, padding=1), nn.ReLU()
     )
@@ -247,9 +265,9 @@ def test_deep_patches_fed_back_on_any_ground_give_their_activation():
         ):  # fmt: skip
             top_, left, bottom, right = top.field.box(row, column)
             if (bottom - top_, right - left) == top.field.size:
-                ground = torch.rand(1, 3, 24, 24, dtype=torch.float64)
-                ground[0, :, top_:bottom, left:right] = patch
-                assert abs(net(ground)[0, channel, row, column] - value) < 1e-12
+                background = torch.rand(1, 3, 24, 24, dtype=torch.float64)
+                background[0, :, top_:bottom, left:right] = patch
+                assert abs(net(background)[0, channel, row, column] - value) < 1e-12
 
 
 def test_a_planted_template_fills_the_top_nine():
@@ -268,7 +286,7 @@ def test_a_planted_template_fills_the_top_nine():
     assert (top.patches(0) == template).all()
 
 
-def test_top_patches_are_the_best_of_all_whatever_the_batches(tiny):
+def test_top_patches_are_the_best_of_all_images_whatever_the_batch_size(tiny):
     images = torch.rand(20, 2, 8, 8, dtype=torch.float64)
     maps = layer_output(tiny, images, "conv2").detach()
     best = maps.amax(dim=(2, 3)).sort(dim=0, descending=True)
@@ -297,15 +315,15 @@ def test_patches_are_zero_beyond_the_edge():
     assert torch.equal(top.patches(0)[0, 0], expected)
 
 
-def test_wrong_arguments_of_top_patches_are_told(tiny, images):
+def test_wrong_arguments_of_top_patches_are_refused(tiny, images):
     for k in (0, 4):
-        with pytest.raises(ValueError, match=f"expected 1 ≤ k ≤ 3, the number of images .*, got k={k}"):
+        with pytest.raises(ValueError, match=f"k: expected an integer from 1 to 3, got {k}"):
             top_patches(tiny, "conv1", images, k=k)
-    with pytest.raises(ValueError, match="empty batch"):
+    with pytest.raises(ValueError, match=r"images: expected at least one element, got shape \(0, 2, 8, 8\)"):
         top_patches(tiny, "conv1", images[:0])
     spoiled = images.clone()
     spoiled[1, 0, 2, 2] = torch.nan
-    with pytest.raises(ValueError, match="1 of 384 pixels are NaN"):
+    with pytest.raises(ValueError, match="images: 1 of 384 numbers are NaN"):
         top_patches(tiny, "conv1", spoiled, k=1)
     with pytest.raises(ValueError, match="cannot take images"):
         top_patches(tiny, "conv1", images[:, :1], k=1)

@@ -1,4 +1,4 @@
-"""The three rules against answers worked by hand and against backward passes written op by op."""
+"""The three rules compared with results worked by hand and with backward passes written out."""
 
 import threading
 
@@ -74,28 +74,28 @@ def total(output):
 
 
 @pytest.mark.parametrize("rule", RULES)
-def test_the_answers_worked_by_hand_on_4_by_4_numbers(rule):
+def test_4_by_4_numbers_worked_by_hand(rule):
     """S = Σ R relu(X): what arrives at the ReLU from above is R itself (E03)."""
     found = input_gradient(Net(torch.relu), X[None, None], lambda h: total(R * h), rule)
     torch.testing.assert_close(found[0, 0], torch.tensor(BY_HAND[rule], dtype=torch.float64), rtol=0, atol=0)
 
 
 @pytest.mark.parametrize("rule", RULES)
-def test_the_answers_worked_by_hand_through_convolution_relu_and_pooling(rule):
-    """A 1×1 convolution by −1, ReLU, 2×2 max pooling, then weights 1, −2, 3, −4."""
+def test_convolution_relu_and_pooling_worked_by_hand(rule):
+    """A 1×1 convolution with weight −1, ReLU, 2×2 max pooling, then the weights 1, −2, 3, −4."""
     conv = nn.Conv2d(1, 1, 1, bias=False).double()
     nn.init.constant_(conv.weight, -1)
     net = nn.Sequential(conv, nn.ReLU(), nn.MaxPool2d(2))
     x = torch.tensor([[1.0, -1, 2, 1], [-3, 4, 5, 2], [2, 1, -2, -1], [4, 5, 3, 1]], dtype=torch.float64)
     weights = torch.tensor([[1.0, -2], [3, -4]], dtype=torch.float64)
-    # −x has its maxima 3, −1, −1, 2 at (1,0), (0,3), (2,1), (2,2). After the ReLU the pools of −1 hold zeros only, and
-    # pooling takes the first: (0,2) and (2,0). There x > 0, so relu(−x) is off.
+    # −x has its maxima 3, −1, −1, 2 at (1,0), (0,3), (2,1), (2,2). After the ReLU the two windows with maximum −1 hold
+    # zeros only, and pooling takes the first, at (0,2) and (2,0). There x > 0, so relu(−x) is off.
     expected = torch.zeros(4, 4, dtype=torch.float64)
     expected[1, 0] = -1
     if rule == "gradient":
         expected[2, 2] = 4  # deconvnet and guided stop the −4
     if rule == "deconvnet":
-        expected[2, 0] = -3  # it does not ask whether the ReLU is on
+        expected[2, 0] = -3  # it ignores whether the ReLU is on
     found = input_gradient(net, x[None, None], lambda h: total(weights * h), rule)
     torch.testing.assert_close(found[0, 0], expected, rtol=0, atol=0)
 
@@ -149,7 +149,7 @@ def test_deconvnet_without_pooling_ignores_the_image(images):
 
 
 def test_deconvnet_is_zeilers_unpooling_rectification_and_transposed_convolution():
-    """Switches scattered with addition, since 3×3 windows with stride 2 overlap; no ReLU at the image."""
+    """Unpooling adds, because 3×3 windows with stride 2 overlap; no ReLU is applied at the image."""
     first, second = nn.Conv2d(2, 3, 3, padding=1).double(), nn.Conv2d(3, 4, 3, padding=1).double()
     net = nn.Sequential(first, nn.ReLU(), nn.MaxPool2d(3, stride=2), second, nn.ReLU())
     images = torch.rand(2, 2, 9, 9, dtype=torch.float64)
@@ -206,7 +206,7 @@ def test_an_in_place_relu_on_part_of_a_tensor_changes_that_part(rule):
     assert torch.equal(found[:, 2:], R[:, 2:])
 
 
-def test_clamps_that_are_no_relu_are_left_alone():
+def test_clamps_that_are_not_relus_are_left_alone():
     x = X.clone().requires_grad_()
     with relu_rule("deconvnet"):
         x.relu()
@@ -231,7 +231,7 @@ def test_a_clamp_into_a_given_tensor_is_left_alone():
 
 @pytest.mark.parametrize("rule", RULES)
 def test_a_residual_sum_keeps_the_signal_that_goes_around_the_relu(rule):
-    """y = a relu(h) + b h with h = wx: on the way down h gets the rule's share of a R, and all of b R."""
+    """y = a relu(h) + b h with h = wx: backwards, h receives what the rule passes on of a R, and all of b R."""
     a, b, w = 2.0, -0.5, 3.0
     net = Net(lambda x: a * F.relu(w * x) + b * (w * x))
     shared = Net(lambda x: (lambda h: a * F.relu(h) + b * h)(w * x))
@@ -278,7 +278,7 @@ def test_a_residual_net_equals_its_backward_pass_by_hand(residual, images, rule)
 
 @pytest.mark.parametrize("rule", OTHERS)
 def test_activation_checkpointing_makes_no_difference(tiny, images, rule):
-    net = Net(lambda x: checkpoint(tiny, x, use_reentrant=False))  # it runs the forward pass again in the backward one
+    net = Net(lambda x: checkpoint(tiny, x, use_reentrant=False))  # repeats the forward pass during the backward pass
     found, expected = (input_gradient(model, images, 0, rule) for model in (net, tiny))
     torch.testing.assert_close(found, expected, rtol=0, atol=0)
 
@@ -287,7 +287,7 @@ def test_activation_checkpointing_makes_no_difference(tiny, images, rule):
 
 
 @pytest.mark.parametrize("rule", OTHERS)
-def test_the_forward_pass_is_what_counts_and_its_values_do_not_change(tiny, images, rule):
+def test_the_forward_pass_decides_and_its_values_do_not_change(tiny, images, rule):
     x = images.requires_grad_()
     with relu_rule(rule):
         output = tiny(x)
@@ -341,11 +341,11 @@ def test_the_model_is_unchanged_after_success_and_after_an_exception(tiny, resid
         next(net.parameters()).grad = torch.ones_like(next(net.parameters()))
         with unchanged(net):
             input_gradient(net, images, 0, "guided")
-        with unchanged(net), pytest.raises(ValueError, match="classes"):
+        with unchanged(net), pytest.raises(ValueError, match="target: expected an integer from 0 to 3, got 4"):
             input_gradient(net, images, 4, "guided")
     x = X.clone().requires_grad_()
     (R * x.relu()).sum().backward()
-    assert x.grad.tolist() == BY_HAND["gradient"]  # the mode is gone
+    assert x.grad.tolist() == BY_HAND["gradient"]  # the mode has ended
 
 
 # --- bad input
@@ -355,26 +355,30 @@ def test_the_model_is_unchanged_after_success_and_after_an_exception(tiny, resid
 @pytest.mark.parametrize("layer", [nn.LeakyReLU(), nn.GELU(), nn.Sigmoid(), nn.Identity()])
 def test_a_net_without_relu_is_refused(images, layer, rule):
     net = nn.Sequential(layer, nn.Flatten(), nn.Linear(128, 2).double())
-    with pytest.raises(ValueError, match=rf"rule '{rule}' changes the backward pass of ReLUs, and no ReLU was met"):
+    with pytest.raises(
+        ValueError, match=rf"rule '{rule}' changes the backward pass of ReLUs, but no ReLU took part in backpropagation"
+    ):
         input_gradient(net, images, 0, rule)
     assert input_gradient(net, images, 0).shape == images.shape
 
 
-def test_relus_that_no_gradient_passes_do_not_count():
-    with pytest.raises(ValueError, match="no ReLU was met on the way of a gradient"), relu_rule("guided"):
+def test_relus_outside_backpropagation_do_not_count():
+    with pytest.raises(ValueError, match="no ReLU took part in backpropagation"), relu_rule("guided"):
         X.relu()
-    with pytest.raises(ValueError, match="no ReLU was met"), relu_rule("guided"), torch.no_grad():
+    with pytest.raises(ValueError, match="no ReLU took part"), relu_rule("guided"), torch.no_grad():
         X.clone().requires_grad_().relu()
 
 
-def test_an_unknown_rule_names_the_rules():
+def test_an_unknown_rule_names_the_rules(without_annotations):
     with pytest.raises(ValueError, match="unknown rule 'deconv': did you mean deconvnet"), relu_rule("deconv"):
         pass
     with pytest.raises(ValueError, match="there are gradient, deconvnet, guided"), relu_rule("xyz"):
         pass
+    with pytest.raises(TypeError, match="rule: expected one of 'gradient', 'deconvnet', 'guided', got NoneType"):
+        relu_rule(None).__enter__()
 
 
-def test_another_error_inside_the_block_comes_out_alone():
+def test_another_error_inside_the_block_is_raised_unchanged():
     with pytest.raises(KeyError) as caught, relu_rule("guided"):
         raise KeyError("mine")
     assert caught.value.__context__ is None

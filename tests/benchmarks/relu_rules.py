@@ -1,4 +1,4 @@
-"""What a ReLU rule costs: `input_gradient` against a plain forward and backward pass to the image."""
+"""The cost of a ReLU rule: `input_gradient` compared with a plain forward and backward pass to the image."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -17,7 +17,7 @@ ROUNDS = {"convnetjs": 150, "residual": 20}
 
 
 def plain(net: nn.Module, images: Tensor) -> Callable[[], object]:
-    """What one would write without the package."""
+    """The gradient as written without the package."""
 
     def run() -> Tensor:
         x = images.clone().requires_grad_()
@@ -35,7 +35,7 @@ def measure() -> Iterator[Figure]:
         contenders = {rule: lambda net=net, rule=rule: input_gradient(net, images, CLASS, rule) for rule in RULES}
         seconds = interleave(contenders | {"plain": plain(net, images)}, rounds, time.process_time)
         for rule in RULES:
-            value = min(seconds[rule]) / min(seconds["plain"])  # the same work each time: a disturbance only adds
+            value = min(seconds[rule]) / min(seconds["plain"])  # the work is always the same: disturbances only add
             yield Figure(
                 f"{rule}, {name}, {BATCH} images ÷ plain forward and backward pass",
                 f"{value:.3f}",
