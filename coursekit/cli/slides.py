@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from coursekit.errors import CourseError
-from coursekit.files import whole
+from coursekit.files import atomic_path
 from coursekit.notebooks import files
 from coursekit.notebooks.pool import cores
 from coursekit.notebooks.slides import GENERATOR
@@ -104,6 +104,6 @@ def _publish(made: Path, out: Path) -> None:
         out.mkdir(parents=True, exist_ok=True)
         with ExitStack() as together:  # every file is complete before the first takes its name
             for file in sorted(made.iterdir()):
-                shutil.copyfile(file, together.enter_context(whole(out / file.name)))
+                shutil.copyfile(file, together.enter_context(atomic_path(out / file.name)))
     except OSError as error:
         raise CourseError(f"the slides cannot be written to {out}: {error.strerror}.") from error

@@ -15,7 +15,7 @@ from typing import Any
 import coursekit
 from coursekit.course.display import WIDGET_VIEW
 from coursekit.errors import CourseError, unknown
-from coursekit.files import whole
+from coursekit.files import atomic_path
 
 # nbformat imports jsonschema, which spends most of a second on a grammar of IRIs if it finds this optional
 # package. No notebook has any, and every process of a run would pay.
@@ -126,7 +126,7 @@ def to_text(nb: Any) -> str:
 
 def write_text(path: Path, text: str) -> None:
     """Write a text file, UTF-8 and with Unix line ends, so that nobody ever sees half of it."""
-    with whole(path) as part:
+    with atomic_path(path) as part:
         part.write_text(text, encoding="utf-8", newline="\n")
 
 

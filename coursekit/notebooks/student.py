@@ -12,7 +12,7 @@ from typing import Any
 
 from coursekit import __version__
 from coursekit.errors import CourseError
-from coursekit.files import whole
+from coursekit.files import atomic_path
 from coursekit.notebooks import files
 
 ZIP = "student.zip"
@@ -178,7 +178,7 @@ def publish(files: dict[str, bytes], folder: Path) -> dict[str, Path]:
         with ExitStack() as together:  # every file is complete before the first takes its name
             for name, place in places.items():
                 if not place.exists():
-                    together.enter_context(whole(place)).write_bytes(files[name])
+                    together.enter_context(atomic_path(place)).write_bytes(files[name])
     except OSError as error:
         raise CourseError(f"the edition cannot be written to {folder}: {error.strerror}.") from error
     return places

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from coursekit.course.browser import find_chromium
 from coursekit.errors import CourseError
-from coursekit.files import whole
+from coursekit.files import atomic_path
 
 TIMEOUT = 120  # seconds for one deck
 PAGE = re.compile(rb"/Type\s*/Page\b")
@@ -35,7 +35,7 @@ def print_deck(browser: str, deck: Path) -> None:
     """Print the deck to a PDF beside it, whole or not at all; ``CourseError`` if the browser fails."""
     with (
         tempfile.TemporaryDirectory(prefix="coursekit-", ignore_cleanup_errors=True) as profile,
-        whole(deck.with_suffix(".pdf")) as part,
+        atomic_path(deck.with_suffix(".pdf")) as part,
     ):
         command = [
             browser,
