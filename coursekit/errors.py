@@ -1,4 +1,4 @@
-"""The one base of the errors that this package raises about its surroundings, and the words for a wrong name."""
+"""The base class of the errors that this package raises about its surroundings, and the message for an unknown name."""
 
 import difflib
 from collections.abc import Iterable
@@ -8,13 +8,17 @@ from pathlib import Path
 class CourseError(Exception):
     """Something the reader can mend: the message says what was expected, what came, and what to do.
 
-    The command line prints it without a traceback. Wrong arguments of a function are not of this
-    kind: they are ``ValueError`` and ``TypeError``, as everywhere in Python.
+    The command line prints it without a traceback. Wrong arguments of a function raise ``ValueError`` and
+    ``TypeError`` instead, as everywhere in Python.
     """
 
 
 def unknown(what: str, name: str, known: Iterable[str]) -> str:
-    """The message for a name that is not among the ``known``: it says which of them are near, or else all."""
+    """The message for a name that is not among the ``known`` ones: it suggests similar names, or else lists all.
+
+    >>> unknown("net", "residul", ["convnetjs", "residual"])
+    "unknown net 'residul': did you mean residual?"
+    """
     known = list(known)
     wanted = Path(name).stem
     near = [one for one in known if wanted.lower() in one.lower()]

@@ -1,4 +1,4 @@
-"""Files: where those that come with the course lie, and how to write one whole or not at all."""
+"""The files that come with the course, and how to write a file whole or not at all."""
 
 import os
 from collections.abc import Iterator
@@ -14,15 +14,30 @@ def shipped(name: str, checkout: str) -> Path:
 
 
 @contextmanager
-def whole(path: Path) -> Iterator[Path]:
-    """A name beside ``path`` to write to: it becomes ``path`` if all goes well, and vanishes if not.
+def atomic_path(path: Path, *, sync: bool = False) -> Iterator[Path]:
+    """A temporary path beside ``path``: the file that the block writes there replaces ``path`` when the block ends.
 
-    So nobody ever reads half a file, and an ``OSError`` or a kill leaves the old one.
+    So nobody ever reads half a file, and after an error or a kill the old one is intact. Where ``path`` is a symbolic
+    link, the file that it points to is replaced.
+
+    Args:
+        sync: wait until the disk holds the new file before it takes its name, so that it survives a power failure.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     with atomic_path(Path(folder, "note.txt")) as part:
+    ...         written = part.write_text("all of it")
+    ...     os.listdir(folder)
+    ['note.txt']
     """
+    path = Path(os.path.realpath(path))
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         yield part
+        if sync:
+            with part.open("rb+") as file:
+                os.fsync(file.fileno())
         os.replace(part, path)
     finally:
-        with suppress(OSError):  # where nothing can be written, nothing is left to remove
+        with suppress(OSError):  # where nothing can be written, there is nothing to remove
             part.unlink(missing_ok=True)

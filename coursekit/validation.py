@@ -1,12 +1,14 @@
-"""Checks of arguments, one for each kind of value: each gives the value back, or says what was expected and what came.
+"""Checks of arguments, one for each kind of value. Each returns the value, or says what was expected and what came.
 
-A value of the wrong type is a ``TypeError``, any other wrong value a ``ValueError``. Every message starts with the name
-of the argument. Public functions check their arguments with these, so that a wrong one never becomes a silent other
-result. Tensors are float32 or float64 where the result is a number: integers would be cut off or wrap round, and half
-precision has too few digits for the algorithms of the lectures.
+A value of the wrong type raises a ``TypeError``, any other wrong value a ``ValueError``, and the message starts with
+the name of the argument. Public functions check their arguments with these, so that a wrong one never leads silently
+to a wrong result. Tensors must be float32 or float64: integers would be truncated or wrap around, and half precision
+has too few digits for the algorithms of the lectures.
 """
 
 import math
+import operator
+import reprlib
 from collections.abc import Iterable
 from typing import Any
 
@@ -15,15 +17,15 @@ from torch import Tensor
 
 from coursekit.errors import unknown
 
-DECIMALS = (torch.float32, torch.float64)
+FLOATS = (torch.float32, torch.float64)
 
 
 def require_tensor(value: Any, name: str, shape: str = "...", *, finite: bool = True, empty: bool = False) -> Tensor:
     """A float32 or float64 tensor of the given shape.
 
     Args:
-        shape: a letter for an axis of any length, a number for one of that length, ``...`` for any further axes:
-            ``"n c h w"``, ``"n 2"``, ``"n ..."``.
+        shape: a letter for an axis of any length, a number for an axis of that length, and ``...`` at the end for any
+            further axes: ``"n c h w"``, ``"n 2"``, ``"n ..."``.
         finite: refuse NaN and infinity.
         empty: allow a tensor without elements.
 
@@ -34,7 +36,7 @@ def require_tensor(value: Any, name: str, shape: str = "...", *, finite: bool = 
     TypeError: x: expected float32 or float64, got int64; x.float() converts it
     """
     _require_is_tensor(value, name)
-    if value.dtype not in DECIMALS:
+    if value.dtype not in FLOATS:
         raise TypeError(f"{name}: expected float32 or float64, got {_dtype(value)}; {name}.float() converts it")
     _require_shape(value, name, shape)
     if not empty and value.numel() == 0:
@@ -45,7 +47,12 @@ def require_tensor(value: Any, name: str, shape: str = "...", *, finite: bool = 
 
 
 def require_images(value: Any, name: str = "images", *, unit_range: bool = False) -> Tensor:
-    """A batch of images (N, C, H, W) of finite numbers, N ≥ 1; with ``unit_range`` all of them lie in [0, 1]."""
+    """A batch of N ≥ 1 images (N, C, H, W) of finite numbers, with ``unit_range`` all of them in [0, 1].
+
+    >>> require_images(torch.zeros(1, 28, 28))
+    Traceback (most recent call last):
+    ValueError: images: expected a batch (n, c, h, w), got shape (1, 28, 28); pass images[None]
+    """
     if isinstance(value, Tensor) and value.ndim == 3:
         raise ValueError(f"{name}: expected a batch (n, c, h, w), got shape {tuple(value.shape)}; pass {name}[None]")
     if isinstance(value, Tensor) and value.dtype == torch.uint8:
@@ -54,16 +61,17 @@ def require_images(value: Any, name: str = "images", *, unit_range: bool = False
     return require_unit_range(value, name) if unit_range else value
 
 
-def require_unit_range(value: Tensor, name: str) -> Tensor:
-    """A tensor whose numbers all lie in [0, 1]."""
+def require_unit_range(value: Any, name: str) -> Tensor:
+    """A float32 or float64 tensor of numbers in [0, 1]."""
+    require_tensor(value, name)
     low, high = value.min().item(), value.max().item()
-    if not (low >= 0 and high <= 1):
+    if low < 0 or high > 1:
         raise ValueError(f"{name}: expected numbers in [0, 1], got {low:.3g} to {high:.3g}")
     return value
 
 
 def require_mask(value: Any, name: str, shape: str = "...") -> Tensor:
-    """A tensor of truth values of the given shape, as in `require_tensor`."""
+    """A tensor of truth values of the given shape, written as for `require_tensor`."""
     _require_is_tensor(value, name)
     if value.dtype != torch.bool:
         raise TypeError(f"{name}: expected truth values (torch.bool), got {_dtype(value)}; compare it with a number")
@@ -72,41 +80,43 @@ def require_mask(value: Any, name: str, shape: str = "...") -> Tensor:
 
 
 def require_labels(value: Any, name: str, *, count: int, classes: int | None = None) -> Tensor:
-    """Classes 0 … ``classes`` − 1 of ``count`` items, an integer tensor (count,)."""
+    """The classes of ``count`` items: integers from 0 to ``classes`` − 1, shape (count,).
+
+    >>> require_labels(torch.tensor([0, 10, 3]), "labels", count=3, classes=10)
+    Traceback (most recent call last):
+    ValueError: labels: expected classes from 0 to 9, got [10]
+    """
     _require_is_tensor(value, name)
     if value.dtype.is_floating_point or value.dtype.is_complex or value.dtype == torch.bool:
         raise TypeError(f"{name}: expected integers, got {_dtype(value)}; {name}.long() converts it")
     if value.shape != (count,):
         raise ValueError(f"{name}: expected one class for each item, shape ({count},), got {tuple(value.shape)}")
-    top = math.inf if classes is None else classes
-    if wrong := value[(value < 0) | (value >= top)].unique().tolist():
+    end = math.inf if classes is None else classes
+    if wrong := value[(value < 0) | (value >= end)].unique().tolist():
         known = "from 0 on" if classes is None else f"from 0 to {classes - 1}"
-        raise ValueError(f"{name}: expected classes {known}, got {wrong}")
+        raise ValueError(f"{name}: expected classes {known}, got {reprlib.repr(wrong)}")
     return value
 
 
 def require_same_shape(a: Tensor, b: Tensor, names: str) -> None:
-    """Two tensors of one shape: nothing is broadcast."""
+    """Two tensors of the same shape, so that neither is broadcast."""
     if a.shape != b.shape:
         raise ValueError(f"{names}: expected one shape, got {tuple(a.shape)} and {tuple(b.shape)}")
 
 
 def require_integer(value: Any, name: str, *, low: int | None = None, high: int | None = None) -> int:
-    """A whole number in [low, high]; a truth value is none.
+    """An integer in [low, high], of Python, NumPy or torch; a truth value is not one.
 
     >>> require_integer(0, "k", low=1, high=10)
     Traceback (most recent call last):
     ValueError: k: expected an integer from 1 to 10, got 0
     """
-    if isinstance(value, bool) or not hasattr(value, "__index__"):
-        raise TypeError(f"{name}: expected an integer, got {_kind(value)}")
-    number = int(value)
+    number = _scalar(value)
+    if isinstance(number, bool) or not isinstance(number, int):
+        raise TypeError(f"{name}: expected an integer, got {_kind(number)}")
     if (low is not None and number < low) or (high is not None and number > high):
-        limits = " to ".join(str(limit) for limit in (low, high) if limit is not None)
-        start = "from " if low is not None else "up to "
-        raise ValueError(
-            f"{name}: expected an integer {start}{limits}{'' if high is not None else ' on'}, got {number}"
-        )
+        limits = f"up to {high}" if low is None else f"from {low} on" if high is None else f"from {low} to {high}"
+        raise ValueError(f"{name}: expected an integer {limits}, got {number}")
     return number
 
 
@@ -119,29 +129,21 @@ def require_number(
     below: float | None = None,
     high: float | None = None,
 ) -> float:
-    """A finite number within the limits: > ``above``, ≥ ``low``, < ``below``, ≤ ``high``.
+    """A finite real number within the given limits: > ``above``, ≥ ``low``, < ``below``, ≤ ``high``.
 
     >>> require_number(0, "bandwidth", above=0)
     Traceback (most recent call last):
     ValueError: bandwidth: expected a number > 0, got 0
     """
-    if isinstance(value, bool) or (not isinstance(value, (int, float)) and not _is_scalar(value)):
-        raise TypeError(f"{name}: expected a number, got {_kind(value)}")
-    number = float(value)
-    signs = {">": above, "≥": low, "<": below, "≤": high}
-    wanted = " and ".join(f"{sign} {limit:g}" for sign, limit in signs.items() if limit is not None)
-    met = (
-        math.isfinite(number)
-        and (above is None or number > above)
-        and (low is None or number >= low)
-        and (below is None or number < below)
-        and (high is None or number <= high)
-    )
-    if not met:
-        raise ValueError(
-            f"{name}: expected a {'' if wanted else 'finite '}number{' ' + wanted if wanted else ''}, got {value}"
-        )
-    return number
+    number = _scalar(value)
+    if isinstance(number, bool) or not isinstance(number, (int, float)):
+        raise TypeError(f"{name}: expected a number, got {_kind(number)}")
+    limits = [(">", operator.gt, above), ("≥", operator.ge, low), ("<", operator.lt, below), ("≤", operator.le, high)]
+    given = [(sign, holds, limit) for sign, holds, limit in limits if limit is not None]
+    if not math.isfinite(number) or not all(holds(number, limit) for _, holds, limit in given):
+        wanted = " and ".join(f"{sign} {limit:g}" for sign, _, limit in given)
+        raise ValueError(f"{name}: expected a {f'number {wanted}' if wanted else 'finite number'}, got {number}")
+    return float(number)
 
 
 def require_fraction(value: Any, name: str) -> float:
@@ -150,7 +152,12 @@ def require_fraction(value: Any, name: str) -> float:
 
 
 def require_choice(value: Any, name: str, choices: Iterable[str]) -> str:
-    """One of the named choices; the message lists near ones."""
+    """One of the named choices; for any other name the message suggests similar ones, or else lists all.
+
+    >>> require_choice("gradiant", "rule", ["gradient", "deconvnet"])
+    Traceback (most recent call last):
+    ValueError: unknown rule 'gradiant': did you mean gradient?
+    """
     choices = list(choices)
     if not isinstance(value, str):
         raise TypeError(f"{name}: expected one of {', '.join(map(repr, choices))}, got {_kind(value)}")
@@ -179,7 +186,9 @@ def require_floating(value: Any, name: str, shape: str = "...") -> Tensor:
 
 
 def count_nonfinite(x: Tensor) -> int:
-    """How many numbers are NaN or infinite; a finite sum says none, at a fiftieth of the cost of looking."""
+    """How many numbers are NaN or infinite."""
+    # A finite sum proves that all are finite, in a fiftieth of the time that a look at each takes. A sum that is not
+    # finite proves nothing, because finite numbers can overflow.
     return 0 if x.sum().isfinite() else int((~x.isfinite()).sum())
 
 
@@ -190,22 +199,16 @@ def _require_is_tensor(value: Any, name: str) -> None:
 
 def _require_shape(value: Tensor, name: str, shape: str) -> None:
     axes = shape.split()
-    rest = "..." in axes
     fixed = [axis for axis in axes if axis != "..."]
-    long_enough = value.ndim >= len(fixed) if rest else value.ndim == len(fixed)
-    if not long_enough or any(
-        axis.isdigit() and int(axis) != length for axis, length in zip(fixed, value.shape, strict=False)
-    ):
+    enough = value.ndim >= len(fixed) if "..." in axes else value.ndim == len(fixed)
+    lengths = zip(fixed, value.shape, strict=False)
+    if not enough or any(axis.isdigit() and int(axis) != length for axis, length in lengths):
         raise ValueError(f"{name}: expected shape ({', '.join(axes)}), got {tuple(value.shape)}")
 
 
-def _is_scalar(value: Any) -> bool:
-    """Whether this is a single real number of NumPy or torch."""
-    return (
-        getattr(value, "ndim", None) == 0
-        and getattr(value, "dtype", None) not in (torch.bool,)
-        and hasattr(value, "__float__")
-    )
+def _scalar(value: Any) -> Any:
+    """The Python number in a scalar of NumPy or torch; any other value as it is."""
+    return value.item() if getattr(value, "ndim", None) == 0 else value
 
 
 def _dtype(value: Tensor) -> str:
@@ -213,4 +216,5 @@ def _dtype(value: Tensor) -> str:
 
 
 def _kind(value: Any) -> str:
-    return f"{type(value).__name__} {value!r}" if isinstance(value, (str, int, float, bool)) else type(value).__name__
+    """The type of a value, with the value itself where that is a word or a number."""
+    return type(value).__name__ + (f" {reprlib.repr(value)}" if isinstance(value, (str, int, float)) else "")

@@ -46,13 +46,13 @@ def image_grid(
     for i, image in enumerate(shown):
         top, left = (i // columns) * (height + gap), (i % columns) * (width + gap)
         canvas[top : top + height, left : left + width] = image.permute(1, 2, 0)  # (C, H, W) -> (H, W, C)
-    canvas = canvas.numpy()
+    mosaic = canvas.numpy()
     if channels == 3:
-        ax.imshow(np.nan_to_num(canvas, nan=1.0).clip(0, 1))
+        ax.imshow(np.nan_to_num(mosaic, nan=1.0).clip(0, 1))
     elif signed:
-        ax.imshow(canvas[..., 0], cmap="RdBu_r", vmin=-1, vmax=1)
+        ax.imshow(mosaic[..., 0], cmap="RdBu_r", vmin=-1, vmax=1)
     else:
-        ax.imshow(canvas[..., 0], vmin=0, vmax=1)
+        ax.imshow(mosaic[..., 0], vmin=0, vmax=1)
     ax.set_axis_off()
     return ax
 
@@ -129,7 +129,7 @@ def points(ax: Axes, xy: Float[Tensor, "n 2"], labels: Int[Tensor, " n"], names:
     return ax
 
 
-def _beside(ax: Axes, text: str, place: tuple[float, float], offset: tuple[float, float], **align: str) -> None:
+def _beside(ax: Axes, text: str, place: tuple[float, float], offset: tuple[float, float], **align: Any) -> None:
     """Write beside a place of the picture, at a distance in points."""
     ax.annotate(text, place, offset, textcoords="offset points", fontsize=12, color=INK, **align)
 

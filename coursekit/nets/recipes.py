@@ -16,7 +16,7 @@ from torch import Tensor
 
 from coursekit.datasets import ImageSet
 from coursekit.errors import CourseError, unknown
-from coursekit.files import whole
+from coursekit.files import atomic_path
 from coursekit.nets.weights import NETS, accuracy
 from coursekit.training import Descent, fit, load_checkpoint, resolve_device
 
@@ -155,7 +155,7 @@ def train(
         batch_size=recipe.batch_size,
         seed=seed,
         device=where,
-        keep={"net": net, "optimizer": optimizer, "schedule": schedule},
+        state={"net": net, "optimizer": optimizer, "schedule": schedule},
         checkpoint=checkpoint,
         on_epoch_end=on_epoch_end,
     )
@@ -179,9 +179,9 @@ def train(
         },
     }
     try:
-        with whole(weights) as part:
+        with atomic_path(weights) as part:
             part.write_bytes(content)
-        with whole(card_file) as part:
+        with atomic_path(card_file) as part:
             part.write_text(json.dumps(card, indent=2, ensure_ascii=False) + "\n", encoding="utf-8", newline="\n")
     except OSError as error:
         raise CourseError(f"the weights cannot be written: {error}. The run is kept in {checkpoint}.") from error

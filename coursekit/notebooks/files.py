@@ -13,7 +13,7 @@ from typing import Any
 
 import coursekit
 from coursekit.errors import CourseError, unknown
-from coursekit.files import whole
+from coursekit.files import atomic_path
 
 # nbformat imports jsonschema, which spends most of a second on a grammar of IRIs if it finds this optional
 # package. No notebook has any, and every process of a run would pay.
@@ -115,7 +115,7 @@ def to_text(nb: Any) -> str:
 
 def write_text(path: Path, text: str) -> None:
     """Write a text file in UTF-8 with Unix line ends, as a whole or not at all."""
-    with whole(path) as part:
+    with atomic_path(path) as part:
         part.write_text(text, encoding="utf-8", newline="\n")
 
 

@@ -5,7 +5,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from coursekit.errors import CourseError
-from coursekit.files import whole
+from coursekit.files import atomic_path
 
 
 def require_folder(path: Path) -> None:
@@ -29,6 +29,6 @@ def write_together(folder: Path) -> Iterator[Callable[[str], Path]]:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with ExitStack() as together:
-            yield lambda name: together.enter_context(whole(folder / name))
+            yield lambda name: together.enter_context(atomic_path(folder / name))
     except OSError as error:
         raise CourseError(f"cannot write to {folder}: {error.strerror}.") from error

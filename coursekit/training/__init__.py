@@ -2,15 +2,15 @@
 
 - ``loop``        `Descent`, the usual step for one loss, and `fit`, which repeats any step
 - ``history``     `History`, what a run leaves behind, and `TrainingDiverged`
-- ``checkpoint``  one safetensors file, written whole or not at all
+- ``checkpoint``  one safetensors file, written completely or not at all
 - ``device``      where to compute, in which precision, from which seed
 - ``progress``    a bar in a terminal, a live curve in a notebook
 """
 
-from .checkpoint import load_checkpoint, save_checkpoint
-from .device import resolve_device, seed_everything
-from .history import History, TrainingDiverged
-from .loop import Descent, fit
+from coursekit.training.checkpoint import load_checkpoint, save_checkpoint
+from coursekit.training.device import resolve_device, seed_everything
+from coursekit.training.history import History, TrainingDiverged
+from coursekit.training.loop import Descent, fit
 
 __all__ = [
     "Descent",

@@ -4,18 +4,24 @@ import functools
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Literal, get_args
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from coursekit.errors import CourseError
+from coursekit.validation import require_choice, require_integer
+
+Precision = Literal["auto", "float32", "bf16"]
 
 
 def resolve_device(name: str | torch.device = "auto") -> torch.device:
     """The device called ``name``; "auto" is the machine's accelerator (CUDA, MPS, ...) or else the CPU.
 
-    Raises `CourseError` if this machine has no such device and ``ValueError`` if no machine has.
+    Raises:
+        CourseError: this machine has no such device.
+        ValueError: no machine has.
     """
     accelerator = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
     if name == "auto":
@@ -41,8 +47,8 @@ def resolve_device(name: str | torch.device = "auto") -> torch.device:
 def seed_everything(seed: int) -> None:
     """Seed the global generators of Python, NumPy and torch (all devices).
 
-    The same seed gives the same numbers on the same machine with the same versions and number of threads.
-    On a GPU some kernels add in varying order; ``torch.use_deterministic_algorithms(True)`` forbids those.
+    The same seed gives the same numbers on the same machine, with the same versions and the same number of threads.
+    On a GPU some kernels add numbers in varying order; ``torch.use_deterministic_algorithms(True)`` forbids them.
     """
     require_seed(seed)
     random.seed(seed)
@@ -50,13 +56,13 @@ def seed_everything(seed: int) -> None:
     torch.manual_seed(seed)
 
 
-def require_seed(seed: int) -> None:
-    if not 0 <= seed < 2**32:
-        raise ValueError(f"seed must be an integer from 0 to 2³² − 1, got {seed}")
+def require_seed(seed: int) -> int:
+    """An integer that every generator takes as its seed."""
+    return require_integer(seed, "seed", low=0, high=2**32 - 1)
 
 
 def rng_states(device: torch.device) -> dict[str, Tensor]:
-    """By type of device, the states of torch's global generators from which a step on ``device`` may draw."""
+    """By type of device, the states of the global generators that a step on ``device`` may draw from."""
     states = {"cpu": torch.get_rng_state()}
     if device.type != "cpu":
         states[device.type] = torch.get_device_module(device).get_rng_state(device)
@@ -71,7 +77,7 @@ def set_rng_states(device: torch.device, states: dict[str, Tensor]) -> None:
 
 @contextmanager
 def own_randomness(device: torch.device, seed: int | None = None) -> Iterator[None]:
-    """Put torch's generators back after the block, which starts from ``seed`` if one is given."""
+    """Restore torch's generators after the block; inside it they start from ``seed``, if one is given."""
     before = rng_states(device)
     try:
         if seed is not None:
@@ -83,15 +89,12 @@ def own_randomness(device: torch.device, seed: int | None = None) -> Iterator[No
 
 
 @functools.cache
-def computes_in_bf16(device_type: str, precision: str) -> bool:
+def computes_in_bf16(device_type: str, precision: Precision) -> bool:
     """Whether ``precision`` ("auto", "float32", "bf16") means bfloat16 on that type of device.
 
-    "auto" does where the hardware multiplies bfloat16 itself: CUDA from compute capability 8.0.
+    "auto" means it where the hardware multiplies bfloat16 itself: CUDA from compute capability 8.0.
     """
-    match precision:
-        case "auto":
-            return device_type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
-        case "bf16" | "float32":
-            return precision == "bf16"
-        case _:
-            raise ValueError(f"precision must be 'auto', 'float32' or 'bf16', got {precision!r}")
+    require_choice(precision, "precision", get_args(Precision))
+    if precision == "auto":
+        return device_type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+    return precision == "bf16"

@@ -1,10 +1,11 @@
-"""The loop: shuffled batches go through a step; the step is the lecture's."""
+"""The loop: shuffled batches go through a step, and the step is the lecture's."""
 
 import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,29 +14,40 @@ import torch
 from torch import Tensor, nn
 
 from coursekit.errors import CourseError
-
-from .checkpoint import read_checkpoint, restore, save_checkpoint
-from .device import computes_in_bf16, own_randomness, require_seed, resolve_device, rng_states, set_rng_states
-from .history import History, TrainingDiverged
-from .progress import INTERVAL, watch
+from coursekit.training.checkpoint import Stateful, read_checkpoint, restore, save_checkpoint
+from coursekit.training.device import (
+    Precision,
+    computes_in_bf16,
+    own_randomness,
+    require_seed,
+    resolve_device,
+    rng_states,
+    set_rng_states,
+)
+from coursekit.training.history import History, TrainingDiverged
+from coursekit.training.progress import INTERVAL, watch
+from coursekit.validation import count_nonfinite, require_integer, require_number
 
 Losses = Tensor | Mapping[str, Tensor]
 
 
 class Descent:
-    """The usual step for one loss: one update of ``model`` down the gradient of ``loss(*batch)``.
+    """The usual step for one loss: one update of ``model`` along the negative gradient of ``loss(*batch)``.
 
     Args:
-        model: the module whose parameters are updated.
-        loss: maps a batch to a scalar, or to a dict of scalars of which "loss" is descended and the others
-            are recorded beside it. It may draw noise from torch's global generator.
-        lr: learning rate of the default optimizer, Adam in its fused form; 1e-3 unless given.
+        model: the module with the parameters to update.
+        loss: maps a batch to a scalar, or to a dict of scalars: "loss" is minimized, and the others are recorded
+            beside it. It may draw noise from torch's global generator.
+        lr: learning rate of the default optimizer, Adam in its fused form; 1e-3 by default.
         optimizer: another optimizer of ``model``'s parameters, with a learning rate of its own.
-        clip: the gradient is shortened to this norm where it is longer.
-        precision: "float32", "bf16" (the loss is computed under bfloat16 autocast; weights stay float32), or
-            "auto": bf16 on a GPU made for it, else float32. Autocast knows no ``binary_cross_entropy`` on a
-            GPU: use ``binary_cross_entropy_with_logits``.
-        compile: let ``torch.compile`` fuse the loss; code that it cannot compile as a whole is an error.
+        clip: the largest norm of the gradient; a longer one is shortened to it.
+        precision: "float32", "bf16" (the loss is computed under bfloat16 autocast; weights stay float32), or "auto":
+            bf16 on a GPU made for it, else float32. On a GPU, autocast does not know ``binary_cross_entropy``: use
+            ``binary_cross_entropy_with_logits``.
+        compile: let ``torch.compile`` fuse the loss; code that it cannot compile completely is an error.
+
+    Raises:
+        ValueError: both lr and optimizer are given, clip is not positive, or the precision is unknown.
     """
 
     def __init__(
@@ -46,14 +58,14 @@ class Descent:
         lr: float | None = None,
         optimizer: torch.optim.Optimizer | None = None,
         clip: float | None = None,
-        precision: str = "auto",
+        precision: Precision = "auto",
         compile: bool = False,
     ) -> None:
         if lr is not None and optimizer is not None:
             raise ValueError("lr belongs to the default optimizer: give lr or optimizer, not both")
-        if clip is not None and not clip > 0:
-            raise ValueError(f"clip is the largest norm of the gradient: expected a positive number, got {clip}")
-        computes_in_bf16("cpu", precision)  # a misspelt precision is told here, not in the first step
+        if clip is not None:
+            require_number(clip, "clip", above=0)
+        computes_in_bf16("cpu", precision)  # reports an unknown precision here, not in the first step
         self.model = model
         self.loss = torch.compile(loss, fullgraph=True) if compile else loss
         if optimizer is None:
@@ -61,7 +73,7 @@ class Descent:
         self.optimizer = optimizer
         self.clip = clip
         self.precision = precision
-        self.keep = {"model": model, "optimizer": self.optimizer}
+        self.state = {"model": model, "optimizer": self.optimizer}
 
     def __call__(self, *batch: Tensor) -> Losses:
         device = batch[0].device.type
@@ -83,107 +95,195 @@ def fit(
     batch_size: int = 128,
     seed: int = 0,
     device: str | torch.device = "auto",
-    keep: Mapping[str, Any] | None = None,
+    state: Mapping[str, Stateful] | None = None,
     checkpoint: Path | str | None = None,
     checkpoint_every: float = 60.0,
     on_epoch_end: Callable[[int, History], Mapping[str, float] | None] | None = None,
     progress: bool = True,
 ) -> History:
-    """Repeat ``step`` over shuffled batches of ``data`` and return the history of its losses.
+    """Repeat ``step`` over shuffled batches of ``data``, and return the history of its losses.
 
-    The data lie on the device as a whole, and an epoch is a permutation of them cut into batches, the last of
-    which is smaller where ``batch_size`` does not divide N. The permutation depends on ``seed`` and the epoch
-    alone, and torch's global generator is seeded for the run and put back afterwards. So the same seed and
-    initial weights give the same run, and nobody else's random numbers change.
+    The device holds all of the data. An epoch is a permutation of them, cut into batches; the last batch is smaller
+    where ``batch_size`` does not divide N. The permutation depends on ``seed`` and the epoch alone. torch's global
+    generator is seeded for the run and restored afterwards, so the same seed and initial weights give the same run,
+    and nobody else's random numbers change.
 
     Args:
-        step: does one whole update, e.g. `Descent` or a function that alternates critic and generator, and
-            returns its loss as a scalar tensor, or several in a dict. It is called with one batch of each
-            tensor in ``data``, shape (n, ...).
-        data: a tensor of shape (N, ...) or several with equal N.
+        step: does one complete update and returns its loss as a scalar tensor, or several in a dict: a `Descent`, or a
+            function that alternates critic and generator. Its arguments are one batch of each tensor in ``data``,
+            with shape (n, ...).
+        data: a tensor of shape (N, ...), or several with equal N.
         epochs: how often to go through the data; 0 is allowed.
-        keep: by name, the modules and optimizers of the run, ``step.keep`` if it has that. They are moved to
-            the device and saved in checkpoints. Modules are in training mode during steps and in evaluation
+        state: by name, the modules and optimizers of the run; by default ``step.state``, if there is one. They are
+            moved to the device and saved in checkpoints. Modules are in training mode during steps, and in evaluation
             mode when ``on_epoch_end`` is called and afterwards.
-        checkpoint: a safetensors file. It is written every ``checkpoint_every`` seconds, at Ctrl-C (after the
-            step in flight; a second Ctrl-C does not wait) and at the end. If it exists the run goes on from
-            there, on a CPU to the same bits as if it had never stopped.
-        on_epoch_end: called after an epoch with its number, from 1, and the history, without gradients. The
-            numbers that it returns are recorded as ``history.extra``. Random numbers it draws do not change
-            the run.
-        progress: show a bar in a terminal, a live curve in a notebook.
+        checkpoint: a safetensors file. It is written every ``checkpoint_every`` seconds, at Ctrl-C (after the current
+            step; a second Ctrl-C does not wait) and at the end. If it exists the run continues from it; on a CPU it
+            arrives at the same bits as a run that was never stopped.
+        on_epoch_end: called after an epoch with its number, from 1, and the history, without gradients. The numbers
+            that it returns are recorded in ``history.extra``. Random numbers that it draws do not change the run.
+        progress: show a bar in a terminal, or a live curve in a notebook.
 
     Raises:
         TrainingDiverged: a loss or a weight became NaN or infinite (noticed within half a second).
-        CourseError: the device is not there; the checkpoint is damaged or of a run with other settings.
+        CourseError: the device is not available; the checkpoint is damaged or of a run with other settings.
         ValueError, TypeError: the data or the settings make no sense.
+
+    >>> x = torch.linspace(-1, 1, 64)[:, None]
+    >>> line = nn.Linear(1, 1)
+    >>> step = Descent(line, lambda x, y: (line(x) - y).square().mean(), lr=0.1)
+    >>> history = fit(step, (x, 3 * x), epochs=60, batch_size=16, progress=False)
+    >>> round(line.weight.item(), 2), len(history.losses["loss"])
+    (3.0, 240)
     """
-    if epochs < 0 or batch_size < 1:
-        raise ValueError(f"expected epochs ≥ 0 and batch_size ≥ 1, got {epochs} and {batch_size}")
-    require_seed(seed)
+    require_integer(epochs, "epochs", low=0)
+    require_integer(batch_size, "batch_size", low=1)
     device = resolve_device(device)
-    tensors = [x.to(device) for x in _checked(data)]
-    keep = getattr(step, "keep", {}) if keep is None else keep
-    if checkpoint is not None and not keep:
-        raise ValueError('nothing to save in the checkpoint: name models and optimizers, keep={"model": ...}')
-    modules = [thing for thing in keep.values() if isinstance(thing, nn.Module)]
-    for module in modules:
-        module.to(device)
-    for thing in keep.values():
-        if isinstance(thing, torch.optim.Optimizer):
-            thing.load_state_dict(thing.state_dict())  # the moments of an earlier run follow their weights
-    history = History(len(tensors[0]), batch_size)
-    settings = {
-        "seed": seed,
-        "batch_size": batch_size,
-        "data": [list(x.shape) for x in tensors],
-        "keep": sorted(keep),
-    }
-
-    def settle() -> None:
-        """Nothing is saved before all losses and weights so far are known to be finite."""
-        history.drain()
-        _require_finite_weights(keep, history)
-        if checkpoint is not None:
-            history.seconds = time.perf_counter() - started
-            run = {"settings": settings, "history": history.state(), "rng": rng_states(device)}
-            save_checkpoint(checkpoint, keep, **run)
-            history.checkpoint = Path(checkpoint)
-
+    tensors = [x.to(device) for x in _require_data(data)]
+    run = _Run(
+        state=getattr(step, "state", {}) if state is None else state,
+        history=History(len(tensors[0]), batch_size),
+        device=device,
+        settings={"seed": require_seed(seed), "batch_size": batch_size, "data": [list(x.shape) for x in tensors]},
+        checkpoint=None if checkpoint is None else Path(checkpoint),
+    )
+    run.prepare()
+    history = run.history
     with own_randomness(device, seed), _interrupt_after_step(checkpoint is not None) as interrupted:
-        if checkpoint is not None and Path(checkpoint).exists():
-            _resume(Path(checkpoint), keep, settings, history, epochs, device)
+        run.resume(epochs)
         first = history.steps
         display = watch(history, epochs, progress)
-        now = time.perf_counter()
-        started, look_at, save_at = now - history.seconds, now + INTERVAL, now + checkpoint_every
+        look, save = _Timer(INTERVAL), _Timer(checkpoint_every)
         try:
-            _set_training(modules, True)
+            run.set_training(True)
             for index in _remaining_batches(history, epochs, seed, device):
                 # index_select copies rows; x[index] does the same by a path that is several times slower.
                 history.note(step(*(x.index_select(0, index) for x in tensors)))
                 if history.steps % history.steps_per_epoch == 0:
-                    history.measured.append(_measure(on_epoch_end, history, modules, device))
-                now = time.perf_counter()
-                if now >= look_at:
+                    history.measured.append(run.measure(on_epoch_end))
+                if look.due():
                     history.drain()
                     display.update(history)
-                    look_at = time.perf_counter() + INTERVAL
+                    look.restart()
                 if interrupted.is_set():
                     break
-                if checkpoint is not None and now >= save_at:
-                    settle()
-                    save_at = time.perf_counter() + checkpoint_every
+                if checkpoint is not None and save.due():
+                    run.settle()
+                    save.restart()
             if history.steps > first:
-                settle()
+                run.settle()
         finally:
-            history.seconds = time.perf_counter() - started
-            _set_training(modules, False)
+            run.stop_clock()
+            run.set_training(False)
             display.close(history)
     return history
 
 
-def _checked(data: object) -> tuple[Tensor, ...]:
+@dataclass
+class _Run:
+    """What `fit` knows of its run besides the step."""
+
+    state: Mapping[str, Stateful]
+    history: History
+    device: torch.device
+    settings: dict[str, Any]  # must be equal in a run that continues this one
+    checkpoint: Path | None
+    started: float = 0.0  # on the clock of perf_counter, moved back by the seconds of earlier sessions
+
+    def prepare(self) -> None:
+        """Move the state to the device."""
+        if self.checkpoint is not None and not self.state:
+            raise ValueError('nothing to save in the checkpoint: name models and optimizers, state={"model": ...}')
+        self.settings["state"] = sorted(self.state)
+        for module in self.modules:
+            module.to(self.device)
+        for thing in self.state.values():
+            if isinstance(thing, torch.optim.Optimizer):
+                thing.load_state_dict(thing.state_dict())  # moves the moments of an earlier run to their weights
+
+    @property
+    def modules(self) -> list[nn.Module]:
+        return [thing for thing in self.state.values() if isinstance(thing, nn.Module)]
+
+    def set_training(self, mode: bool) -> None:
+        for module in self.modules:
+            module.train(mode)
+
+    def resume(self, epochs: int) -> None:
+        """Continue from the checkpoint if it exists, and start the clock."""
+        if self.checkpoint is not None and self.checkpoint.exists():
+            saved = read_checkpoint(self.checkpoint)
+            self._require_same_run(saved.extra, epochs)
+            restore(self.checkpoint, saved, self.state)
+            self.history.load_state(saved.extra["history"])
+            self.history.checkpoint = self.checkpoint
+            set_rng_states(self.device, saved.extra["rng"])
+        self.started = time.perf_counter() - self.history.seconds
+
+    def _require_same_run(self, saved: Mapping[str, Any], epochs: int) -> None:
+        there = saved.get("settings", {})
+        differing = [
+            f"{name} is {there.get(name)} there, {value} here"
+            for name, value in self.settings.items()
+            if there.get(name) != value
+        ]
+        steps, wanted = saved.get("history", {}).get("steps", 0), epochs * self.history.steps_per_epoch
+        if not differing and steps > wanted:
+            differing = [f"it has done {steps} steps, epochs={epochs} makes {wanted}"]
+        if differing:
+            raise CourseError(
+                f"the checkpoint {self.checkpoint} is of another run: {'; '.join(differing)}. "
+                "Delete it or name another file."
+            )
+
+    def measure(self, on_epoch_end: Callable | None) -> dict[str, float]:
+        """What ``on_epoch_end`` returns, computed in evaluation mode and with random numbers of its own."""
+        if on_epoch_end is None:
+            return {}
+        self.history.drain()
+        self.set_training(False)
+        with torch.no_grad(), own_randomness(self.device):
+            numbers = on_epoch_end(self.history.epochs, self.history) or {}
+        self.set_training(True)
+        return {name: float(value) for name, value in numbers.items()}
+
+    def settle(self) -> None:
+        """Check that all losses and weights so far are finite, and only then save."""
+        self.history.drain()
+        self._require_finite_weights()
+        if self.checkpoint is not None:
+            self.stop_clock()
+            extra = {"settings": self.settings, "history": self.history.state(), "rng": rng_states(self.device)}
+            save_checkpoint(self.checkpoint, self.state, **extra)
+            self.history.checkpoint = self.checkpoint
+
+    def _require_finite_weights(self) -> None:
+        """The last update can break the weights after a loss that was still finite."""
+        for name, thing in self.state.items():
+            for weight, values in thing.named_parameters() if isinstance(thing, nn.Module) else ():
+                if count_nonfinite(values):
+                    step = self.history.steps
+                    raise TrainingDiverged(f"{weight} of {name} is NaN or infinite after step {step}", self.history)
+
+    def stop_clock(self) -> None:
+        self.history.seconds = time.perf_counter() - self.started
+
+
+class _Timer:
+    """Is due when so many seconds have passed since it was started."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+        self.restart()
+
+    def restart(self) -> None:
+        self.at = time.perf_counter() + self.seconds
+
+    def due(self) -> bool:
+        return time.perf_counter() >= self.at
+
+
+def _require_data(data: Any) -> tuple[Tensor, ...]:
     """``data`` as a tuple of tensors that can be cut into batches together."""
     tensors = tuple(data) if isinstance(data, (tuple, list)) else (data,)
     for i, x in enumerate(tensors):
@@ -195,77 +295,23 @@ def _checked(data: object) -> tuple[Tensor, ...]:
     if not len(tensors[0]):
         raise ValueError(f"data must hold at least one sample, got shapes {shapes}")
     for i, x in enumerate(tensors):
-        if bad := _count_nonfinite(x):
+        if bad := count_nonfinite(x):
             raise ValueError(f"data[{i}] holds {bad} values of {x.numel()} that are NaN or infinite")
     return tensors
 
 
-def _count_nonfinite(x: Tensor) -> int:
-    """How many values are NaN or infinite; a finite sum says none, at a fiftieth of the cost of looking."""
-    return 0 if x.sum().isfinite() else int((~x.isfinite()).sum())
-
-
 def _remaining_batches(history: History, epochs: int, seed: int, device: torch.device) -> Iterator[Tensor]:
-    """Indices of the batches that ``history`` has not seen, by a permutation per (seed, epoch)."""
+    """Indices of the batches that ``history`` has not seen, from a permutation for each (seed, epoch)."""
     for epoch in range(history.epochs, epochs):
         order = torch.from_numpy(np.random.default_rng((seed, epoch)).permutation(history.samples))
         yield from order.to(device).split(history.batch_size)[history.steps % history.steps_per_epoch :]
 
 
-def _set_training(modules: list[nn.Module], mode: bool) -> None:
-    for module in modules:
-        module.train(mode)
-
-
-def _measure(
-    on_epoch_end: Callable | None, history: History, modules: list[nn.Module], device: torch.device
-) -> dict[str, float]:
-    if on_epoch_end is None:
-        return {}
-    history.drain()
-    _set_training(modules, False)
-    with torch.no_grad(), own_randomness(device):
-        numbers = on_epoch_end(history.epochs, history) or {}
-    _set_training(modules, True)
-    return {name: float(value) for name, value in numbers.items()}
-
-
-def _require_finite_weights(keep: Mapping[str, Any], history: History) -> None:
-    """The last update can break the weights after a loss that was still finite."""
-    for name, thing in keep.items():
-        for weight, values in thing.named_parameters() if isinstance(thing, nn.Module) else ():
-            if _count_nonfinite(values):
-                raise TrainingDiverged(f"{weight} of {name} is NaN or infinite after step {history.steps}", history)
-
-
-def _resume(
-    path: Path, keep: Mapping[str, Any], settings: dict, history: History, epochs: int, device: torch.device
-) -> None:
-    saved = read_checkpoint(path)
-    there = saved.get("settings", {})
-    differing = [
-        f"{name} is {there.get(name)} there, {value} here"
-        for name, value in settings.items()
-        if there.get(name) != value
-    ]
-    steps, wanted = saved.get("history", {}).get("steps", 0), epochs * history.steps_per_epoch
-    if not differing and steps > wanted:
-        differing = [f"it has done {steps} steps, epochs={epochs} makes {wanted}"]
-    if differing:
-        raise CourseError(
-            f"the checkpoint {path} is of another run: {'; '.join(differing)}. Delete it or name another file."
-        )
-    restore(path, saved, keep)
-    history.load_state(saved["history"])
-    history.checkpoint = path
-    set_rng_states(device, saved["rng"])
-
-
 @contextmanager
 def _interrupt_after_step(active: bool) -> Iterator[threading.Event]:
-    """Ctrl-C sets the event instead of stopping amid a step, and counts when the block ends.
+    """Inside the block, Ctrl-C sets the event instead of interrupting a step; the interrupt is raised at the end.
 
-    A second Ctrl-C stops at once. Signals reach the main thread only, so elsewhere nothing is held back.
+    A second Ctrl-C interrupts at once. Signals reach the main thread only, so in other threads nothing changes.
     """
     asked = threading.Event()
     if not active or threading.current_thread() is not threading.main_thread():

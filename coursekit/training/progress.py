@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float64
 from tqdm import tqdm
 
-from .history import History
+from coursekit.training.history import History
 
 INTERVAL = 0.5  # seconds between two looks at the losses
 DELAY = 1.0  # a run shorter than that shows no motion

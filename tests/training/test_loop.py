@@ -11,7 +11,7 @@ from torch.nn.functional import mse_loss
 from coursekit.errors import CourseError
 from coursekit.training import Descent, TrainingDiverged, fit, load_checkpoint, seed_everything
 from coursekit.training import loop as loop_module
-from coursekit.training.loop import _checked
+from coursekit.training.loop import _require_data
 
 
 def denoiser(lr=None, **settings):
@@ -98,10 +98,11 @@ def test_compiled_and_plain_losses_agree_and_what_cannot_be_compiled_raises(data
     ("settings", "message"),
     [
         ({"lr": 0.1, "optimizer": torch.optim.SGD([torch.zeros(1)])}, "lr or optimizer, not both"),
-        ({"clip": 0.0}, "expected a positive number, got 0.0"),
-        ({"precision": "fp8"}, "'auto', 'float32' or 'bf16', got 'fp8'"),
+        ({"clip": 0.0}, "clip: expected a number > 0, got 0.0"),
+        ({"precision": "fp8"}, "unknown precision 'fp8'"),
     ],
 )
+@pytest.mark.usefixtures("without_annotations")
 def test_descent_refuses(settings, message):
     with pytest.raises(ValueError, match=message):
         denoiser(**settings)
@@ -126,7 +127,7 @@ def test_equals_the_plainest_loop(data):
 def test_every_sample_comes_once_an_epoch_and_tensors_stay_aligned():
     x = torch.arange(50)
     seen = []
-    history = run(lambda a, b: seen.append((a, b)) or torch.tensor(0.0), (x, 2 * x), keep={})
+    history = run(lambda a, b: seen.append((a, b)) or torch.tensor(0.0), (x, 2 * x), state={})
     assert [len(a) for a, _ in seen] == [16, 16, 16, 2] * 3
     for epoch in range(3):
         a, b = (torch.cat(column) for column in zip(*seen[4 * epoch : 4 * epoch + 4], strict=True))
@@ -183,8 +184,8 @@ def test_a_step_of_two_optimizers_needs_no_class(data):
         opt_g.step()
         return {"critic": loss_c, "generator": loss_g}
 
-    keep = {"G": generator, "D": critic, "opt_G": opt_g, "opt_D": opt_c}
-    history = run(step, data, keep=keep)
+    state = {"G": generator, "D": critic, "opt_G": opt_g, "opt_D": opt_c}
+    history = run(step, data, state=state)
     assert {name: len(values) for name, values in history.losses.items()} == {"critic": 12, "generator": 12}
 
 
@@ -210,20 +211,27 @@ def test_a_large_batch_is_the_whole_set_and_no_epoch_is_no_step(data):
 )
 def test_bad_data_is_refused(bad, error, message):
     with pytest.raises(error, match=message):
-        _checked(bad)
+        _require_data(bad)
 
 
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"epochs": -1}, "expected epochs ≥ 0 and batch_size ≥ 1, got -1 and 16"),
-        ({"batch_size": 0}, "got 3 and 0"),
-        ({"seed": -1}, "seed must be an integer from 0 to 2³² − 1, got -1"),
-        ({"keep": {}, "checkpoint": "x"}, "nothing to save in the checkpoint"),
+        ({"epochs": -1}, "epochs: expected an integer from 0 on, got -1"),
+        ({"batch_size": 0}, "batch_size: expected an integer from 1 on, got 0"),
+        ({"seed": -1}, "seed: expected an integer from 0 to 4294967295, got -1"),
+        ({"state": {}, "checkpoint": "x"}, "nothing to save in the checkpoint"),
     ],
 )
 def test_bad_settings_are_refused(data, settings, message):
     with pytest.raises(ValueError, match=message):
+        run(denoiser(), data, **settings)
+
+
+@pytest.mark.usefixtures("without_annotations")
+@pytest.mark.parametrize("settings", [{"epochs": 1.5}, {"batch_size": "16"}, {"seed": True}, {"epochs": None}])
+def test_settings_of_another_type_are_refused(data, settings):
+    with pytest.raises(TypeError, match=f"{next(iter(settings))}: expected an integer, got"):
         run(denoiser(), data, **settings)
 
 
@@ -239,7 +247,7 @@ def breaking(step, at, value=torch.nan):
         calls += 1
         return step(*batch) * (value if calls == at else 1.0)
 
-    broken.keep = step.keep
+    broken.state = step.state
     return broken
 
 
@@ -265,7 +273,7 @@ def test_infinite_weights_after_a_finite_loss_are_noticed_before_they_are_saved(
 
     path = tmp_path / "c.safetensors"
     with pytest.raises(TrainingDiverged, match=r"0\.weight of model is NaN or infinite after step 1"):
-        run(overshoot, data, keep=step.keep, checkpoint=path, checkpoint_every=0.0)
+        run(overshoot, data, state=step.state, checkpoint=path, checkpoint_every=0.0)
     assert not path.exists()
 
 
@@ -274,7 +282,7 @@ def test_the_last_good_checkpoint_is_named_and_is_good(data, tmp_path):
     step = breaking(denoiser(), at=7, value=torch.inf)
     with pytest.raises(TrainingDiverged, match=r"loss became inf at step 7 .* checkpoint is .*c\.safetensors"):
         run(step, data, checkpoint=path, checkpoint_every=0.0)
-    assert load_checkpoint(path, denoiser().keep)["history"]["steps"] == 6
+    assert load_checkpoint(path, denoiser().state)["history"]["steps"] == 6
     healed = denoiser()
     run(healed, data, checkpoint=path)
     twin = denoiser()
@@ -292,13 +300,13 @@ def test_the_last_good_checkpoint_is_named_and_is_good(data, tmp_path):
 )
 def test_a_step_that_returns_no_scalar_tensor_is_told(data, losses, error, message):
     with pytest.raises(error, match=message):
-        run(lambda _: losses(), data, keep={})
+        run(lambda _: losses(), data, state={})
 
 
 def test_a_step_that_changes_its_losses_is_told(data):
     names = iter("aab")
     with pytest.raises(ValueError, match=r"\('a',\) at first, \('b',\) at step 3"):
-        run(lambda _: {next(names): torch.tensor(0.0)}, data, keep={})
+        run(lambda _: {next(names): torch.tensor(0.0)}, data, state={})
 
 
 # Interruption and resumption; a run that is killed is in test_resume
@@ -325,7 +333,7 @@ def test_ctrl_c_saves_a_whole_step_and_the_run_goes_on_to_the_same_bits(data, tm
 
     before = signal.getsignal(signal.SIGINT)
     with pytest.raises(KeyboardInterrupt):
-        run(pressed, data, keep=step.keep, checkpoint=path)
+        run(pressed, data, state=step.state, checkpoint=path)
     assert signal.getsignal(signal.SIGINT) is before
     assert load_checkpoint(path, {})["history"]["steps"] == len(calls) == 6
 
@@ -344,7 +352,7 @@ def test_a_second_ctrl_c_does_not_wait(data, tmp_path):
         pytest.fail("still running")
 
     with pytest.raises(KeyboardInterrupt):
-        run(pressed, data, keep=denoiser().keep, checkpoint=tmp_path / "c.safetensors")
+        run(pressed, data, state=denoiser().state, checkpoint=tmp_path / "c.safetensors")
     assert not list(tmp_path.iterdir())
 
 
@@ -359,7 +367,7 @@ def test_a_run_in_another_thread_leaves_signals_alone(data, tmp_path):
 def test_a_finished_run_is_not_repeated_and_more_epochs_continue_it(data, tmp_path):
     path = tmp_path / "c.safetensors"
     finished = run(denoiser(), data, checkpoint=path, on_epoch_end=lambda epoch, _: {"twice": 2 * epoch})
-    again = run(lambda _: pytest.fail("a step"), data, keep=denoiser().keep, checkpoint=path)
+    again = run(lambda _: pytest.fail("a step"), data, state=denoiser().state, checkpoint=path)
     np.testing.assert_array_equal(again.losses["loss"], finished.losses["loss"])
     assert again.extra["twice"].tolist() == [2, 4, 6]
     assert again.checkpoint == path
@@ -375,7 +383,7 @@ def test_a_finished_run_is_not_repeated_and_more_epochs_continue_it(data, tmp_pa
         ({"batch_size": 8}, "batch_size is 16 there, 8 here"),
         ({"data": torch.zeros(49, 6)}, r"data is \[\[50, 6\]\] there, \[\[49, 6\]\] here"),
         ({"epochs": 2}, "has done 12 steps, epochs=2 makes 8"),
-        ({"keep": {"net": nn.Linear(6, 6)}}, r"keep is \['model', 'optimizer'\] there, \['net'\] here"),
+        ({"state": {"net": nn.Linear(6, 6)}}, r"state is \['model', 'optimizer'\] there, \['net'\] here"),
     ],
 )
 def test_a_checkpoint_of_another_run_is_refused(data, tmp_path, settings, message):
