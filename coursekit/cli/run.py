@@ -18,6 +18,7 @@ from coursekit import __version__
 from coursekit.course import DEVICES, PROFILES
 from coursekit.errors import CourseError, unknown
 from coursekit.notebooks import files, report
+from coursekit.notebooks.links import bring_up_to_date
 from coursekit.notebooks.pool import Finished, Started, Task, cores, execute_all
 
 FORMAT = 1  # of run.json
@@ -272,7 +273,8 @@ def _write_back(entries: list[dict[str, Any]], contents: dict[Path, bytes], fold
         if entry["status"] != "ok" or source not in contents:
             continue
         if source.read_bytes() == contents[source]:
-            files.write(files.normalize(files.read(folder / entry["executed"])), source)
+            executed = files.normalize(files.read(folder / entry["executed"]))
+            files.write(bring_up_to_date(executed, source.stem, source.parents[1]), source)
         else:
             refused.append(source)
     return refused
