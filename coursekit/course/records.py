@@ -14,7 +14,7 @@ Verdict = Literal["holds", "fails", "not judged"]
 
 @dataclass(frozen=True)
 class Claim:
-    """What became of a claim. Its record is ``dataclasses.asdict(claim)``, and ``Claim(**record)`` reads it again."""
+    """A claim and its verdict. Its record is ``dataclasses.asdict(claim)``, and ``Claim(**record)`` reads it again."""
 
     number: int  # from 1, in the order of the notebook
     statement: str

@@ -49,9 +49,9 @@ def my_saliency(net: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
 @functools.cache
 def _net() -> nn.Module:
     """A net that has learned to name shapes."""
-    data = datasets.shapes(1500)
+    shapes = datasets.shapes(1500)
     return trained_classifier(
-        lambda: convnet(3, 32, 6, widths=(16, 32, 32)), data.images, data.labels, lr=5e-3, epochs=6
+        lambda: convnet(3, 32, 6, widths=(16, 32, 32)), shapes.images, shapes.labels, lr=5e-3, epochs=6
     )
 
 

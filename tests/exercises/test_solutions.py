@@ -1,4 +1,4 @@
-"""The course's own solutions pass their checks, and bear the names that the notebooks ask for."""
+"""The course's own solutions pass their checks, and have the names that the notebooks ask for."""
 
 import importlib
 import re

@@ -49,7 +49,7 @@ def claims_of(nb: Any) -> list[Claim]:
 
 
 def source(nb: Any, tag: str) -> str:
-    """What stands in the cell with a tag; empty if there is none, which `frame` reports."""
+    """The source of the cell with a tag; empty if there is none, which `frame` reports."""
     return "\n".join(cell.source for cell in tagged(nb, tag))
 
 
@@ -77,7 +77,7 @@ def opening(nb: Any, path: Path) -> Iterator[str]:
 
 
 def generated(nb: Any, path: Path) -> Iterator[str]:
-    """Colab's cell, run times, and the links to the lectures beside this one."""
+    """Colab's cell, the run times, and the links to the lectures before and after are those that a program writes."""
     for cell, fresh in zip(nb.cells, bring_up_to_date(nb, path.stem, ROOT).cells, strict=True):
         if cell.source != fresh.source:
             yield f"cell {cell.id} is not what `coursekit run --update` writes:\n{fresh.source}"
