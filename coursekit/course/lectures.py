@@ -1,4 +1,7 @@
-"""The map of the course, read from ``lectures.toml``: the README's table and notebook 00's are made from it."""
+"""The map of the course, read from ``lectures.toml``.
+
+The README's table, the one in notebook 00, and the run times and links of every notebook are made from it.
+"""
 
 import tomllib
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -9,7 +12,7 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Lecture:
-    """One notebook of the course; one that is still to come has no measured seconds."""
+    """One notebook of the course. A notebook that is still to come has no measured seconds."""
 
     name: str
     part: str
@@ -19,6 +22,7 @@ class Lecture:
 
     @property
     def number(self) -> str:
+        """Two digits: ``"09"``."""
         return self.name[:2]
 
     @property
@@ -35,11 +39,16 @@ def lectures() -> list[Lecture]:
         return [Lecture(**entry) for entry in tomllib.load(file)["lecture"]]
 
 
-Column = Callable[[Lecture], str]  # what it says of a lecture that exists
+Column = Callable[[Lecture], str]  # the cell of a lecture; lectures to come get an empty one
 
 
 def table(folder: str = "", more: Mapping[str, Column] | None = None) -> str:
-    """The map as a Markdown table; names link into ``folder``, and ``more`` columns stand on the right."""
+    """The map as a Markdown table.
+
+    Args:
+        folder: where the titles link to, with a slash at its end; empty for the folder of the table itself.
+        more: further columns by their heads.
+    """
     more = more or {}
     heads = ["", "lecture", "the question", "runs in", *more]
     rows = [_row(heads), _row(["---"] * len(heads))]

@@ -1,19 +1,34 @@
-"""What a notebook says of itself: an output whose metadata a program can read.
+"""What a notebook says of itself: outputs whose metadata a program can read.
 
-The visible part of the output is for the reader. The record lies in the output's metadata, under ``coursekit``,
-so that an executed notebook describes itself and a report only collects.
+The visible part of an output is for the reader. Its record is in the output's metadata, under ``coursekit``, so that
+an executed notebook describes itself and a report only collects.
 """
 
 import html
 import math
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Literal
+
+Verdict = Literal["holds", "fails", "not judged"]
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A claim and its verdict. Its record is ``dataclasses.asdict(claim)``, and ``Claim(**record)`` reads it again."""
+
+    number: int  # from 1, in the order of the notebook
+    statement: str
+    verdict: Verdict
+    value: Any  # what was measured, as `plain` gives it
+    bound: str | None  # in words; None where the claim is a truth value
+    source: str
 
 
 def emit(kind: str, record: dict[str, Any], text: str, markup: str | None = None) -> None:
     """Show ``text`` (and ``markup``, its HTML form) with ``record`` in the output's metadata.
 
-    ``text`` must be the same on every machine: numbers that differ in their last digits belong into
-    ``markup`` (inside ``measured``) and into the record.
+    The text must be the same on every machine, because committed outputs are compared with those of a new run. Numbers
+    that may differ in their last digits belong in the record and in the HTML, inside `measured`.
     """
     from IPython import get_ipython
     from IPython.display import display
@@ -28,12 +43,16 @@ def emit(kind: str, record: dict[str, Any], text: str, markup: str | None = None
 
 
 def measured(value: Any) -> str:
-    """HTML of a measured value; the comparison of committed outputs leaves this span out."""
+    """HTML of a measured value, in a span that the comparison of committed outputs leaves out."""
     return f'<span class="measured">{html.escape(in_words(value))}</span>'
 
 
 def in_words(value: Any) -> str:
-    """A number with four significant digits, a list of them, or the text itself."""
+    """A decimal number with four significant digits, a list of them, or the text itself.
+
+    >>> in_words([0.123456, 22466, "nan"])
+    '0.1235, 22466, nan'
+    """
     if isinstance(value, str):
         return value
     if isinstance(value, list):
@@ -44,12 +63,19 @@ def in_words(value: Any) -> str:
 
 
 def unboxed(value: Any) -> Any:
-    """Python's own numbers and lists in place of a tensor or an array; anything else as it is."""
+    """Python's own numbers and lists in place of a tensor or an array; any other value unchanged."""
     return value.tolist() if hasattr(value, "tolist") else value
 
 
 def plain(value: Any) -> Any:
-    """``value`` as JSON can hold it: tensors and arrays become numbers and lists, NaN and infinity text."""
+    """``value`` as JSON can hold it: tensors and arrays become numbers and lists, NaN and infinity become text.
+
+    Raises:
+        TypeError: it is neither a number nor text nor an array of numbers.
+
+    >>> plain((1, float("inf")))
+    [1, 'inf']
+    """
     value = unboxed(value)
     if isinstance(value, list | tuple):
         return [plain(v) for v in value]
@@ -58,3 +84,15 @@ def plain(value: Any) -> Any:
     if isinstance(value, str | bool | int | float):
         return value
     raise TypeError(f"expected a number, a text, or an array of numbers, got {type(value).__name__}")
+
+
+def require_text(value: Any, name: str, advice: str) -> str:
+    """Text that is not blank; ``advice`` is the message where it is.
+
+    It stands here and not in `coursekit.validation`, which loads torch.
+    """
+    if not isinstance(value, str):
+        raise TypeError(f"{name}: expected text, got {type(value).__name__}")
+    if not value.strip():
+        raise ValueError(f"{name}: {advice}")
+    return value

@@ -1,12 +1,14 @@
 """The set-up of a lecture notebook: profile, seed, device, inline figures."""
 
+import itertools
 import os
 import platform
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from coursekit.course.records import emit
-from coursekit.errors import unknown
+from coursekit.course.records import Claim, emit
 
 if TYPE_CHECKING:
     import torch
@@ -20,11 +22,13 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Session:
-    """One run of one notebook: which profile it runs at, from which seed, on which device."""
+    """One run of one notebook: its profile, seed and device, and what it has claimed and shown so far."""
 
     profile: str
     seed: int
     device: "torch.device"
+    claims: list[Claim] = field(default_factory=list, repr=False, compare=False)
+    figure_numbers: Iterator[int] = field(default_factory=partial(itertools.count, 1), repr=False, compare=False)
 
     def pick(self, *, quick: T, smoke: T | None = None, full: T | None = None) -> T:
         """The value for this session's profile; ``smoke`` and ``full`` fall back to ``quick`` where not given."""
@@ -36,7 +40,11 @@ _current: Session | None = None
 
 
 def current() -> Session:
-    """The session that ``setup`` made in this kernel; an error if there is none."""
+    """The session that `setup` made in this kernel.
+
+    Raises:
+        RuntimeError: there is none yet.
+    """
     if _current is None:
         raise RuntimeError(
             "no session yet: run the cell with `course = setup(PROFILE, SEED, DEVICE)` at the top of the notebook"
@@ -47,68 +55,49 @@ def current() -> Session:
 def setup(profile: str = "quick", seed: int = 0, device: str = "auto") -> Session:
     """Make this kernel ready for a lecture: inline figures in the course's style, seeds, device, threads.
 
-    At smoke and quick PyTorch computes on one thread, at full on as many as it finds.
+    At smoke and quick PyTorch computes on one thread, at full on as many as it finds. Claims and figures are numbered
+    from 1 again.
 
-    Parameters
-    ----------
-    profile
-        ``"smoke"`` (seconds; identities and shapes), ``"quick"`` (about a minute, embedded data) or
-        ``"full"`` (real data). The environment variable ``COURSEKIT_PROFILE`` wins where it is set: tools
-        that cannot pass parameters to a notebook use it.
-    seed
-        Seeds Python, NumPy and PyTorch.
-    device
-        ``"auto"`` takes CUDA, then Apple's MPS, then the CPU.
+    Args:
+        profile: ``"smoke"`` (seconds; identities and shapes), ``"quick"`` (about a minute, embedded data) or
+            ``"full"`` (real data). The environment variable ``COURSEKIT_PROFILE`` wins where it is set: tools that
+            cannot pass parameters to a notebook use it.
+        seed: seeds Python, NumPy and PyTorch.
+        device: ``"auto"`` takes CUDA, then Apple's MPS, then the CPU.
 
-    Raises
-    ------
-    ValueError
-        The profile is unknown.
-    CourseError
-        The device is not there.
+    Raises:
+        ValueError: the profile is unknown, or the seed is out of range.
+        CourseError: this machine has no such device.
     """
-    global _current
-    profile = os.environ.get(PROFILE_VARIABLE) or profile
-    if profile not in PROFILES:
-        raise ValueError(unknown("profile", profile, PROFILES))
-
     import torch
 
     from coursekit.figures import use_style
     from coursekit.training import resolve_device, seed_everything
+    from coursekit.validation import require_choice
 
+    global _current
+    profile = require_choice(os.environ.get(PROFILE_VARIABLE) or profile, "profile", PROFILES)
     _show_figures_inline()
     use_style()
     seed_everything(seed)
     if profile != "full":
-        # The models are small, and two threads that wait for each other beside another busy program are many times
-        # slower than one.
+        # The models are small: two threads that wait for each other beside another busy program take many times as
+        # long as one.
         torch.set_num_threads(1)
     _current = Session(profile, seed, resolve_device(device))
-    _new_notebook()
-    emit(
-        "setup",
-        {
-            "profile": profile,
-            "seed": seed,
-            "device": str(_current.device),
-            "threads": torch.get_num_threads(),
-            "versions": {"python": platform.python_version(), "torch": torch.__version__.split("+")[0]},
-        },
-        text=f"profile {profile} · seed {seed} · device {_current.device}",
-    )
+    record = {
+        "profile": profile,
+        "seed": seed,
+        "device": str(_current.device),
+        "threads": torch.get_num_threads(),
+        "versions": {"python": platform.python_version(), "torch": torch.__version__.split("+")[0]},
+    }
+    emit("setup", record, text=f"profile {profile} · seed {seed} · device {_current.device}")
     return _current
 
 
-def _new_notebook() -> None:
-    from coursekit.course import claims, display
-
-    claims.forget()
-    display.forget()
-
-
 def _show_figures_inline() -> None:
-    """Figures appear in the notebook even where the environment sets ``MPLBACKEND=agg``."""
+    """Show figures in the notebook even where the environment sets ``MPLBACKEND=agg``."""
     from IPython import get_ipython
 
     shell: Any = get_ipython()

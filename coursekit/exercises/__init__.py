@@ -1,1 +1,6 @@
-"""The exercises of each lecture: their checks, and the solutions of the course itself."""
+"""The exercises of the lectures, one module a lecture: the course's own solutions, and the checks of an answer.
+
+- ``checking``   `Exercises` and `Exercise`; what checks have in common
+- ``trained``    small nets that checks train, each once
+- ``lectureNN``  ``exercise``, the `Exercises` of lecture NN
+"""

@@ -1,16 +1,22 @@
 """Exercises: a function that the student writes, checked by its name.
 
-Each lecture has a module ``coursekit.exercises.lectureNN`` with ``exercise = Exercises(name=check, …)``. A check takes
-the student's function, returns what was right about it, and raises ``Wrong`` with a message that says what differs.
+Each lecture has a module ``coursekit.exercises.lectureNN`` that holds the course's own solutions and their checks in
+``exercise = Exercises(Exercise(solution, check), …)``. A check takes the student's function and returns what is right
+about it, or raises `Wrong` with a message that says what differs.
 """
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
+
+import torch
+from torch import Tensor, nn
 
 from coursekit.course.records import emit
 
-Check = Callable[[Callable[..., Any]], str]
+Answer = Callable[..., Any]  # what a student writes
+Check = Callable[[Answer], str]
 
 NOTHING_YET = "it returns nothing yet; end the function with `return …`"
 TOLERANCE = 1e-5  # relative to the largest entry: the same formula in another order, in float32
@@ -28,25 +34,41 @@ class ExerciseOpen(Exception):
         return [f"✗ {self}"]
 
 
+@dataclass(frozen=True)
+class Exercise:
+    """One exercise: the course's own solution, a function with the exercise's name, and the check of an answer."""
+
+    solution: Answer
+    check: Check
+
+    @property
+    def name(self) -> str:
+        """The name that the student's function must have."""
+        return self.solution.__name__
+
+
 class Exercises:
-    """The exercises of one lecture: ``exercise = Exercises(name=check, …)``, then ``exercise(function)``."""
+    """The exercises of one lecture: ``exercise = Exercises(Exercise(…), …)``, then ``exercise(function)``."""
 
-    def __init__(self, **checks: Check) -> None:
-        self.checks = checks
+    def __init__(self, *exercises: Exercise) -> None:
+        self.by_name = {exercise.name: exercise for exercise in exercises}
 
-    def __call__(self, function: Callable[..., Any]) -> None:
+    def __call__(self, function: Answer) -> None:
         """Check the student's ``function`` by its name.
 
         Raises:
             ExerciseOpen: it is not right yet; the message says on which inputs, and what differs.
             LookupError: the lecture has no exercise of this name.
+            TypeError: this is not a function.
         """
-        name = function.__name__
-        if name not in self.checks:
-            known = ", ".join(self.checks)
+        name = getattr(function, "__name__", None)
+        if name is None:
+            raise TypeError(f"exercise: expected your function itself, got {_describe(function)}")
+        if name not in self.by_name:
+            known = ", ".join(self.by_name)
             raise LookupError(f"no exercise is called {name!r}: keep the name of the function; there are {known}")
         try:
-            praise = self.checks[name](function)
+            praise = self.by_name[name].check(function)
         except (Wrong, NotImplementedError) as error:
             message = f"{name}: {error if isinstance(error, Wrong) else 'not written yet'}"
             emit("exercise", {"name": name, "verdict": "open", "message": message}, text=f"○ {name} is open")
@@ -54,52 +76,74 @@ class Exercises:
         emit("exercise", {"name": name, "verdict": "solved", "message": praise}, text=f"✓ {name}: {praise}")
 
 
-def against(reference: Callable[..., Any], cases: dict[str, tuple[Any, ...]]) -> Check:
-    """The check that a function equals ``reference`` on every one of the named ``cases`` (tuples of arguments)."""
+def by_cases(solution: Answer, cases: Mapping[str, tuple[Any, ...]]) -> Exercise:
+    """The exercise whose answer must equal the solution on every case.
 
-    def check(function: Callable[..., Any]) -> str:
+    Args:
+        solution: the course's own function.
+        cases: the arguments of each case, by a name that messages quote.
+
+    >>> check = by_cases(lambda x: 2 * x, {"one": (1.0,), "zero": (0.0,)}).check
+    >>> check(lambda x: x + x)
+    'right on one, zero'
+    >>> check(lambda x: x + 1)
+    Traceback (most recent call last):
+    coursekit.exercises.checking.Wrong: right on one; wrong on zero: expected 0, got 1
+    """
+
+    def check(answer: Answer) -> str:
         right: list[str] = []
         for case, arguments in cases.items():
+            so_far = f"right on {', '.join(right)}; " if right else ""
+            # Both get copies: an answer that changes its arguments must not spoil the case.
             given = copy.deepcopy(arguments)
-            expected = reference(*copy.deepcopy(arguments))
+            expected = solution(*copy.deepcopy(arguments))
             try:
-                got = function(*given)
+                got = answer(*given)
             except NotImplementedError:
                 raise
             except Exception as error:
-                raise Wrong(f"{_so_far(right)}on {case} it raises {type(error).__name__}: {error}") from error
+                raise Wrong(f"{so_far}on {case} it raises {type(error).__name__}: {error}") from error
             if difference := differs(expected, got, TOLERANCE):
-                raise Wrong(f"{_so_far(right)}wrong on {case}: {difference}")
-            if any(differs(a, b, 0.0) for a, b in zip(arguments, given, strict=True)):
+                raise Wrong(f"{so_far}wrong on {case}: {difference}")
+            if any(differs(before, after, 0.0) for before, after in zip(arguments, given, strict=True)):
                 raise Wrong(f"right on {case}, but it changes its argument in place; return a new value instead")
             right.append(case)
         return f"right on {', '.join(right)}"
 
-    return check
+    return Exercise(solution, check)
 
 
 def differs(expected: Any, got: Any, tolerance: float) -> str:
-    """What differs between two values, in words; empty where nothing does beyond ``tolerance``."""
-    import torch
+    """What differs between two values, in words; empty if they are equal within ``tolerance``.
 
+    Numbers and tensors may differ by ``tolerance · (1 + max |expected|)``, all other values not at all.
+
+    >>> differs(torch.tensor([1.0, 2.0]), torch.tensor([1.0, 3.0]), tolerance=1e-5)
+    'at index (1,) expected 2, got 3'
+    """
     if got is None or got is Ellipsis:
         return NOTHING_YET
     if isinstance(expected, tuple):
         if not isinstance(got, tuple) or len(got) != len(expected):
-            return f"expected {len(expected)} values, got {_kind(got)}"
-        found = [differs(e, g, tolerance) for e, g in zip(expected, got, strict=True)]
-        return "; ".join(f"value {i + 1}: {text}" for i, text in enumerate(found) if text)
-    if not isinstance(expected, torch.Tensor | float | int):
-        return "" if expected == got else f"expected {expected!r}, got {got!r}"
-    if isinstance(expected, torch.Tensor) and not isinstance(got, torch.Tensor):
-        return f"expected a tensor of shape {tuple(expected.shape)}, got {_kind(got)}"
+            return f"expected {len(expected)} values, got {_describe(got)}"
+        parts = [differs(a, b, tolerance) for a, b in zip(expected, got, strict=True)]
+        return "; ".join(f"value {i}: {part}" for i, part in enumerate(parts, start=1) if part)
+    if isinstance(expected, Tensor) and not isinstance(got, Tensor):
+        return f"expected a tensor of shape {tuple(expected.shape)}, got {_describe(got)}"
+    if isinstance(expected, Tensor | float | int):
+        return _numbers_differ(expected, got, tolerance)
+    return "" if expected == got else f"expected {expected!r}, got {got!r}"
+
+
+def _numbers_differ(expected: Tensor | float, got: Any, tolerance: float) -> str:
+    """`differs` for a number or a tensor of numbers."""
     try:
-        a, b = torch.as_tensor(expected), torch.as_tensor(got)
+        a, b = (torch.as_tensor(value).detach().double().cpu() for value in (expected, got))
     except (TypeError, ValueError, RuntimeError):
-        return f"expected {_kind(expected)}, got {_kind(got)}"
+        return f"expected {_describe(expected)}, got {_describe(got)}"
     if a.shape != b.shape:
         return f"expected shape {tuple(a.shape)}, got {tuple(b.shape)}"
-    a, b = a.detach().double().cpu(), b.detach().double().cpu()
     if b.isnan().any() and not a.isnan().any():
         return "the result holds NaN"
     gap = (a - b).abs()
@@ -110,20 +154,50 @@ def differs(expected: Any, got: Any, tolerance: float) -> str:
     return f"{where}expected {a[place].item():.4g}, got {b[place].item():.4g}"
 
 
-def check_shape(got: Any, shape: tuple[int, ...], what: str) -> None:
-    """``Wrong`` if what a function returned is no tensor of this shape; ``what`` names it in the message."""
-    import torch
+def require_result(got: Any, shape: tuple[int, ...], what: str) -> Tensor:
+    """What the student's function returned, as a tensor of finite numbers, detached.
 
-    if isinstance(got, torch.Tensor) and got.shape == shape:
-        return
-    found = f"shape {tuple(got.shape)}" if hasattr(got, "shape") else f"a {type(got).__name__}"
-    raise Wrong(f"expected {what} shape {tuple(shape)}, got {found}")
+    Args:
+        got: a tensor, an array, or numbers in lists.
+        shape: the shape that it must have.
+        what: what it should be, for the message: ``"one label for each image"``.
+
+    Raises:
+        Wrong: it is something else; the message says what.
+
+    >>> require_result(torch.zeros(4), (5,), "one label for each image")
+    Traceback (most recent call last):
+    coursekit.exercises.checking.Wrong: expected one label for each image, shape (5,), got Tensor of shape (4,)
+    """
+    if got is None or got is Ellipsis:
+        raise Wrong(NOTHING_YET)
+    try:
+        result = torch.as_tensor(got).detach()
+    except (TypeError, ValueError, RuntimeError):
+        raise Wrong(f"expected {what}, shape {shape}, got {_describe(got)}") from None
+    if result.shape != shape:
+        raise Wrong(f"expected {what}, shape {shape}, got {_describe(got)}")
+    if not result.isfinite().all():
+        raise Wrong("the result holds NaN or infinite numbers")
+    return result
 
 
-def _kind(value: Any) -> str:
-    shape = getattr(value, "shape", None)
-    return f"a {type(value).__name__}" + (f" of shape {tuple(shape)}" if shape is not None else f" ({value!r})")
+def require_module(got: Any) -> nn.Module:
+    """The net that the student's function returned.
+
+    Raises:
+        Wrong: it is not a torch module.
+    """
+    if got is None or got is Ellipsis:
+        raise Wrong(NOTHING_YET)
+    if not isinstance(got, nn.Module):
+        raise Wrong(f"expected a torch module, got {_describe(got)}")
+    return got
 
 
-def _so_far(right: list[str]) -> str:
-    return f"right on {', '.join(right)}; " if right else ""
+def _describe(value: Any) -> str:
+    """The type of a value with its shape, or with the value itself if that is short."""
+    kind = type(value).__name__
+    if (shape := getattr(value, "shape", None)) is not None:
+        return f"{kind} of shape {tuple(shape)}"
+    return f"{kind} {value!r}" if isinstance(value, str | int | float) else kind

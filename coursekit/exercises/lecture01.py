@@ -1,33 +1,42 @@
-"""Exercises of the lecture on filters and activations."""
-
-from collections.abc import Callable
+"""Exercises of lecture 1: receptive fields, and the images of the largest activations."""
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from coursekit.exercises.checking import Exercises, Wrong, against
+from coursekit.exercises.checking import Answer, Exercise, Exercises, Wrong, by_cases, require_module
 from coursekit.interpret import receptive_field
 
-SIDE, WEIGHTS = 63, 200  # of the open exercise
+SIDE, WEIGHTS = 63, 200  # pixels that a unit must see, parameters that the net may have
+
+MAPS = torch.randn(6, 3, 4, 5, generator=torch.Generator().manual_seed(1))  # (n, c, h, w)
+MAPS[2, 0] += 10  # one image holds all the largest values of channel 0
 
 
-def _field_side(kernels: list[int], strides: list[int]) -> int:
+def field_side(kernels: list[int], strides: list[int]) -> int:
+    """The side of the receptive field of the last layer, in pixels.
+
+    A step of one unit in layer l is a step of s₁ ⋯ sₗ₋₁ pixels (the jump), and each layer adds (kₗ − 1) jumps.
+    """
     jumps = [1]
     for stride in strides:
         jumps.append(jumps[-1] * stride)
     return 1 + sum((kernel - 1) * jump for kernel, jump in zip(kernels, jumps, strict=False))
 
 
-def _top_images(maps: torch.Tensor, k: int) -> tuple[torch.Tensor, torch.Tensor]:
-    best = maps.flatten(2).max(dim=2).values.sort(dim=0, descending=True)
+def top_images(maps: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """maps (n, c, h, w) → each channel's k largest values (c, k), largest first, and their images (c, k)."""
+    best = maps.flatten(2).max(dim=2).values.sort(dim=0, descending=True)  # (n, c): one value from each image
     return best.values[:k].T, best.indices[:k].T
 
 
-def _wide_view(function: Callable[[], nn.Module]) -> str:
-    """Work out the receptive field of the student's net, and see whether its output is the size that this implies."""
-    model = function()
-    if not isinstance(model, nn.Module):
-        raise Wrong(f"expected a torch module, got {type(model).__name__}")
+def wide_view() -> nn.Module:
+    """A net from (n, 1, h, w) to (n, 1, i, j) whose units see 63×63 pixels, with 200 weights at most."""
+    return nn.Sequential(*(nn.Conv2d(1, 1, 3, dilation=2**i, bias=False) for i in range(5)))
+
+
+def check_wide_view(answer: Answer) -> str:
+    """The units of the answer's last layer see 63×63 pixels, one pixel apart, with few weights."""
+    model = require_module(answer())
     layers = [name for name, module in model.named_modules() if name and not list(module.children())]
     if not layers:
         raise Wrong("the module holds no layers; put the convolutions into `nn.Sequential`")
@@ -45,12 +54,9 @@ def _wide_view(function: Callable[[], nn.Module]) -> str:
     return f"its units see {SIDE}×{SIDE} pixels with {weights} weights"
 
 
-_maps = torch.randn(6, 3, 4, 5, generator=torch.Generator().manual_seed(1))
-_maps[2, 0] += 10  # one image with all the largest values of channel 0
-
 exercise = Exercises(
-    field_side=against(
-        _field_side,
+    by_cases(
+        field_side,
         {
             "one layer": ([7], [1]),
             "two layers without stride": ([3, 3], [1, 1]),
@@ -59,14 +65,14 @@ exercise = Exercises(
             "eight layers": ([7, 2, 3, 3, 3, 3, 1, 3], [1, 2, 1, 2, 1, 2, 1, 1]),
         },
     ),
-    top_images=against(
-        _top_images,
+    by_cases(
+        top_images,
         {
-            "one image, k = 1": (_maps[:1], 1),
-            "an image that holds all the largest values": (_maps, 3),
-            "k = all": (_maps, 6),
-            "negative activations": (-_maps.abs(), 2),
+            "one image, k = 1": (MAPS[:1], 1),
+            "an image that holds all the largest values": (MAPS, 3),
+            "k = all": (MAPS, 6),
+            "negative activations": (-MAPS.abs(), 2),
         },
     ),
-    wide_view=_wide_view,
+    Exercise(wide_view, check_wide_view),
 )

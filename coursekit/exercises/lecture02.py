@@ -1,57 +1,82 @@
-"""Exercises of the lecture on neighbours and t-SNE."""
+"""Exercises of lecture 2: perplexity, and maps that keep neighbours together."""
 
 import math
-from collections.abc import Callable
+from typing import Any
 
 import torch
+from torch import Tensor
 
 from coursekit import datasets
-from coursekit.exercises.checking import NOTHING_YET, Exercises, Wrong, against
-from coursekit.interpret import nearest_neighbours
+from coursekit.exercises.checking import NOTHING_YET, Answer, Exercise, Exercises, Wrong, by_cases, require_result
+from coursekit.interpret import nearest_neighbours, tsne
 
 
-def _perplexity(p: torch.Tensor) -> torch.Tensor:
-    return torch.exp(-torch.xlogy(p, p).sum(dim=1))
+def row_perplexity(p: Tensor) -> Tensor:
+    """2^H of every row of probabilities, H its entropy in bits: (n, m) → (n,)."""
+    return torch.exp(-torch.xlogy(p, p).sum(dim=1))  # the same number from H in nats
 
 
-def _precision(function: Callable[[torch.Tensor, float], float]) -> str:
-    """The student's β must give the wanted perplexity, however it was found."""
+def row_precision(squared_distances: Tensor, wanted: float) -> float:
+    """β with row_perplexity(softmax(−β squared_distances)) = wanted; squared_distances is (m,), 1 < wanted < m."""
+
+    def too_wide(beta: float) -> bool:
+        return row_perplexity(torch.softmax(-beta * squared_distances, dim=0)[None]).item() > wanted
+
+    # The perplexity falls as β grows: double β until it is too low, then bisect.
+    low, high = 0.0, 1.0 / squared_distances.mean().item()
+    while too_wide(high):
+        high *= 2
+    for _ in range(60):
+        middle = (low + high) / 2
+        low, high = (middle, high) if too_wide(middle) else (low, middle)
+    return (low + high) / 2
+
+
+def check_row_precision(answer: Answer) -> str:
+    """The answer's β gives the wanted perplexity, however it was found."""
     generator = torch.Generator().manual_seed(0)
-    distances = 5 * torch.rand(50, generator=generator, dtype=torch.float64)
+    distances = 5 * torch.rand(50, generator=generator, dtype=torch.float64)  # (m,)
     cases = {
         "50 neighbours": (distances, 10.0),
         "near ones": (1e-4 * distances, 30.0),
         "far ones": (1e4 * distances, 2.0),
     }
     for case, (squared, wanted) in cases.items():
-        beta = function(squared.clone(), wanted)
-        if beta is None:
-            raise Wrong(NOTHING_YET)
-        beta = float(beta)
-        if not (math.isfinite(beta) and beta > 0):
-            raise Wrong(f"on {case}: expected a positive β, got {beta}")
-        got = _perplexity(torch.softmax(-beta * squared, dim=0)[None]).item()
+        beta = _positive_number(answer(squared.clone(), wanted), case)
+        got = row_perplexity(torch.softmax(-beta * squared, dim=0)[None]).item()
         if abs(got / wanted - 1) > 1e-6:
             raise Wrong(
                 f"on {case}: β = {beta:.6g} gives the perplexity {got:.7g}, wanted {wanted:g}. A larger β gives a "
-                "smaller perplexity; is the bracket wide enough, and are there steps enough?"
+                "smaller perplexity; is the bracket wide enough, and are there enough steps?"
             )
     return f"right on {', '.join(cases)}"
 
 
-def _my_embedding(function: Callable[[torch.Tensor], torch.Tensor]) -> str:
-    data = datasets.digits()
-    x, labels = data.images[:500].flatten(1), data.labels[:500]
-    found = function(x.clone())
-    if found is None:
+def _positive_number(beta: Any, case: str) -> float:
+    if beta is None or beta is Ellipsis:
         raise Wrong(NOTHING_YET)
-    y = torch.as_tensor(found).detach().float()
-    if y.shape != (500, 2):
-        raise Wrong(f"expected a map of shape (500, 2), got {tuple(y.shape)}")
-    if not y.isfinite().all():
-        raise Wrong("the map holds NaN or infinite numbers")
-    pair = nearest_neighbours(y, y, k=2).indices  # the point itself and another, in any order if they coincide
-    other = torch.where(pair[:, 0] == torch.arange(500), pair[:, 1], pair[:, 0])
+    try:
+        number = float(beta)
+    except (TypeError, ValueError, RuntimeError):
+        raise Wrong(f"on {case}: expected a positive β, got {type(beta).__name__}") from None
+    if not (math.isfinite(number) and number > 0):
+        raise Wrong(f"on {case}: expected a positive β, got {number:g}")
+    return number
+
+
+def my_embedding(x: Tensor) -> Tensor:
+    """A map of the rows of x: (n, 64) → (n, 2)."""
+    return tsne(x, perplexity=15, progress=False).embedding
+
+
+def check_my_embedding(answer: Answer) -> str:
+    """In the answer's map of 500 digits, the nearest point is the same digit in at least 93 % of the cases."""
+    data = datasets.digits()
+    x, labels = data.images[:500].flatten(1), data.labels[:500]  # (n, 64), (n,)
+    y = require_result(answer(x.clone()), (500, 2), "one point for each digit").float()
+    # Where points coincide, a point itself may be the second of its two nearest.
+    pair = nearest_neighbours(y, y, k=2).indices  # (n, 2)
+    other = torch.where(pair[:, 0] == torch.arange(500), pair[:, 1], pair[:, 0])  # (n,)
     accuracy = (labels[other] == labels).double().mean().item()
     if accuracy < 0.93:
         raise Wrong(
@@ -62,14 +87,14 @@ def _my_embedding(function: Callable[[torch.Tensor], torch.Tensor]) -> str:
 
 
 exercise = Exercises(
-    row_perplexity=against(
-        _perplexity,
+    by_cases(
+        row_perplexity,
         {
             "uniform rows": (torch.full((2, 4), 0.25),),
             "rows with zeros": (torch.tensor([[0.5, 0.5, 0.0], [1.0, 0.0, 0.0]]),),
             "any rows": (torch.tensor([[0.1, 0.2, 0.7], [0.3, 0.3, 0.4]]),),
         },
     ),
-    row_precision=_precision,
-    my_embedding=_my_embedding,
+    Exercise(row_precision, check_row_precision),
+    Exercise(my_embedding, check_my_embedding),
 )

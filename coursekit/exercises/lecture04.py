@@ -1,75 +1,95 @@
-"""Exercises of the lecture on generating and fooling."""
+"""Exercises of lecture 4: gradient ascent in the image, and attacks."""
 
-from collections.abc import Callable
+import copy
+import functools
 
 import torch
 import torch.nn.functional as F
-from torch import nn
+from torch import Tensor, nn
 
 from coursekit import datasets
-from coursekit.exercises.checking import Exercises, Wrong, against, check_shape
+from coursekit.exercises.checking import Answer, Exercise, Exercises, Wrong, by_cases, require_result
+from coursekit.exercises.trained import correctly_classified, trained_classifier
 from coursekit.nets import convnet
-from coursekit.training import Descent, fit
+
+X = torch.tensor([[1.0, -2.0, 0.5], [0.0, 3.0, 1.0], [2.0, 2.0, -1.0]])
+W = torch.tensor([2.0, -1.0, 0.5])
 
 
-def _ascent_step(x: torch.Tensor, slope: torch.Tensor, lr: float, penalty: float) -> torch.Tensor:
-    return x + lr * (slope - 2 * penalty * x)
+def ascent_step(X: Tensor, gradient: Tensor, lr: float, penalty: float) -> Tensor:
+    """One step of gradient ascent on S(X) − penalty · ‖X‖², given the gradient of S: like X."""
+    return X + lr * (gradient - 2 * penalty * X)
 
 
-def _least_change(x: torch.Tensor, w: torch.Tensor, b: float, margin: float) -> torch.Tensor:
-    log_odds = x @ w + b
+def least_change(x: Tensor, w: Tensor, b: float, margin: float) -> Tensor:
+    """The least change r (n, d) of the rows of x that moves their log odds wᵀx + b beyond 0 by the margin."""
+    log_odds = x @ w + b  # (n,)
     return torch.outer((-margin * log_odds.sign() - log_odds) / (w @ w), w)
 
 
-def _my_attack(function: Callable[[nn.Module, torch.Tensor, torch.Tensor], torch.Tensor]) -> str:
-    """Attack digits that a small net reads correctly; their distance to other digits is the yardstick."""
-    data = datasets.digits()
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        net = convnet(1, 8, 10, widths=(16,))
-    step = Descent(net, lambda x, y: F.cross_entropy(net(x), y), lr=1e-2)
-    fit(step, (data.images, data.labels), epochs=5, batch_size=64, device="cpu", progress=False)
-    right = (net(data.test_images).argmax(dim=1) == data.test_labels).nonzero()[:50, 0]
-    images, labels = data.test_images[right], data.test_labels[right]
+def my_attack(net: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
+    """Images like ``images`` (n, 1, 8, 8) in [0, 1] that the net no longer reads as ``labels`` (n,)."""
+    z = images.clone()
+    for _ in range(200):
+        # The direction in which the loss of the label grows fastest, one unit long for each image.
+        z.requires_grad_()
+        output = net(z)
+        (gradient,) = torch.autograd.grad(F.cross_entropy(output, labels, reduction="sum"), z)
+        direction = gradient / gradient.flatten(1).norm(dim=1).clamp_min(1e-9)[:, None, None, None]
+        # A small step, for the images that the net still reads correctly.
+        still_right = (output.argmax(dim=1) == labels)[:, None, None, None]
+        z = torch.where(still_right, (z + 0.05 * direction).clamp(0, 1), z).detach()
+    return z
 
-    attacked = function(net, images.clone(), labels.clone())
-    check_shape(attacked, images.shape, "pictures of")
-    attacked = attacked.detach()
+
+@functools.cache
+def _net() -> nn.Module:
+    """A net that has learned to read digits."""
+    data = datasets.digits()
+    return trained_classifier(lambda: convnet(1, 8, 10, widths=(16,)), data.images, data.labels, lr=1e-2, epochs=5)
+
+
+def check_my_attack(answer: Answer) -> str:
+    """The answer changes what the net says to 50 digits, by little compared with the distance to another digit."""
+    data, net = datasets.digits(), _net()
+    right = correctly_classified(net, data.test_images, data.test_labels, 50)
+    images, labels = data.test_images[right], data.test_labels[right]
+    attacked = answer(copy.deepcopy(net), images.clone(), labels.clone())
+    attacked = require_result(attacked, tuple(images.shape), "one image for each digit").float()
+
     low, high = attacked.min().item(), attacked.max().item()
     if not (low >= 0 and high <= 1):
         raise Wrong(f"pixels must stay in [0, 1]; these go from {low:.3g} to {high:.3g}")
-    if kept := int((net(attacked).argmax(dim=1) == labels).sum()):
+    if kept := len(correctly_classified(net, attacked, labels, len(labels))):
         raise Wrong(f"the net still reads {kept} of the {len(images)} digits correctly")
-    distances = torch.cdist(images.flatten(1), data.images.flatten(1))
-    nearest = distances.masked_fill(data.labels == labels[:, None], torch.inf).amin(dim=1)
-    share = ((attacked - images).flatten(1).norm(dim=1) / nearest).mean().item()
-    if share > 0.4:
+    # The yardstick is the distance to the nearest training image with another label.
+    distances = torch.cdist(images.flatten(1), data.images.flatten(1))  # (50, n)
+    nearest = distances.masked_fill(data.labels == labels[:, None], torch.inf).amin(dim=1)  # (50,)
+    fraction = ((attacked - images).flatten(1).norm(dim=1) / nearest).mean().item()
+    if fraction > 0.4:
         raise Wrong(
-            f"every answer changed, by {share:.0%} of the way to the nearest digit with another label; wanted at most "
-            "40 %. Many small steps, each with a new gradient, stop earlier than one big one"
+            f"every answer changed, by {fraction:.0%} of the way to the nearest digit with another label; wanted at "
+            "most 40 %. Many small steps, each with a new gradient, stop earlier than one big one"
         )
     return "every answer changed, by at most 40 % of the way to the nearest digit with another label"
 
 
-_x = torch.tensor([[1.0, -2.0, 0.5], [0.0, 3.0, 1.0], [2.0, 2.0, -1.0]])
-_w = torch.tensor([2.0, -1.0, 0.5])
-
 exercise = Exercises(
-    ascent_step=against(
-        _ascent_step,
+    by_cases(
+        ascent_step,
         {
-            "no penalty": (_x, torch.ones(3, 3), 0.5, 0.0),
-            "no slope": (_x, torch.zeros(3, 3), 0.5, 0.1),
-            "both": (_x, _x.flip(0), 0.2, 0.7),
+            "no penalty": (X, torch.ones(3, 3), 0.5, 0.0),
+            "no gradient": (X, torch.zeros(3, 3), 0.5, 0.1),
+            "both": (X, X.flip(0), 0.2, 0.7),
         },
     ),
-    least_change=against(
-        _least_change,
+    by_cases(
+        least_change,
         {
-            "positive log odds": (_x[:1], _w, 0.5, 0.0),
-            "both signs": (_x, _w, 0.5, 0.0),
-            "a margin": (_x, _w, -0.5, 0.3),
+            "positive log odds": (X[:1], W, 0.5, 0.0),
+            "both signs": (X, W, 0.5, 0.0),
+            "a margin": (X, W, -0.5, 0.3),
         },
     ),
-    my_attack=_my_attack,
+    Exercise(my_attack, check_my_attack),
 )

@@ -1,15 +1,52 @@
-"""Links of the course: where it is published, the lines for Colab, and the lectures before and after a lecture."""
+"""The pieces of a notebook that are written by ``coursekit run --update``: Colab's cell, run times, links to others.
 
+They follow from the course's address in ``pyproject.toml`` and from the map of the course, ``lectures.toml``.
+"""
+
+import copy
+import re
 import tomllib
 from pathlib import Path
+from typing import Any
 
-from coursekit.course.lectures import lectures
+from coursekit.course.lectures import Lecture, lectures
 
 # Without dependencies: Colab has them, and must keep its own versions of Jupyter's packages. It lacks only these two.
 COLAB = """\
 import sys
 if "google.colab" in sys.modules:  # which lacks the course's package
     %pip install -q --no-deps git+{address} jaxtyping wadler-lindig"""
+MAP = Path("coursekit", "course", "lectures.toml")  # by which a checkout of the course is known
+RUN_TIMES = re.compile(r"\*\*Running\*\*, on one CPU core: [^.]*\.")
+
+
+def bring_up_to_date(nb: Any, name: str, root: Path) -> Any:
+    """A copy of a lecture's notebook with its generated pieces made anew from the checkout.
+
+    These are the cell tagged ``colab``, the sentence on run times in the cell tagged ``opening``, and the cell tagged
+    ``links``. A notebook that is not a lecture in a checkout of the course is copied as it is.
+
+    Args:
+        nb: the notebook.
+        name: its file name without ``.ipynb``.
+        root: the folder of the checkout.
+    """
+    nb = copy.deepcopy(nb)
+    lecture = next((it for it in lectures() if it.name == name), None)
+    if lecture is None or not (root / MAP).is_file():
+        return nb
+    for cell in tagged(nb, "colab"):
+        cell.source = colab_lines(root)
+    for cell in tagged(nb, "opening"):
+        cell.source = RUN_TIMES.sub(run_times(lecture), cell.source)
+    for cell in tagged(nb, "links"):
+        cell.source = neighbours(name)
+    return nb
+
+
+def tagged(nb: Any, tag: str) -> list[Any]:
+    """The cells that have a tag."""
+    return [cell for cell in nb.cells if tag in cell.metadata.get("tags", ())]
 
 
 def address(root: Path) -> str:
@@ -19,8 +56,17 @@ def address(root: Path) -> str:
 
 
 def colab_lines(root: Path) -> str:
-    """The lines at the top of a notebook's imports that make it run on Colab."""
+    """The cell above a notebook's imports that makes it run on Colab."""
     return COLAB.format(address=address(root))
+
+
+def run_times(lecture: Lecture) -> str:
+    """The sentence on how long the lecture's notebook runs.
+
+    >>> run_times(lectures()[0])
+    '**Running**, on one CPU core: smoke 5 s, quick 5 s, full 5 s.'
+    """
+    return f"**Running**, on one CPU core: {lecture.runs_in.replace(' · ', ', ')}."
 
 
 def neighbours(name: str) -> str:

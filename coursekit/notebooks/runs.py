@@ -11,6 +11,7 @@ from typing import Any
 from coursekit.errors import CourseError, unknown
 from coursekit.notebooks import files
 from coursekit.notebooks.entry import Entry, Run, Settings, outcome, read_run
+from coursekit.notebooks.links import bring_up_to_date
 from coursekit.notebooks.normalize import cleared, normalize
 from coursekit.notebooks.output import require_folder
 from coursekit.notebooks.problems import unfinished
@@ -145,7 +146,7 @@ def conclude(entry: Entry, folder: Path, error: BaseException | None) -> None:
 
 
 def write_back(entries: list[Entry], contents: dict[Path, bytes], folder: Path) -> list[Path]:
-    """Write notebooks that succeeded, normalized, over their sources; return the sources that changed meanwhile.
+    """Write notebooks that succeeded over their sources, normalized; return the sources that changed meanwhile.
 
     Args:
         contents: what was in each source when it was executed.
@@ -155,7 +156,8 @@ def write_back(entries: list[Entry], contents: dict[Path, bytes], folder: Path) 
         if entry.outcome.status != "ok" or entry.source not in contents:
             continue
         if entry.source.read_bytes() == contents[entry.source]:
-            files.write(normalize(files.read(folder / entry.executed)), entry.source)
+            nb = normalize(files.read(folder / entry.executed))
+            files.write(bring_up_to_date(nb, entry.name, entry.source.parents[1]), entry.source)
         else:
             refused.append(entry.source)
     return refused

@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from coursekit import course
-from coursekit.course import ClaimFailed, at_least, at_most, between, claim, claims, claims_table, within
+from coursekit.course import ClaimFailed, at_least, at_most, between, claim, claims_table, session, within
+from coursekit.course.records import Claim, plain
 
 
 @pytest.fixture(autouse=True)
@@ -49,8 +50,29 @@ def test_nan_meets_no_bound():
 def test_a_bound_on_an_array_holds_for_every_entry_and_refuses_none():
     assert at_most(1)(torch.tensor([0.1, 1.0]))
     assert not at_most(1)(np.array([0.1, 1.1]))
+    assert at_most(1)(torch.eye(2))
+    assert not at_most(1)([[0.0, 1.0], [2.0, 0.0]])
     with pytest.raises(ValueError, match="needs at least one number"):
         at_most(1)([])
+
+
+def test_a_bound_on_text_is_refused():
+    with pytest.raises(TypeError, match=r"a bound needs numbers, got str '0\.1'"):
+        claim("So it is", at_most(1), value="0.1", source="section 1")
+
+
+@pytest.mark.parametrize(
+    ("bound", "limits", "error", "message"),
+    [
+        (at_most, ("1",), TypeError, "limit: expected a number, got str '1'"),
+        (at_least, (math.nan,), ValueError, "limit: expected a finite number, got nan"),
+        (between, (2, 1), ValueError, "expected low ≤ high, got 2 and 1"),
+        (within, (0, -1), ValueError, "tolerance: expected a number ≥ 0, got -1"),
+    ],
+)
+def test_a_bound_that_nothing_can_meet_is_refused(without_annotations, bound, limits, error, message):
+    with pytest.raises(error, match=message):
+        bound(*limits)
 
 
 @pytest.mark.parametrize("holds", [True, torch.tensor(True), np.bool_(True)])
@@ -86,8 +108,27 @@ def test_a_value_that_is_no_number_is_refused():
         claim("So it is", True, value={}, source="section 1")
 
 
+@pytest.mark.parametrize(
+    ("statement", "source", "error", "message"),
+    [
+        (" ", "section 1", ValueError, "statement: a claim needs a sentence"),
+        ("So it is", "", ValueError, "source: a claim needs a source"),
+        (3, "section 1", TypeError, "statement: expected text, got int"),
+        ("So it is", None, TypeError, "source: expected text, got NoneType"),
+    ],
+)
+def test_a_claim_needs_a_sentence_and_a_source(without_annotations, statement, source, error, message):
+    with pytest.raises(error, match=message):
+        claim(statement, True, value=1, source=source)
+
+
+def test_the_session_holds_the_claims_as_records():
+    claim("First", at_most(1), value=0.5, source="a")
+    assert session.current().claims == [Claim(1, "First", "holds", 0.5, "≤ 1", "a")]
+
+
 def test_infinite_values_can_be_stored_as_json():
-    assert claims.plain(torch.tensor([1.0, math.inf])) == [1.0, "inf"]
+    assert plain(torch.tensor([1.0, math.inf])) == [1.0, "inf"]
 
 
 def test_a_bound_on_infinite_values_compares_them():

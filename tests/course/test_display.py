@@ -68,6 +68,31 @@ def test_a_figure_without_alt_text_or_caption_is_refused(shown):
         show(a_line(), alt=" ", caption="It rises.")
     with pytest.raises(ValueError, match="needs a caption"):
         show(a_line(), alt="A line.", caption="")
+    with pytest.raises(ValueError, match="needs a caption"):
+        explore(a_line, k=(0, 5), alt="A line.", caption="\n")
+    assert shown == []
+
+
+@pytest.mark.parametrize(
+    ("figure", "alt", "message"),
+    [
+        (None, "A line.", "expected a matplotlib figure, got NoneType; a drawing function ends with `return fig`"),
+        (plt.Figure(), 3, "alt: expected text, got int"),
+    ],
+)
+def test_what_is_no_figure_or_no_text_is_refused(shown, without_annotations, figure, alt, message):
+    with pytest.raises(TypeError, match=message):
+        show(figure, alt=alt, caption="It rises.")
+    with pytest.raises(TypeError, match=message):
+        explore(lambda k: figure, k=(0, 5), alt=alt, caption="It rises.")
+    assert shown == []
+
+
+def test_set_up_starts_the_numbers_again(shown):
+    show(a_line(), alt="A rising line.", caption="It rises.")
+    setup("quick", device="cpu")
+    show(a_line(), alt="A rising line.", caption="It rises.")
+    assert [it[0].data for it in shown if not isinstance(it[0], dict)] == ["*Figure 1. It rises.*"] * 2
 
 
 def test_a_control_redraws_the_figure_and_a_still_stands_in_for_it(shown):

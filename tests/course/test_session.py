@@ -43,6 +43,14 @@ def test_the_seed_reaches_every_generator():
     assert draw() == draw()
 
 
+def test_each_set_up_makes_a_session_of_its_own():
+    first, second = setup(device="cpu"), setup(device="cpu")
+    assert first == second
+    first.claims.append("made")
+    assert (next(first.figure_numbers), next(first.figure_numbers), next(second.figure_numbers)) == (1, 2, 1)
+    assert second.claims == []
+
+
 def test_asking_for_the_session_before_set_up_says_what_to_do(monkeypatch):
     monkeypatch.setattr(session_module, "_current", None)
     with pytest.raises(RuntimeError, match=r"run the cell with `course = setup\(PROFILE, SEED, DEVICE\)`"):

@@ -1,21 +1,13 @@
-"""The exercises of notebook 02: each check accepts what is right and says what is wrong."""
+"""The exercises on neighbours and t-SNE accept what is right and say what is wrong."""
 
 import math
+import re
 
 import pytest
 import torch
 
-from coursekit.exercises.checking import ExerciseOpen
 from coursekit.exercises.lecture02 import exercise
 from coursekit.interpret import tsne
-
-
-def attempt(name, function):
-    def solution(*arguments):
-        return function(*arguments)
-
-    solution.__name__ = name
-    exercise(solution)
 
 
 def perplexity(p):
@@ -44,9 +36,8 @@ def principal_components(x):
         ("my_embedding", lambda x: tsne(x, perplexity=15, progress=False).embedding, "in at least 93 % of the cases"),
     ],
 )
-def test_a_right_answer_is_praised(capsys, name, function, praise):
-    attempt(name, function)
-    assert praise in capsys.readouterr().out
+def test_a_right_answer_is_praised(ask, name, function, praise):
+    assert re.match(f"✓ {name}: .*{praise}", ask(exercise, name, function))
 
 
 @pytest.mark.parametrize(
@@ -60,15 +51,15 @@ def test_a_right_answer_is_praised(capsys, name, function, praise):
         ),
         ("row_perplexity", lambda p: -(p.log2() * p).sum(dim=1), "wrong on uniform rows.*expected 4, got 2"),
         ("row_precision", lambda d, k: None, "returns nothing yet"),
+        ("row_precision", lambda d, k: "one", "on 50 neighbours: expected a positive β, got str"),
         ("row_precision", lambda d, k: -1.0, "on 50 neighbours: expected a positive β, got -1"),
         ("row_precision", lambda d, k: 1 / d.mean(), "on 50 neighbours: β = .* wanted 10. A larger β gives a smaller"),
         ("my_embedding", lambda x: None, "returns nothing yet"),
-        ("my_embedding", lambda x: x, r"expected a map of shape \(500, 2\), got \(500, 64\)"),
+        ("my_embedding", lambda x: x, r"expected one point for each digit, shape \(500, 2\), got .*\(500, 64\)"),
         ("my_embedding", lambda x: x[:, :2] * torch.nan, "NaN or infinite"),
         ("my_embedding", principal_components, "wanted 93 %. Does the map keep neighbours together"),
         ("my_embedding", lambda x: torch.zeros(500, 2), "wanted 93 %"),
     ],
 )
-def test_a_wrong_answer_hears_what_is_wrong(name, function, message):
-    with pytest.raises(ExerciseOpen, match=message):
-        attempt(name, function)
+def test_a_wrong_answer_hears_what_is_wrong(ask, name, function, message):
+    assert re.match(f"✗ {name}: .*{message}", ask(exercise, name, function))

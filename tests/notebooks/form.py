@@ -6,15 +6,20 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from coursekit.course.records import Claim
 from coursekit.notebooks import files
-from coursekit.notebooks.links import colab_lines, neighbours
+from coursekit.notebooks.links import bring_up_to_date, tagged
 from coursekit.notebooks.normalize import normalize
 from coursekit.notebooks.problems import errors
 
 ROOT = Path(__file__).parents[2]
+BEGINNING = ("opening", "colab", "imports", "parameters", "setup")  # the tags of the first cells
+END = ("summary", "claims-table", "references", "links")  # and of the last ones
 SLIDE_TYPES = {"slide", "subslide", "fragment", "skip", "notes", "-"}
 CHECKED = "nbval-check-output"
 LONGEST_CELL, MEDIAN_CELL, LARGEST_FILE = 25, 8, 700_000
+WIDEST_LINE = 120  # characters, without the texts: these are never wrapped by hand
+TEXT = re.compile(r'"(?:[^"\\]|\\.)*"')
 OPENING = {
     "a title": r"\A# \d+ · \S",
     "one question in bold": r"^\*\*[^*]+\?\*\*$",
@@ -22,7 +27,7 @@ OPENING = {
     "objectives": r"^- \w",
     "what you need": r"\*\*You need\*\*",
     "reading time": r"\*\*Reading\*\* takes about \d+ minutes",
-    "run time": r"\*\*Running\*\*.*\d+ s",
+    "run time": r"\*\*Running\*\*, on one CPU core: .*\d+ s",
     "the data": r"\*\*Data\*\*",
 }
 
@@ -41,21 +46,43 @@ def tags(cell: Any) -> list[str]:
     return cell.metadata.get("tags", [])
 
 
+def claims_of(nb: Any) -> list[Claim]:
+    return [Claim(**record) for record in files.records(nb, "claim")]
+
+
+def source(nb: Any, tag: str) -> str:
+    """The source of the cell with a tag; empty if there is none, which `frame` reports."""
+    return "\n".join(cell.source for cell in tagged(nb, tag))
+
+
+def frame(nb: Any, path: Path) -> Iterator[str]:
+    """The cells with which every notebook begins and ends have tags, by which the other rules find them."""
+    first, last = nb.cells[: len(BEGINNING)], nb.cells[-len(END) :]
+    for wanted, cells, place in ((BEGINNING, first, "begin"), (END, last, "end")):
+        if not all(tag in tags(cell) for tag, cell in zip(wanted, cells, strict=True)):
+            yield f"it does not {place} with cells tagged {', '.join(wanted)}"
+    for tag in BEGINNING + END:
+        if len(tagged(nb, tag)) > 1:
+            yield f"more than one cell is tagged {tag}"
+
+
 def opening(nb: Any, path: Path) -> Iterator[str]:
     for what, pattern in OPENING.items():
-        if not re.search(pattern, nb.cells[0].source, re.MULTILINE):
-            yield f"the first cell lacks {what}"
-    imports, parameters, set_up = nb.cells[1:4]
-    if not re.search(r"^from coursekit\.course import .*\bsetup\b", imports.source, re.MULTILINE):
-        yield "the second cell does not import setup"
-    if not imports.source.startswith(colab := colab_lines(ROOT)):
-        yield f"the second cell does not begin with the lines for Colab:\n{colab}"
-    if "parameters" not in tags(parameters):
-        yield "the third cell is not tagged parameters"
-    elif files.parameters(nb)[:3] != ["PROFILE", "SEED", "DEVICE"] or 'PROFILE = "quick"' not in parameters.source:
+        if not re.search(pattern, source(nb, "opening"), re.MULTILINE):
+            yield f"the opening lacks {what}"
+    if not re.search(r"^from coursekit\.course import .*\bsetup\b", source(nb, "imports"), re.MULTILINE):
+        yield "the imports do not import setup"
+    if files.parameters(nb)[:3] != ["PROFILE", "SEED", "DEVICE"] or 'PROFILE = "quick"' not in source(nb, "parameters"):
         yield 'the parameters do not begin with PROFILE = "quick", SEED, DEVICE'
-    if "setup(PROFILE, SEED, DEVICE)" not in set_up.source:
-        yield "the fourth cell does not call setup(PROFILE, SEED, DEVICE)"
+    if "setup(PROFILE, SEED, DEVICE)" not in source(nb, "setup"):
+        yield "the set-up does not call setup(PROFILE, SEED, DEVICE)"
+
+
+def generated(nb: Any, path: Path) -> Iterator[str]:
+    """Colab's cell, the run times, and the links to the lectures before and after are those that a program writes."""
+    for cell, fresh in zip(nb.cells, bring_up_to_date(nb, path.stem, ROOT).cells, strict=True):
+        if cell.source != fresh.source:
+            yield f"cell {cell.id} is not what `coursekit run --update` writes:\n{fresh.source}"
 
 
 def body(nb: Any, path: Path) -> Iterator[str]:
@@ -74,13 +101,14 @@ def body(nb: Any, path: Path) -> Iterator[str]:
 
 
 def ending(nb: Any, path: Path) -> Iterator[str]:
-    if "What we saw" not in nb.cells[-3].source:
-        yield "the third cell from the end is not What we saw"
-    if "claims_table()" not in nb.cells[-2].source:
-        yield "the last cell but one is not claims_table()"
-    for words in ("**References.**", neighbours(path.stem)):
-        if words not in nb.cells[-1].source:
-            yield f"the last cell lacks {words}"
+    for tag, words in {
+        "summary": "What we saw",
+        "claims-table": "claims_table()",
+        "references": "**References.**",
+        "links": "**Previous:**",
+    }.items():
+        if words not in source(nb, tag):
+            yield f"the cell tagged {tag} lacks {words}"
 
 
 def slides(nb: Any, path: Path) -> Iterator[str]:
@@ -91,6 +119,9 @@ def slides(nb: Any, path: Path) -> Iterator[str]:
     count = kinds.count("slide") + kinds.count("subslide")
     if not 15 <= count <= 30:
         yield f"{count} slides, expected 15 to 30"
+    for cell in tagged(nb, "colab") + tagged(nb, "links"):
+        if cell.metadata.get("slideshow", {}).get("slide_type") != "skip":
+            yield f"cell {cell.id} is on a slide"
 
 
 def cell_lengths(nb: Any, path: Path) -> Iterator[str]:
@@ -100,6 +131,13 @@ def cell_lengths(nb: Any, path: Path) -> Iterator[str]:
             yield f"cell {name} has {length} lines, expected at most {LONGEST_CELL}"
     if (median := statistics.median(lines.values())) > MEDIAN_CELL:
         yield f"the median code cell has {median} lines, expected at most {MEDIAN_CELL}"
+
+
+def line_lengths(nb: Any, path: Path) -> Iterator[str]:
+    for cell in code(nb):
+        for line in TEXT.sub('""', cell.source).splitlines():
+            if len(line) > WIDEST_LINE:
+                yield f"cell {cell.id} has a line of {len(line)} characters without its texts: {line}"
 
 
 def figures(nb: Any, path: Path) -> Iterator[str]:
@@ -137,13 +175,13 @@ def comparison(nb: Any, path: Path) -> Iterator[str]:
 
 
 def claims(nb: Any, path: Path) -> Iterator[str]:
-    made = files.records(nb, "claim")
+    made = claims_of(nb)
     if not made:
         yield "no claim"
     for claim in made:
-        if claim["verdict"] != "holds":
-            yield f"claim {claim['number']} {claim['verdict']}"
-    if [claim["number"] for claim in made] != list(range(1, len(made) + 1)):
+        if claim.verdict != "holds":
+            yield f"claim {claim.number} {claim.verdict}"
+    if [claim.number for claim in made] != list(range(1, len(made) + 1)):
         yield "the claims are not numbered from 1"
 
 
@@ -151,7 +189,7 @@ def errata(nb: Any, path: Path) -> Iterator[str]:
     """Every erratum has a box (as printed, corrected, why) and a claim that computes the difference."""
     text = "\n".join(cell.source for cell in nb.cells if cell.cell_type == "markdown")
     boxed = set(re.findall(r"^> \*\*Erratum (E\d\d)\.\*\*", text, re.MULTILINE))
-    claimed = set(re.findall(r"E\d\d", " ".join(claim["source"] for claim in files.records(nb, "claim"))))
+    claimed = set(re.findall(r"E\d\d", " ".join(claim.source for claim in claims_of(nb))))
     for name in boxed ^ claimed:
         yield f"erratum {name} has {'a box but no claim' if name in boxed else 'a claim but no box'}"
     for word in ("*As printed:*", "*Corrected:*", "*Why:*"):
@@ -175,11 +213,14 @@ def links(nb: Any, path: Path) -> Iterator[str]:
 
 
 RULES = (
+    frame,
     opening,
+    generated,
     body,
     ending,
     slides,
     cell_lengths,
+    line_lengths,
     figures,
     execution,
     comparison,

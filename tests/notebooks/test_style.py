@@ -26,6 +26,10 @@ def first(nb, condition):
     return next(cell for cell in nb.cells if condition(cell))
 
 
+def cell_tagged(nb, tag):
+    return first(nb, lambda cell: tag in form.tags(cell))
+
+
 def with_figure(cell):
     return any("image/png" in output.get("data", {}) for output in cell.get("outputs", ()))
 
@@ -37,35 +41,49 @@ def drop_alt(nb):
 
 
 def drop_parameters_tag(nb):
-    nb.cells[2].metadata.tags = []
+    cell_tagged(nb, "parameters").metadata.tags = []
+
+
+def tag_twice(nb):
+    nb.cells[6].metadata.tags = ["setup"]
+
+
+def move_references(nb):
+    nb.cells.insert(-4, nb.cells.pop(-2))
 
 
 def rename_profile(nb):
-    nb.cells[2].source = nb.cells[2].source.replace('PROFILE = "quick"', 'PROFILE = "full"')
+    cell = cell_tagged(nb, "parameters")
+    cell.source = cell.source.replace('PROFILE = "quick"', 'PROFILE = "full"')
 
 
 def drop_question(nb):
-    nb.cells[0].source = nb.cells[0].source.replace("?**", ".**")
+    cell = cell_tagged(nb, "opening")
+    cell.source = cell.source.replace("?**", ".**")
 
 
 def drop_set_up(nb):
-    nb.cells[3].source = "course = 1"
+    cell_tagged(nb, "setup").source = "course = 1"
 
 
 def drop_import(nb):
-    nb.cells[1].source = "import torch"
+    cell_tagged(nb, "imports").source = "import torch"
 
 
 def drop_slide_type(nb):
-    del nb.cells[5].metadata["slideshow"]
+    del nb.cells[6].metadata["slideshow"]
 
 
 def lengthen(nb):
-    nb.cells[1].source += "\n" * 30 + "x = 1"
+    cell_tagged(nb, "imports").source += "\n" * 30 + "x = 1"
+
+
+def widen(nb):
+    cell_tagged(nb, "setup").source += "\nx = " + " + ".join(["1"] * 40)
 
 
 def swap_counts(nb):
-    nb.cells[1].execution_count = 2
+    cell_tagged(nb, "imports").execution_count = 1
 
 
 def clear_a_checked_cell(nb):
@@ -90,11 +108,11 @@ def fail_a_claim(nb):
 
 
 def leave_stderr(nb):
-    nb.cells[1].outputs.append(new_output("stream", name="stderr", text="careful"))
+    cell_tagged(nb, "imports").outputs.append(new_output("stream", name="stderr", text="careful"))
 
 
 def leave_error(nb):
-    nb.cells[1].outputs.append(new_output("error", ename="KeyError", evalue="'x'", traceback=[]))
+    cell_tagged(nb, "imports").outputs.append(new_output("error", ename="KeyError", evalue="'x'", traceback=[]))
 
 
 def leave_papermill(nb):
@@ -102,7 +120,7 @@ def leave_papermill(nb):
 
 
 def break_link(nb):
-    nb.cells[-1].source += " [gone](99_gone.ipynb)"
+    cell_tagged(nb, "references").source += " [gone](99_gone.ipynb)"
 
 
 def unbalance(nb):
@@ -116,15 +134,26 @@ def drop_box(nb):
 
 
 def drop_ending(nb):
-    nb.cells[-1].source = "The end."
+    cell_tagged(nb, "references").source = "The end."
 
 
 def lead_elsewhere(nb):
-    nb.cells[-1].source = nb.cells[-1].source.replace("08 · Density", "07 · Density")
+    cell = cell_tagged(nb, "links")
+    cell.source = cell.source.replace("08 · Density", "07 · Density")
 
 
 def forget_colab(nb):
-    nb.cells[1].source = nb.cells[1].source.replace("%pip", "# %pip")
+    cell = cell_tagged(nb, "colab")
+    cell.source = cell.source.replace("%pip", "# %pip")
+
+
+def show_colab(nb):
+    cell_tagged(nb, "colab").metadata.slideshow.slide_type = "-"
+
+
+def claim_to_be_faster(nb):
+    cell = cell_tagged(nb, "opening")
+    cell.source = cell.source.replace("quick 30 s", "quick 3 s")
 
 
 def renumber_section(nb):
@@ -136,13 +165,16 @@ def renumber_section(nb):
     ("spoil", "complaint"),
     [
         (drop_alt, "has no alternative text"),
-        (drop_parameters_tag, "third cell is not tagged parameters"),
+        (drop_parameters_tag, "does not begin with cells tagged opening, colab, imports, parameters, setup"),
+        (tag_twice, "more than one cell is tagged setup"),
+        (move_references, "does not end with cells tagged summary, claims-table, references, links"),
         (rename_profile, 'do not begin with PROFILE = "quick"'),
         (drop_question, "lacks one question in bold"),
         (drop_set_up, "does not call setup"),
-        (drop_import, "does not import setup"),
+        (drop_import, "the imports do not import setup"),
         (drop_slide_type, "has the slide type None"),
         (lengthen, "lines, expected at most 25"),
+        (widen, "has a line of 161 characters without its texts: x = 1 + 1"),
         (swap_counts, "not executed from top to bottom"),
         (clear_a_checked_cell, "is compared but holds no output"),
         (print_in_a_checked_cell, "shows more than claims and exercises"),
@@ -155,8 +187,10 @@ def renumber_section(nb):
         (unbalance, "solution markers"),
         (drop_box, "erratum E22 has a claim but no box"),
         (drop_ending, "lacks **References.**"),
-        (lead_elsewhere, "lacks **Previous:** 08 · Density and dimension"),
-        (forget_colab, "does not begin with the lines for Colab"),
+        (lead_elsewhere, "is not what `coursekit run --update` writes:\n**Previous:** 08 · Density and dimension"),
+        (forget_colab, "cell colab is not what `coursekit run --update` writes:\nimport sys"),
+        (show_colab, "cell colab is on a slide"),
+        (claim_to_be_faster, "is not what `coursekit run --update` writes:\n# 9 · Autoencoders"),
         (renumber_section, "section 3 is called"),
     ],
     ids=lambda it: getattr(it, "__name__", ""),
