@@ -4,11 +4,11 @@ The reason is what tells them apart: a narrow code (linear, tied, deep, convolut
 limit on how many of its entries are on (sparse, k-sparse), or an input that was damaged (denoising).
 """
 
-from itertools import pairwise
-
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+
+from coursekit.nets.blocks import convolutional_decoder, convolutional_encoder, fully_connected
 
 
 class Autoencoder(nn.Module):
@@ -66,7 +66,7 @@ def deep(*widths: int) -> Autoencoder:
     """
     if len(widths) < 2:
         raise ValueError(f"expected the widths of at least an input and a code, got {widths}")
-    return Autoencoder(_stack(widths), _stack(widths[::-1]))
+    return Autoencoder(fully_connected(widths), fully_connected(widths[::-1]))
 
 
 def convolutional(k: int, size: int = 28, channels: tuple[int, int] = (32, 64)) -> Autoencoder:
@@ -74,21 +74,8 @@ def convolutional(k: int, size: int = 28, channels: tuple[int, int] = (32, 64)) 
 
     ``size`` must be a multiple of 4, since each convolution halves the picture.
     """
-    if size % 4:
-        raise ValueError(f"expected a size that is a multiple of 4, got {size}: pad the pictures, or pick another size")
-    a, b = channels
-    s = size // 4
-    encoder = nn.Sequential(
-        nn.Conv2d(1, a, 4, stride=2, padding=1), nn.ReLU(),  # (N, a, size/2, size/2)
-        nn.Conv2d(a, b, 4, stride=2, padding=1), nn.ReLU(),  # (N, b, size/4, size/4)
-        nn.Flatten(), nn.Linear(b * s * s, k),
-    )  # fmt: skip
-    decoder = nn.Sequential(
-        nn.Linear(k, b * s * s), nn.ReLU(), nn.Unflatten(1, (b, s, s)),
-        nn.ConvTranspose2d(b, a, 4, stride=2, padding=1), nn.ReLU(),  # (N, a, size/2, size/2)
-        nn.ConvTranspose2d(a, 1, 4, stride=2, padding=1),  # (N, 1, size, size)
-    )  # fmt: skip
-    return Autoencoder(encoder, decoder)
+    encoder = convolutional_encoder(1, size, channels, k)
+    return Autoencoder(encoder, convolutional_decoder(1, size, channels, k))
 
 
 def sparse(d: int, m: int) -> Autoencoder:
@@ -187,14 +174,6 @@ def reconstruction_error(
     inputs = x if noisy is None else noisy
     pairs = zip(x.split(1000), inputs.split(1000), strict=True)
     return sum((model(given) - wanted).square().sum().item() for wanted, given in pairs) / x.numel()
-
-
-def _stack(widths: tuple[int, ...]) -> nn.Sequential:
-    """Linear layers between the widths, ReLU between the layers."""
-    layers: list[nn.Module] = []
-    for a, b in pairwise(widths):
-        layers += [nn.Linear(a, b), nn.ReLU()]
-    return nn.Sequential(*layers[:-1])
 
 
 def _narrow(d: int, k: int) -> None:

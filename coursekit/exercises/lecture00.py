@@ -19,14 +19,14 @@ def _nearest_mean(x: torch.Tensor, means: torch.Tensor) -> torch.Tensor:
 
 def _my_classifier(function: Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]) -> str:
     data = datasets.digits()
-    x, unseen = data.images.flatten(1), data.test_images.flatten(1)
-    found = function(x, data.labels, unseen)
+    x, unseen = data.train.images.flatten(1), data.test.images.flatten(1)
+    found = function(x, data.train.labels, unseen)
     if found is None:
         raise Wrong(NOTHING_YET)
     found = torch.as_tensor(found)
     if found.shape != (len(unseen),):
         raise Wrong(f"expected one label a picture, shape ({len(unseen)},), got shape {tuple(found.shape)}")
-    accuracy = (found == data.test_labels).double().mean().item()
+    accuracy = (found == data.test.labels).double().mean().item()
     if accuracy < 0.96:
         raise Wrong(
             f"{accuracy:.1%} of the unseen digits right; wanted at least 96 %. Do nearby pictures share their label?"

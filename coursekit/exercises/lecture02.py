@@ -40,8 +40,8 @@ def _precision(function: Callable[[torch.Tensor, float], float]) -> str:
 
 
 def _my_embedding(function: Callable[[torch.Tensor], torch.Tensor]) -> str:
-    data = datasets.digits()
-    x, labels = data.images[:500].flatten(1), data.labels[:500]
+    digits = datasets.digits().train[:500]
+    x, labels = digits.images.flatten(1), digits.labels
     found = function(x.clone())
     if found is None:
         raise Wrong(NOTHING_YET)

@@ -31,14 +31,13 @@ def _my_saliency(function: Callable[[nn.Module, torch.Tensor, torch.Tensor], tor
         net = convnet(3, 32, 6, widths=(16, 32, 32))
     step = Descent(net, lambda x, y: F.cross_entropy(net(x), y), lr=5e-3)
     fit(step, (lesson.images, lesson.labels), epochs=6, batch_size=64, device="cpu", progress=False)
-    right = (net(test.images).argmax(dim=1) == test.labels).nonzero()[:100, 0]
-    images, labels, masks = test.images[right], test.labels[right], test.masks[right]
+    right = test[net(test.images).argmax(dim=1) == test.labels][:100]
 
-    maps = function(net, images.clone(), labels.clone())
-    check_shape(maps, masks.shape, "one map for each picture,")
+    maps = function(net, right.images.clone(), right.labels.clone())
+    check_shape(maps, right.masks.shape, "one map for each picture,")
     if not maps.isfinite().all():
         raise Wrong("the maps hold NaN or infinite values")
-    share = pointing_game(maps.detach(), masks).mean().item()
+    share = pointing_game(maps.detach(), right.masks).mean().item()
     if share < 0.85:
         raise Wrong(
             f"the largest value lies on the shape in {share:.0%} of the pictures; wanted at least 85 %. Where a single "

@@ -28,9 +28,9 @@ def _my_attack(function: Callable[[nn.Module, torch.Tensor, torch.Tensor], torch
         torch.manual_seed(0)
         net = convnet(1, 8, 10, widths=(16,))
     step = Descent(net, lambda x, y: F.cross_entropy(net(x), y), lr=1e-2)
-    fit(step, (data.images, data.labels), epochs=5, batch_size=64, device="cpu", progress=False)
-    right = (net(data.test_images).argmax(dim=1) == data.test_labels).nonzero()[:50, 0]
-    images, labels = data.test_images[right], data.test_labels[right]
+    fit(step, (data.train.images, data.train.labels), epochs=5, batch_size=64, device="cpu", progress=False)
+    right = data.test[net(data.test.images).argmax(dim=1) == data.test.labels][:50]
+    images, labels = right.images, right.labels
 
     attacked = function(net, images.clone(), labels.clone())
     check_shape(attacked, images.shape, "pictures of")
@@ -40,8 +40,8 @@ def _my_attack(function: Callable[[nn.Module, torch.Tensor, torch.Tensor], torch
         raise Wrong(f"pixels must stay in [0, 1]; these go from {low:.3g} to {high:.3g}")
     if kept := int((net(attacked).argmax(dim=1) == labels).sum()):
         raise Wrong(f"the net still reads {kept} of the {len(images)} digits correctly")
-    distances = torch.cdist(images.flatten(1), data.images.flatten(1))
-    nearest = distances.masked_fill(data.labels == labels[:, None], torch.inf).amin(dim=1)
+    distances = torch.cdist(images.flatten(1), data.train.images.flatten(1))
+    nearest = distances.masked_fill(data.train.labels == labels[:, None], torch.inf).amin(dim=1)
     share = ((attacked - images).flatten(1).norm(dim=1) / nearest).mean().item()
     if share > 0.4:
         raise Wrong(

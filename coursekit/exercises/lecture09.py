@@ -30,8 +30,8 @@ def _my_autoencoder(function: Callable[[], nn.Module]) -> str:
     if not isinstance(model, nn.Module):
         raise Wrong(f"expected a torch module, got {type(model).__name__}")
     data = datasets.digits()
-    mean = data.images.flatten(1).mean(dim=0)
-    x, t = data.images.flatten(1) - mean, data.test_images.flatten(1) - mean  # (n, 64), (m, 64)
+    mean = data.train.images.flatten(1).mean(dim=0)
+    x, t = data.train.images.flatten(1) - mean, data.test.images.flatten(1) - mean  # (n, 64), (m, 64)
     for part in ("encoder", "decoder"):
         if not hasattr(model, part):
             raise Wrong(f"the module has no .{part}; `ae.Autoencoder(encoder, decoder)` makes one that has")
