@@ -4,12 +4,11 @@ The constraint tells them apart: a narrow code (linear, tied, deep, convolutiona
 its number of active entries (sparse, k-sparse), or a corrupted input (denoising).
 """
 
-from itertools import pairwise
-
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from coursekit.nets.blocks import convolutional_decoder, convolutional_encoder, fully_connected
 from coursekit.validation import (
     require_floating,
     require_fraction,
@@ -89,9 +88,7 @@ def deep(*widths: int) -> Autoencoder:
     """
     if len(widths) < 2:
         raise ValueError(f"widths: expected at least those of the input and the code, got {widths}")
-    for width in widths:
-        require_integer(width, "widths", low=1)
-    return Autoencoder(_stack(widths), _stack(widths[::-1]))
+    return Autoencoder(fully_connected(widths), fully_connected(widths[::-1]))
 
 
 def convolutional(k: int, size: int = 28, channels: tuple[int, int] = (32, 64)) -> Autoencoder:
@@ -107,22 +104,8 @@ def convolutional(k: int, size: int = 28, channels: tuple[int, int] = (32, 64)) 
         ValueError: size is not a multiple of 4; a number is < 1.
     """
     require_integer(k, "k", low=1)
-    require_integer(size, "size", low=1)
-    if size % 4:
-        raise ValueError(f"size: expected a multiple of 4, got {size}; pad the images, or choose another size")
-    a, b = (require_integer(channel, "channels", low=1) for channel in channels)
-    s = size // 4
-    encoder = nn.Sequential(
-        nn.Conv2d(1, a, 4, stride=2, padding=1), nn.ReLU(),  # (N, a, size/2, size/2)
-        nn.Conv2d(a, b, 4, stride=2, padding=1), nn.ReLU(),  # (N, b, size/4, size/4)
-        nn.Flatten(), nn.Linear(b * s * s, k),  # (N, k)
-    )  # fmt: skip
-    decoder = nn.Sequential(
-        nn.Linear(k, b * s * s), nn.ReLU(), nn.Unflatten(1, (b, s, s)),  # (N, b, size/4, size/4)
-        nn.ConvTranspose2d(b, a, 4, stride=2, padding=1), nn.ReLU(),  # (N, a, size/2, size/2)
-        nn.ConvTranspose2d(a, 1, 4, stride=2, padding=1),  # (N, 1, size, size)
-    )  # fmt: skip
-    return Autoencoder(encoder, decoder)
+    encoder = convolutional_encoder(1, size, channels, k)
+    return Autoencoder(encoder, convolutional_decoder(1, size, channels, k))
 
 
 def sparse(d: int, m: int) -> Autoencoder:
@@ -301,15 +284,6 @@ def reconstruction_error(
         require_same_shape(original, reconstruction, "x and its reconstruction")
         total += (reconstruction - original).square().sum().item()
     return total / x.numel()
-
-
-# The later generative models need the same block: once `coursekit.nets.blocks` has it, `deep` uses that one.
-def _stack(widths: tuple[int, ...]) -> nn.Sequential:
-    """Linear layers between the widths, with ReLU between the layers."""
-    layers: list[nn.Module] = []
-    for a, b in pairwise(widths):
-        layers += [nn.Linear(a, b), nn.ReLU()]
-    return nn.Sequential(*layers[:-1])
 
 
 def _require_narrow(d: int, k: int) -> None:

@@ -12,7 +12,7 @@ import pytest
 from nbformat.v4 import new_code_cell
 
 import coursekit
-from coursekit.datasets import store
+from coursekit.datasets import registry
 from coursekit.notebooks import files
 
 ROOT = Path(__file__).parents[1]
@@ -102,7 +102,7 @@ def test_the_doctor_finds_the_tested_versions_and_the_registry(command):
     assert done.returncode == 0, done.stdout + done.stderr
     found = {finding["subject"]: finding for finding in json.loads(done.stdout)["findings"]}
     assert found["Versions"]["found"].endswith("that this release was tested with")
-    downloadable = sum(bool(entry.files) for entry in store.registry().values())
+    downloadable = sum(bool(entry.files) for entry in registry.entries().values())
     assert found["Data"]["found"] == f"0 of {downloadable} downloadable sets are here"
 
 

@@ -7,7 +7,7 @@ import typer
 from coursekit.errors import CourseError
 
 if TYPE_CHECKING:
-    from coursekit.datasets.store import Entry
+    from coursekit.datasets.registry import Entry
 
 data = typer.Typer(
     name="data",
@@ -22,11 +22,12 @@ def list_() -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from coursekit.datasets import store
+    from coursekit.datasets import registry, store
 
     table = Table("Name", "What", "Download", "State", "Licence", box=None, header_style="bold", pad_edge=False)
-    for entry in store.registry().values():
-        table.add_row(entry.name, entry.about, entry.size if entry.files else "–", store.state(entry), entry.licence)
+    for entry in registry.entries().values():
+        size = entry.download_size if entry.files else "–"
+        table.add_row(entry.name, entry.about, size, store.state(entry), entry.licence)
     Console().print(table)
     typer.echo(f"\nFolder: {store.home()}")
 
@@ -36,10 +37,10 @@ def get(
     names: Annotated[list[str], typer.Argument(metavar="NAME...", help="Data sets, by their names in `list`.")],
 ) -> None:
     """Download data sets that are not here yet."""
-    from coursekit.datasets import store
+    from coursekit.datasets import download
 
     for entry in _entries(names):
-        typer.echo(f"{entry.title} is here: {store.fetch(entry)}" if entry.files else _embedded(entry))
+        typer.echo(f"{entry.title} is here: {download.fetch(entry)}" if entry.files else _embedded(entry))
 
 
 @data.command()
@@ -49,16 +50,16 @@ def verify(
     ] = None,
 ) -> None:
     """Compare files with their checksums; exits with status 1 if one is damaged or missing."""
-    from coursekit.datasets import store
+    from coursekit.datasets import checksums, registry, store
 
-    here = [entry.name for entry in store.registry().values() if store.state(entry) in ("here", "in part")]
+    here = [entry.name for entry in registry.entries().values() if store.state(entry) in ("here", "in part")]
     if not (names or here):
         typer.echo(f"There is no data set in {store.home()}: nothing to check.")
     bad = 0
     for entry in _entries(names or here):
         if not entry.files:
             typer.echo(_embedded(entry))
-        for finding in store.verify(entry):
+        for finding in checksums.verify(entry):
             bad += not finding.good
             typer.echo(f"{'ok ' if finding.good else 'BAD'} {entry.name}/{finding.file}: {finding.message}")
     if bad:
@@ -76,10 +77,10 @@ def path(
 
 
 def _entries(names: list[str]) -> "list[Entry]":
-    from coursekit.datasets import store
+    from coursekit.datasets import registry
 
     try:
-        return [store.find(name) for name in names]
+        return [registry.find(name) for name in names]
     except ValueError as error:
         raise typer.BadParameter(str(error)) from error
 

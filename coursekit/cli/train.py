@@ -1,4 +1,4 @@
-"""``coursekit train``: make the course's trained weights anew."""
+"""``coursekit train``: train a net of the course by its recipe."""
 
 from pathlib import Path
 from typing import Annotated
@@ -11,19 +11,19 @@ from coursekit.errors import CourseError, unknown
 
 def train(
     name: Annotated[
-        str | None, typer.Argument(metavar="RECIPE", help="What to train; without, the recipes are listed.")
+        str | None, typer.Argument(metavar="RECIPE", help="What to train; without it, the recipes are listed.")
     ] = None,
     seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Random seed; the course's weights have 0.")] = 0,
     device: Annotated[str, typer.Option(metavar="[auto|cpu|cuda|mps]", help="Where to compute.")] = "auto",
     epochs: Annotated[
-        int | None, typer.Option(min=1, help="Times through the data; without, as the recipe says.")
+        int | None, typer.Option(min=1, help="Times through the data; without it, as the recipe says.")
     ] = None,
     out: Annotated[
-        Path | None, typer.Option(metavar="FOLDER", help="Where to put the weights; without, with the course's own.")
+        Path | None, typer.Option(metavar="FOLDER", help="Where to put the weights; without it, with the course's own.")
     ] = None,
     update: Annotated[bool, typer.Option("--update", help="Replace weights that are there already.")] = False,
 ) -> None:
-    """Train a net of the lectures on CIFAR-10 and keep its weights, with a card that says how they came about.
+    """Train a net of the lectures and keep its weights, with a card that says how they came about.
 
     After Ctrl-C the same command goes on where it was stopped.
     """
@@ -35,40 +35,34 @@ def train(
 
     from tqdm import tqdm
 
-    from coursekit import datasets, nets
-    from coursekit.nets import recipes
+    from coursekit.nets import recipes, weights
 
-    folder = out or nets.weights_folder()
+    if name not in recipes.RECIPES:
+        raise typer.BadParameter(unknown("recipe", name, recipes.RECIPES))
+    recipe = recipes.RECIPES[name]
+    folder = out or weights.weights_folder()
+    typer.echo(f"{name}: {recipe.about}. Ctrl-C stops; the same command goes on.")
     try:
-        weights, _, _ = recipes.places(name, folder, update=update)
-    except ValueError as error:
-        raise typer.BadParameter(str(error)) from error
-    data = datasets.cifar10()
-    typer.echo(f"{name}: {recipes.RECIPES[name].about}. Ctrl-C stops; the same command goes on.")
-    try:
-        card = recipes.train(
-            name, data, folder, seed=seed, device=device, epochs=epochs, update=update, report=tqdm.write
-        )
+        card = recipes.train(recipe, folder, seed=seed, device=device, epochs=epochs, update=update, report=tqdm.write)
     except KeyboardInterrupt as interrupt:
         typer.echo("Interrupted. The same command goes on from here.")
         raise typer.Exit(130) from interrupt
-    typer.echo(f"{card['test_accuracy']:.2%} of the test images right. Weights: {weights}")
+    typer.echo(f"{recipe.summary.format(**card.measured)}. Weights: {folder / name}.safetensors")
 
 
 def _list() -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from coursekit import nets
-    from coursekit.nets import recipes
+    from coursekit.nets import recipes, weights
 
-    table = Table("Recipe", "What", "Epochs", "Test accuracy", "Minutes", box=None, header_style="bold", pad_edge=False)
+    table = Table("Recipe", "What", "Epochs", "Measured", "Minutes", box=None, header_style="bold", pad_edge=False)
     for name, recipe in recipes.RECIPES.items():
         try:
-            card = nets.card(name)
-            measured = f"{card['test_accuracy']:.1%}", f"{card['made_with']['minutes']:g}"
+            card = weights.card(name)
+            measured = recipe.summary.format(**card.measured), f"{card.made_with.minutes:g}"
         except CourseError:  # not trained yet
             measured = "–", "–"
         table.add_row(name, recipe.about, str(recipe.epochs), *measured)
     Console().print(table)
-    typer.echo("\nAccuracy and minutes are those of the weights that come with the course.")
+    typer.echo("\nMeasures and minutes are those of the weights that come with the course.")

@@ -171,9 +171,9 @@ def _widgets() -> Finding:
 
 
 def _data_sets() -> Finding:
-    from coursekit.datasets import store
+    from coursekit.datasets import registry, store
 
-    sets = [entry for entry in store.registry().values() if entry.files]
+    sets = [entry for entry in registry.entries().values() if entry.files]
     here = [entry.name for entry in sets if store.state(entry) == "here"]
     found = f"{len(here)} of {len(sets)} downloadable sets are here" + (f": {', '.join(here)}" if here else "")
     if len(here) == len(sets):

@@ -1,10 +1,14 @@
+from .download import DataUnavailable as DataUnavailable
 from .images import CIFAR10_CLASSES as CIFAR10_CLASSES
-from .images import ImageSet as ImageSet
+from .images import DIGIT_CLASSES as DIGIT_CLASSES
+from .images import FASHION_MNIST_CLASSES as FASHION_MNIST_CLASSES
 from .images import cifar10 as cifar10
 from .images import digits as digits
 from .images import fashion_mnist as fashion_mnist
 from .images import mnist as mnist
+from .labelled import ImageDataset as ImageDataset
+from .labelled import LabelledImages as LabelledImages
+from .labelled import SegmentedImages as SegmentedImages
 from .photos import photographs as photographs
-from .store import DataUnavailable as DataUnavailable
-from .synthetic import ShapeSet as ShapeSet
+from .synthetic import SHAPE_CLASSES as SHAPE_CLASSES
 from .synthetic import shapes as shapes

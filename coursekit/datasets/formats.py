@@ -1,15 +1,16 @@
-"""Readers of the file formats, strict: a file holds exactly the shape that was expected, or is refused.
+"""Strict readers of the file formats: a file that does not hold exactly the expected shape is refused.
 
-The caller knows the shape (it stands in the registry), so nothing is allocated because a header says so.
+The caller knows the shape from the registry, so a file's header never decides how much memory is taken.
 """
 
 import gzip
+import io
 import math
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any
 
 import numpy as np
 from jaxtyping import UInt8
@@ -18,10 +19,10 @@ from coursekit.errors import CourseError
 
 
 @contextmanager
-def open_content(path: Path) -> Iterator[BinaryIO]:
-    """Open a file for reading bytes, uncompressed if it is gzip'd; ``CourseError`` if that breaks off.
+def open_content(path: Path) -> Iterator[io.BufferedIOBase]:
+    """Open a file for reading bytes, and uncompress what gzip compressed; ``CourseError`` if that is damaged.
 
-    The first bytes tell, not the suffix: some servers hand out ``x.gz`` already uncompressed.
+    The first bytes tell, not the suffix: some servers send ``x.gz`` already uncompressed.
     """
     with open(path, "rb") as stream:
         is_gzip = stream.read(2) == b"\x1f\x8b"
@@ -40,7 +41,7 @@ def damaged(path: Path, expected: str, got: str) -> CourseError:
 
 
 def read_idx(path: Path, shape: tuple[int, ...]) -> UInt8[np.ndarray, "..."]:
-    """Read an IDX file of unsigned bytes that holds one array of ``shape``, gzip'd or not.
+    """Read an IDX file of unsigned bytes that holds one array of ``shape``, compressed with gzip or not.
 
     The header is two zero bytes, the type (8: unsigned byte), the number of dimensions, and each
     dimension as a big-endian 32-bit integer; the values follow in C order.
@@ -62,9 +63,7 @@ def read_idx(path: Path, shape: tuple[int, ...]) -> UInt8[np.ndarray, "..."]:
     return np.frombuffer(body, dtype=np.uint8).reshape(shape)
 
 
-def read_records(
-    path: Path, shape: tuple[int, int, int, int]
-) -> tuple[UInt8[np.ndarray, " n"], UInt8[np.ndarray, "n c h w"]]:
+def read_records(path: Path, shape: tuple[int, ...]) -> tuple[UInt8[np.ndarray, " n"], UInt8[np.ndarray, "n c h w"]]:
     """Read CIFAR-10's binary version: n records of one label byte, then c planes of h×w bytes.
 
     Returns:
@@ -84,11 +83,11 @@ def read_records(
     return labels, images
 
 
-READERS = {"idx": read_idx, "records": read_records}
+READERS: dict[str, Callable[[Path, tuple[int, ...]], Any]] = {"idx": read_idx, "records": read_records}
 
 
 def _read(path: Path, header: int, body: int) -> tuple[bytes, bytes]:
-    """The header and the body; one byte beyond ``body`` is read, and stands for all there may be."""
+    """The header and the body. One byte too many is read, so that a file that is too long is noticed."""
     with open_content(path) as stream:
         return stream.read(header), stream.read(body + 1)
 

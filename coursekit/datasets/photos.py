@@ -6,7 +6,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from coursekit.errors import CourseError, unknown
+from coursekit.errors import CourseError
+from coursekit.validation import require_choice
 
 PHOTOGRAPHS = {
     "astronaut": ("skimage.data", "astronaut.png"),
@@ -24,17 +25,18 @@ PHOTOGRAPHS = {
 def photographs(*names: str) -> dict[str, Float[Tensor, "3 _ _"]]:
     """Photographs by name, each (3, h, w), float32 in [0, 1]; all of them if no name is given.
 
-    ``photographs("chelsea", "coffee")`` reads only these two. The one grey picture, ``camera``, has three
-    equal channels. Nothing is downloaded: the files are read from the installed packages directly, since
-    ``skimage.data`` would ask the network for those it lacks.
+    The one grey photograph, ``camera``, has three equal channels. Nothing is downloaded: the files are read from the
+    installed packages directly, since ``skimage.data`` would ask the network for those it lacks.
 
     Raises:
-        ValueError: a name is unknown; the message says what may have been meant.
-        CourseError: the installed scikit-image or scikit-learn no longer holds the picture.
+        ValueError: a name is unknown; the message lists near ones.
+        CourseError: the installed scikit-image or scikit-learn no longer holds the photograph.
+
+    >>> {name: tuple(image.shape) for name, image in photographs("chelsea", "coffee").items()}
+    {'chelsea': (3, 300, 451), 'coffee': (3, 400, 600)}
     """
     for name in names:
-        if name not in PHOTOGRAPHS:
-            raise ValueError(unknown("photograph", name, PHOTOGRAPHS))
+        require_choice(name, "photograph", PHOTOGRAPHS)
     return {name: _read(*PHOTOGRAPHS[name]) for name in names or PHOTOGRAPHS}
 
 

@@ -1,83 +1,69 @@
-"""Drawn pictures, of which everything is known: what is on them, and where."""
+"""Synthetic images with a shape on each: its class, its place and its pixels are known."""
 
 import math
-from dataclasses import dataclass
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-SHAPES = ("circle", "square", "triangle", "cross", "ring", "star")
-WAVES = 9  # the ground has up to WAVES − 1 half-waves along each side
-GROUND, INK = 0.45, 0.7  # all channels of a ground are below the one, two channels of a shape above the other
+from coursekit.validation import require_integer
+
+from .labelled import SegmentedImages
+
+SHAPE_CLASSES = ("circle", "square", "triangle", "cross", "ring", "star")
+BACKGROUND_LIMIT = 0.45  # no channel of a background is above it
+SHAPE_LIMIT = 0.7  # at least two channels of a shape are above it
+WAVES = 9  # the background has up to WAVES − 1 half-waves along each side
 
 
-@dataclass(frozen=True, eq=False, repr=False)
-class ShapeSet:
-    """Pictures of one shape each, and what is true of them.
+def shapes(n: int = 4000, size: int = 32, seed: int = 0) -> SegmentedImages:
+    """Images of one coloured shape each on a textured background, for nets whose reasons can be checked.
 
-    Images are float32 in [0, 1], labels int64 in 0 … ``len(classes)`` − 1. A mask is true where the centre of a pixel
-    lies inside the shape (a ring's hole is outside), and ``top, left, bottom, right = box`` frames it as a slice does:
-    ``mask[top:bottom, left:right]`` holds the whole shape and no empty margin.
+    Class, place, radius (0.22 to 0.34 of the side), rotation and colours are drawn independently, so that neither the
+    colour nor the background tells the class. The background mixes two dark colours by a smooth random field. The shape
+    has one light colour; two of its channels at least are 0.25 above all of the background. A ring's hole lies outside
+    its mask.
+
+    Image i depends on ``seed`` and i alone: a larger ``n`` keeps the first images, another ``size`` draws the same ones
+    finer or coarser, and another ``seed`` gives others, for testing.
+
+    Args:
+        n: the number of images.
+        size: pixels a side, at least 16: fewer do not tell a star from a circle.
+        seed: another one gives other images.
+
+    Returns:
+        Images (n, 3, size, size) with labels, masks and boxes.
+
+    >>> data = shapes(3, size=16)
+    >>> [data.classes[label] for label in data.labels]
+    ['triangle', 'cross', 'circle']
+    >>> top, left, bottom, right = data.boxes[2]
+    >>> data.images[2, :, top:bottom, left:right].shape
+    torch.Size([3, 8, 9])
     """
-
-    images: Float[Tensor, "n 3 size size"]
-    labels: Int[Tensor, " n"]
-    boxes: Int[Tensor, "n 4"]
-    masks: Bool[Tensor, "n size size"]
-    classes: tuple[str, ...]
-
-    def __repr__(self) -> str:
-        n, *shape = self.images.shape
-        return f"shapes: {n} images of {'×'.join(map(str, shape))}, {len(self.classes)} classes"
-
-
-def shapes(n: int = 4000, size: int = 32, seed: int = 0) -> ShapeSet:
-    """``n`` coloured shapes on a textured ground, drawn with soft edges: for nets whose reasons can be checked.
-
-    Class, place, radius (0.22 to 0.34 of the side), rotation and colours are drawn independently, so that neither
-    colour nor ground tells the class. The ground mixes two dark colours by a smooth random field; the shape has one
-    light colour, in two of its channels at least 0.25 above all of the ground.
-
-    Picture i depends on ``seed`` and i alone: a larger ``n`` keeps the first pictures, another ``size`` draws the same
-    ones finer or coarser, and another ``seed`` gives others, for testing.
-
-    Raises:
-        ValueError: ``n`` is not positive, or ``size`` is less than 16, too few pixels to tell a star from a circle.
-    """
-    if n < 1:
-        raise ValueError(f"expected n ≥ 1 pictures, got n={n}")
-    if size < 16:
-        raise ValueError(f"expected size ≥ 16, fewer pixels do not show the shapes, got size={size}")
+    require_integer(n, "n", low=1)
+    require_integer(size, "size", low=16)
+    require_integer(seed, "seed", low=0, high=2**63 - 1)
+    # Row i holds all random numbers of image i.
     counts = [1, 2, 1, 1, 5, 6, WAVES**2]
-    chance = torch.rand(n, sum(counts), generator=torch.Generator().manual_seed(seed))  # row i is all of picture i
-    kind, place, scale, turn, colour, ground, waves = chance.split(counts, dim=1)
+    chance = torch.rand(n, sum(counts), generator=torch.Generator().manual_seed(seed))
+    kind, place, scale, turn, colour, darks, waves = chance.split(counts, dim=1)  # (n, count) each
 
-    labels = (len(SHAPES) * kind[:, 0]).long()
-    radius = (0.22 + 0.12 * scale)[:, :, None]  # (n, 1, 1), the side of the picture is 1
-    centre = radius[:, 0] + (1 - 2 * radius[:, 0]) * place  # (n, 2)
-    angle = 2 * math.pi * turn[:, :, None]
-    side = (torch.arange(size) + 0.5) / size
-    x, y = side - centre[:, :1, None], side[:, None] - centre[:, 1:, None]  # (n, 1, size), (n, size, 1)
-    u = (x * angle.cos() + y * angle.sin()) / radius  # (n, size, size), the shape lies in the unit circle
-    v = (y * angle.cos() - x * angle.sin()) / radius
-    distance = torch.empty(n, size, size)
-    for k, name in enumerate(SHAPES):
-        distance[labels == k] = signed_distance(name, u[labels == k], v[labels == k])
+    # The outline: a pixel belongs to the shape if its centre lies inside.
+    labels = (len(SHAPE_CLASSES) * kind[:, 0]).long()
+    distance = _distances(labels, place, scale, turn, size)  # (n, size, size)
     masks = distance <= 0
-    cover = (0.5 - distance * radius * size).clamp(0, 1)[:, None]  # the share of each pixel that the shape fills
+    coverage = (0.5 - distance).clamp(0, 1)[:, None]  # the fraction of each pixel that the shape covers: soft edges
 
-    first, second = (GROUND * ground).chunk(2, dim=1)  # (n, 3)
-    ink = INK + (1 - INK) * colour[:, :3]
-    ink[torch.arange(n), (3 * colour[:, 3]).long()] = colour[:, 4]  # one channel of any strength: cyan, yellow, …
-    mixture = _smooth_field(waves.reshape(n, WAVES, WAVES), side)[:, None]  # (n, 1, size, size), in (0, 1)
-    images = torch.lerp(first[:, :, None, None], second[:, :, None, None], mixture)
-    images = torch.lerp(images, ink[:, :, None, None], cover)
-    return ShapeSet(images, labels, _boxes(masks), masks, SHAPES)
+    # The shape's colour over the background, pixel by pixel.
+    light = _light_colours(colour)[:, :, None, None]  # (n, 3, 1, 1)
+    images = torch.lerp(_backgrounds(darks, waves, size), light, coverage)  # (n, 3, size, size)
+    return SegmentedImages(images, labels, SHAPE_CLASSES, masks, _bounding_boxes(masks))
 
 
 def signed_distance(name: str, u: Float[Tensor, "*n"], v: Float[Tensor, "*n"]) -> Float[Tensor, "*n"]:
-    """How far (u, v) lies from the outline of a shape in the unit circle, negative inside; exact beside its edges."""
+    """The distance of (u, v) from the outline of a shape in the unit circle, negative inside; exact near its edges."""
     r = torch.hypot(u, v)
     if name == "circle":
         return r - 0.9
@@ -90,24 +76,63 @@ def signed_distance(name: str, u: Float[Tensor, "*n"], v: Float[Tensor, "*n"]) -
         return torch.maximum(along - 0.95, across - 0.28)
     if name == "ring":
         return (r - 0.73).abs() - 0.22
-    tenth = math.pi / 5  # a star is a wedge of this angle, ten times, every other one mirrored
+    # A star is a wedge of 36°, repeated ten times; every other one is mirrored.
+    tenth = math.pi / 5
     wedge = ((torch.atan2(v, u) / tenth + 1).remainder(2) - 1).abs() * tenth  # 0 at a tip, π/5 between two tips
-    between = 0.42  # the radius there
-    edge_u, edge_v = between * math.cos(tenth) - 1, between * math.sin(tenth)
+    inner = 0.42  # the radius between two tips
+    edge_u, edge_v = inner * math.cos(tenth) - 1, inner * math.sin(tenth)
     return ((r * wedge.cos() - 1) * -edge_v + r * wedge.sin() * edge_u) / -math.hypot(edge_u, edge_v)
 
 
-def _smooth_field(waves: Float[Tensor, "n k k"], side: Float[Tensor, " size"]) -> Float[Tensor, "n size size"]:
-    """A random sum of cosines up to a highest frequency, squashed into (0, 1)."""
+def _distances(
+    labels: Int[Tensor, " n"],
+    place: Float[Tensor, "n 2"],
+    scale: Float[Tensor, "n 1"],
+    turn: Float[Tensor, "n 1"],
+    size: int,
+) -> Float[Tensor, "n size size"]:
+    """The distance of every pixel's centre from the outline of the shape, in pixels and negative inside."""
+    radius = (0.22 + 0.12 * scale)[:, :, None]  # (n, 1, 1); the side of the image is 1
+    centre = radius[:, 0] + (1 - 2 * radius[:, 0]) * place  # (n, 2); the whole shape lies on the image
+    angle = 2 * math.pi * turn[:, :, None]
+    side = _pixel_centres(size)
+    x, y = side - centre[:, :1, None], side[:, None] - centre[:, 1:, None]  # (n, 1, size), (n, size, 1)
+    # Turned and scaled, so that the shape lies in the unit circle.
+    u = (x * angle.cos() + y * angle.sin()) / radius  # (n, size, size)
+    v = (y * angle.cos() - x * angle.sin()) / radius
+    distance = torch.empty(len(labels), size, size)
+    for k, name in enumerate(SHAPE_CLASSES):
+        distance[labels == k] = signed_distance(name, u[labels == k], v[labels == k])
+    return distance * radius * size
+
+
+def _light_colours(chance: Float[Tensor, "n 5"]) -> Float[Tensor, "n 3"]:
+    """Two channels above SHAPE_LIMIT and one of any strength: cyan, yellow, white, …"""
+    colours = SHAPE_LIMIT + (1 - SHAPE_LIMIT) * chance[:, :3]
+    free = (3 * chance[:, 3]).long()  # (n,), which channel is free
+    colours[torch.arange(len(colours)), free] = chance[:, 4]
+    return colours
+
+
+def _backgrounds(
+    chance: Float[Tensor, "n 6"], waves: Float[Tensor, "n k2"], size: int
+) -> Float[Tensor, "n 3 size size"]:
+    """Two dark colours, mixed by a random sum of cosines up to a highest frequency, squashed into (0, 1)."""
+    first, second = (BACKGROUND_LIMIT * chance)[:, :, None, None].chunk(2, dim=1)  # (n, 3, 1, 1)
     k = torch.arange(WAVES)
-    cosines = torch.cos(math.pi * side[:, None] * k)  # (size, k)
+    cosines = torch.cos(math.pi * _pixel_centres(size)[:, None] * k)  # (size, k)
     strength = torch.hypot(k[:, None].float(), k.float()).clamp_min(1).pow(-0.5)  # longer waves are stronger
-    field = cosines @ ((2 * waves - 1) * strength) @ cosines.T
-    return torch.sigmoid(1.5 * field)
+    field = cosines @ ((2 * waves.reshape(-1, WAVES, WAVES) - 1) * strength) @ cosines.T  # (n, size, size)
+    return torch.lerp(first, second, torch.sigmoid(1.5 * field)[:, None])
 
 
-def _boxes(masks: Bool[Tensor, "n size size"]) -> Int[Tensor, "n 4"]:
-    """Top, left, bottom, right of what is true; the last two are one beyond it."""
+def _pixel_centres(size: int) -> Float[Tensor, " size"]:
+    """The places of the pixels along a side of length 1."""
+    return (torch.arange(size) + 0.5) / size
+
+
+def _bounding_boxes(masks: Bool[Tensor, "n size size"]) -> Int[Tensor, "n 4"]:
+    """Top, left, bottom, right of the true pixels; the last two are one beyond them."""
     size = masks.shape[-1]
     rows, columns = masks.any(dim=2).byte(), masks.any(dim=1).byte()  # (n, size)
     return torch.stack(

@@ -30,9 +30,9 @@ def my_classifier(x: Tensor, labels: Tensor, unseen: Tensor) -> Tensor:
 def check_my_classifier(answer: Answer) -> str:
     """The answer labels at least 96 % of the test digits correctly."""
     data = datasets.digits()
-    x, unseen = data.images.flatten(1), data.test_images.flatten(1)  # (n, 64), (m, 64)
-    found = require_result(answer(x, data.labels, unseen), (len(unseen),), "one label for each image")
-    accuracy = (found == data.test_labels).double().mean().item()
+    x, unseen = data.train.images.flatten(1), data.test.images.flatten(1)  # (n, 64), (m, 64)
+    found = require_result(answer(x, data.train.labels, unseen), (len(unseen),), "one label for each image")
+    accuracy = (found == data.test.labels).double().mean().item()
     if accuracy < 0.96:
         raise Wrong(
             f"{accuracy:.1%} of the unseen digits right; wanted at least 96 %. Do nearby images share their label?"

@@ -72,7 +72,7 @@ def my_embedding(x: Tensor) -> Tensor:
 def check_my_embedding(answer: Answer) -> str:
     """In the answer's map of 500 digits, the nearest point is the same digit in at least 93 % of the cases."""
     data = datasets.digits()
-    x, labels = data.images[:500].flatten(1), data.labels[:500]  # (n, 64), (n,)
+    x, labels = data.train.images[:500].flatten(1), data.train.labels[:500]  # (n, 64), (n,)
     y = require_result(answer(x.clone()), (500, 2), "one point for each digit").float()
     # Where points coincide, a point itself may be the second of its two nearest.
     pair = nearest_neighbours(y, y, k=2).indices  # (n, 2)

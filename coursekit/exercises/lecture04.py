@@ -46,14 +46,16 @@ def my_attack(net: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
 def _net() -> nn.Module:
     """A net that has learned to read digits."""
     data = datasets.digits()
-    return trained_classifier(lambda: convnet(1, 8, 10, widths=(16,)), data.images, data.labels, lr=1e-2, epochs=5)
+    return trained_classifier(
+        lambda: convnet(1, 8, 10, widths=(16,)), data.train.images, data.train.labels, lr=1e-2, epochs=5
+    )
 
 
 def check_my_attack(answer: Answer) -> str:
     """The answer changes what the net says to 50 digits, by little compared with the distance to another digit."""
     data, net = datasets.digits(), _net()
-    right = correctly_classified(net, data.test_images, data.test_labels, 50)
-    images, labels = data.test_images[right], data.test_labels[right]
+    right = correctly_classified(net, data.test.images, data.test.labels, 50)
+    images, labels = data.test.images[right], data.test.labels[right]
     attacked = answer(copy.deepcopy(net), images.clone(), labels.clone())
     attacked = require_result(attacked, tuple(images.shape), "one image for each digit").float()
 
@@ -63,8 +65,8 @@ def check_my_attack(answer: Answer) -> str:
     if kept := len(correctly_classified(net, attacked, labels, len(labels))):
         raise Wrong(f"the net still reads {kept} of the {len(images)} digits correctly")
     # The yardstick is the distance to the nearest training image with another label.
-    distances = torch.cdist(images.flatten(1), data.images.flatten(1))  # (50, n)
-    nearest = distances.masked_fill(data.labels == labels[:, None], torch.inf).amin(dim=1)  # (50,)
+    distances = torch.cdist(images.flatten(1), data.train.images.flatten(1))  # (50, n)
+    nearest = distances.masked_fill(data.train.labels == labels[:, None], torch.inf).amin(dim=1)  # (50,)
     fraction = ((attacked - images).flatten(1).norm(dim=1) / nearest).mean().item()
     if fraction > 0.4:
         raise Wrong(

@@ -48,8 +48,8 @@ def check_my_autoencoder(answer: Answer) -> str:
         torch.manual_seed(0)
         model = require_module(answer())
     data = datasets.digits()
-    mean = data.images.flatten(1).mean(dim=0)
-    x, t = data.images.flatten(1) - mean, data.test_images.flatten(1) - mean  # (n, 64), (m, 64)
+    mean = data.train.images.flatten(1).mean(dim=0)
+    x, t = data.train.images.flatten(1) - mean, data.test.images.flatten(1) - mean  # (n, 64), (m, 64)
     _require_parts(model, x[:5])
 
     fit(Descent(model, lambda b: F.mse_loss(model(b), b), lr=2e-3), x, epochs=60, device="cpu")

@@ -1,4 +1,4 @@
-"""Convolutional nets for images in [0, 1]: they return scores before the softmax.
+"""Convolutional classifiers of images in [0, 1]; they return scores before the softmax.
 
 Their layers have names (``conv1``, ``relu1``), by which ``coursekit.interpret`` asks for them.
 """
@@ -8,22 +8,38 @@ from collections.abc import Sequence
 
 from torch import nn
 
-from coursekit.nets.blocks import Standardize
+from coursekit.nets.blocks import Standardize, require_widths
+from coursekit.validation import require_integer
 
 CIFAR10_MEAN = (0.4914, 0.4822, 0.4465)  # of the 50 000 training images, by channel
 CIFAR10_STD = (0.2470, 0.2435, 0.2616)
 
 
 def convnet(channels: int, size: int, classes: int, widths: Sequence[int], kernel: int = 3) -> nn.Sequential:
-    """Convolution, ReLU, 2×2 max pooling, once for each width, and a linear layer on what remains.
+    """Convolution, ReLU and 2×2 max pooling for each width, then a linear layer on what remains.
 
-    The layers are ``conv1``, ``relu1``, ``pool1``, ``conv2``, … and ``output``; images are (N, channels, size, size),
-    and ``size`` must be halved by every pooling.
+    The layers are ``conv1``, ``relu1``, ``pool1``, ``conv2``, … and ``output``.
+
+    Args:
+        channels: 1 for grey images, 3 for colour.
+        size: pixels a side. Each pooling halves it, so three widths need a multiple of 8.
+        classes: the number of scores.
+        widths: the channels after each convolution.
+        kernel: pixels a side of a filter, an odd number.
+
+    >>> net = convnet(1, 8, classes=10, widths=(16, 32))
+    >>> [name for name, _ in net.named_children()]
+    ['conv1', 'relu1', 'pool1', 'conv2', 'relu2', 'pool2', 'flatten', 'output']
     """
+    require_integer(channels, "channels", low=1)
+    require_integer(size, "size", low=1)
+    require_integer(classes, "classes", low=1)
+    require_integer(kernel, "kernel", low=1)
+    require_widths(widths, least=1)
     if kernel % 2 == 0:
-        raise ValueError(f"a convolution that keeps the size has an odd kernel, got {kernel}")
+        raise ValueError(f"kernel: expected an odd number, which keeps the size of the image, got {kernel}")
     if size % 2 ** len(widths):
-        raise ValueError(f"{len(widths)} poolings halve the image: {2 ** len(widths)} must divide size, got {size}")
+        raise ValueError(f"size: expected a multiple of {2 ** len(widths)}, got {size}; each pooling halves the image")
     layers: OrderedDict[str, nn.Module] = OrderedDict()
     for i, width in enumerate(widths, start=1):
         layers[f"conv{i}"] = nn.Conv2d(channels, width, kernel, padding=kernel // 2)

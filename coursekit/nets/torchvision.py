@@ -20,7 +20,7 @@ def torchvision_model(name: str) -> nn.Module:
 
     Raises:
         CourseError: torchvision is not installed or does not work, or the weights cannot be fetched.
-        ValueError: torchvision knows no such classifier.
+        ValueError: torchvision has no such classifier.
     """
     try:
         from torchvision import models

@@ -1,69 +1,136 @@
-"""Trained weights: the files that come with the course, and their cards."""
+"""Trained weights: where they are stored, the card of each, how to load them, and how good a classifier is."""
 
 import hashlib
 import json
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from coursekit.errors import CourseError, unknown
-from coursekit.files import shipped
-from coursekit.nets.convolutional import convnetjs
-from coursekit.nets.residual import ResidualNet
+from coursekit.files import atomic_path, shipped
+from coursekit.validation import require_labels, require_tensor
 
-NETS = {"convnetjs": convnetjs, "residual": ResidualNet}
+
+@dataclass(frozen=True)
+class Origin:
+    """The machine and the versions with which a net was trained, and how long it took."""
+
+    torch: str
+    device: str
+    threads: int
+    minutes: float
+
+
+@dataclass(frozen=True)
+class WeightsCard:
+    """How trained weights came about, and how good they are.
+
+    Attributes:
+        net: the name of the recipe that trained it.
+        data: the data set it was trained on.
+        recipe: what the recipe is about, and its settings.
+        epochs, seed: of this run.
+        parameters: how many numbers were trained.
+        measured: by name, what was measured with the weights as stored, in half precision.
+        sha256: of the file with the weights.
+        made_with: the machine and the versions.
+    """
+
+    net: str
+    data: str
+    recipe: dict[str, Any]
+    epochs: int
+    seed: int
+    parameters: int
+    measured: dict[str, float]
+    sha256: str
+    made_with: Origin
+
+    @classmethod
+    def read(cls, path: Path) -> "WeightsCard":
+        """The card in a JSON file; ``CourseError`` if it is not one."""
+        try:
+            values = json.loads(path.read_text(encoding="utf-8"))
+            return cls(**values | {"made_with": Origin(**values["made_with"])})
+        except (ValueError, TypeError, KeyError) as error:
+            raise CourseError(f"{path} is not the card of trained weights: {error}.") from error
+
+    def write(self, path: Path) -> None:
+        """Write the card as JSON."""
+        with atomic_path(path) as part:
+            text = json.dumps(asdict(self), indent=2, ensure_ascii=False)
+            part.write_text(text + "\n", encoding="utf-8", newline="\n")
 
 
 def weights_folder() -> Path:
-    """Where the trained weights of the course lie: in the wheel, else beside the package in a checkout."""
+    """Where the trained weights of the course are: in the wheel, else beside the package in a checkout."""
     return shipped("weights", "data/weights")
 
 
-def pretrained(name: str, folder: Path | None = None) -> nn.Module:
-    """A net with the weights that ``coursekit train NAME`` made, in evaluation mode, float32, on the CPU.
-
-    ``name`` is one of ``NETS``; ``folder`` is where to look instead of the course's own weights. How the weights came
-    about, and their accuracy, stand in the JSON file beside them (``card``).
+def card(name: str, folder: Path | None = None) -> WeightsCard:
+    """The card of the weights that ``coursekit train NAME`` made.
 
     Raises:
-        ValueError: the name is unknown.
-        CourseError: the weights are not there, or their SHA-256 is not the one in the card.
+        ValueError: there is no recipe of that name.
+        CourseError: the card is missing or damaged.
     """
-    described = card(name, folder)
-    path = _here(name, "safetensors", folder)
-    content = path.read_bytes()
-    if hashlib.sha256(content).hexdigest() != described["sha256"]:
-        raise CourseError(
-            f"{path} is not the file that {name}.json describes (its SHA-256 differs, {len(content)} bytes): "
-            f"fetch it again, or make it anew with `coursekit train {name} --update`."
-        )
+    from coursekit.nets.recipes import RECIPES  # recipes import this module
+
+    if name not in RECIPES:
+        raise ValueError(unknown("net", name, RECIPES))
+    return WeightsCard.read(_require_file(name, "json", folder))
+
+
+def pretrained(name: str, folder: Path | None = None) -> nn.Module:
+    """The net of a recipe with the weights that ``coursekit train NAME`` made: evaluation mode, float32, on the CPU.
+
+    Args:
+        name: the name of the recipe; ``coursekit train`` lists them.
+        folder: where to look instead of among the course's own weights.
+
+    Raises:
+        ValueError: there is no recipe of that name.
+        CourseError: the weights are missing, or their SHA-256 is not the one on the card.
+    """
     from safetensors.torch import load
 
-    net = NETS[name]()
-    net.load_state_dict(load(content))  # stored in half precision; copied into float32 parameters
+    from coursekit.nets.recipes import RECIPES  # recipes import this module
+
+    expected = card(name, folder).sha256
+    path = _require_file(name, "safetensors", folder)
+    content = path.read_bytes()
+    if hashlib.sha256(content).hexdigest() != expected:
+        raise CourseError(
+            f"{path} is not the file that {name}.json describes (its SHA-256 differs, {len(content)} bytes): "
+            f"fetch it again, or train it again with `coursekit train {name} --update`."
+        )
+    net = RECIPES[name].build()
+    net.load_state_dict(load(content))  # from half precision into float32 parameters
     return net.eval()
-
-
-def card(name: str, folder: Path | None = None) -> dict:
-    """What is known of trained weights: net, recipe, seed, test accuracy, SHA-256."""
-    if name not in NETS:
-        raise ValueError(unknown("net", name, NETS))
-    return json.loads(_here(name, "json", folder).read_text(encoding="utf-8"))
-
-
-def _here(name: str, kind: str, folder: Path | None) -> Path:
-    path = (folder or weights_folder()) / f"{name}.{kind}"
-    if not path.is_file():
-        raise CourseError(f"no trained weights at {path}: make them with `coursekit train {name}`.")
-    return path
 
 
 @torch.no_grad()
 def accuracy(net: nn.Module, images: Float[Tensor, "n c h w"], labels: Int[Tensor, " n"]) -> float:
-    """The share of images whose highest score is that of their label; on the net's device, 500 at a time."""
-    device = next(net.parameters()).device
+    """The fraction of images with the highest score at their label; computed on the net's device, 500 at a time.
+
+    >>> scores = nn.Flatten()  # the pixels are the scores
+    >>> accuracy(scores, torch.eye(4).view(4, 4, 1, 1), torch.tensor([0, 1, 2, 2]))
+    0.75
+    """
+    require_tensor(images, "images", "n c h w")
+    require_labels(labels, "labels", count=len(images))
+    device = next(net.parameters(), images).device
     pairs = zip(images.split(500), labels.split(500), strict=True)
-    right = sum((net(x.to(device)).argmax(1) == y.to(device)).sum().item() for x, y in pairs)
-    return right / len(labels)
+    correct = sum((net(x.to(device)).argmax(dim=1) == y.to(device)).sum().item() for x, y in pairs)
+    return correct / len(labels)
+
+
+def _require_file(name: str, suffix: str, folder: Path | None) -> Path:
+    path = (folder or weights_folder()) / f"{name}.{suffix}"
+    if not path.is_file():
+        raise CourseError(f"no trained weights at {path}: make them with `coursekit train {name}`.")
+    return path

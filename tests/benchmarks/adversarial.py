@@ -22,8 +22,8 @@ def measure() -> Iterator[Figure]:
     data = datasets.digits()
     net = convnet(1, 8, 10, widths=(16, 32))
     step = Descent(net, lambda x, y: F.cross_entropy(net(x), y), lr=3e-3)
-    fit(step, (data.images, data.labels), epochs=15, batch_size=64, device="cpu", progress=False)
-    images = data.test_images[:IMAGES]
+    fit(step, (data.train.images, data.train.labels), epochs=15, batch_size=64, device="cpu", progress=False)
+    images = data.test.images[:IMAGES]
     targets = (net(images).argmax(dim=1) + torch.randint(1, 10, (IMAGES,))) % 10
     evenly = torch.arange(0, IMAGES, IMAGES // SINGLES)
 

@@ -5,7 +5,7 @@ import pytest
 from typer.testing import CliRunner
 
 from coursekit.cli.data import data
-from coursekit.datasets import store
+from coursekit.datasets import DataUnavailable, registry
 from coursekit.errors import CourseError
 
 LABELS = bytes((0, 0, 8, 1, 0, 0, 0, 3)) + bytes((3, 1, 2))
@@ -36,7 +36,7 @@ def run(monkeypatch, tmp_path):
     monkeypatch.setenv("COURSEKIT_DATA", str(tmp_path))
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     monkeypatch.setenv("COLUMNS", "120")
-    monkeypatch.setattr(store, "registry", lambda: store.parse_registry(REGISTRY))
+    monkeypatch.setattr(registry, "entries", lambda: registry.parse(REGISTRY))
 
     def run(*arguments: str, status: int = 0) -> str:
         result = CliRunner().invoke(data, arguments)
@@ -83,7 +83,7 @@ def test_get_of_an_embedded_set_has_nothing_to_do(run):
 
 
 def test_get_without_a_network_says_what_to_do(run):
-    with pytest.raises(store.DataUnavailable, match=r"(?s)Tiny \(3.5 MB\).*By hand: put one.gz, two.gz into"):
+    with pytest.raises(DataUnavailable, match=r"(?s)Tiny \(3.5 MB\).*By hand: put one.gz, two.gz into"):
         run("get", "tiny")
 
 

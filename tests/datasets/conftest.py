@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from mirrors import PREFIXES, SHAPES, Server, idx, idx_arrays
 
-from coursekit.datasets import store
+from coursekit.datasets import registry
 
 
 @pytest.fixture
@@ -34,15 +34,15 @@ def tiny_set(server, data_home):
     for prefix, values in zip(PREFIXES, idx_arrays(), strict=True):
         server.files[f"{prefix}.gz"] = gzip.compress(idx(values))
 
-    def make(*behaviours: str, checksum: str = "sha256") -> store.Entry:
+    def make(*behaviours: str, checksum: str = "sha256") -> registry.Entry:
         files = []
         for name, shape in zip(server.files, SHAPES, strict=True):
             content = server.files[name]
             hashed = gzip.decompress(content) if checksum == "sha256" else content
             digest = hashlib.new(checksum, hashed).hexdigest()
-            files.append(store.File(name, len(content), shape=shape, **{checksum: digest}))
+            files.append(registry.File(name, len(content), shape=shape, **{checksum: digest}))
         mirrors = tuple(map(server.mirror, behaviours))
-        return store.Entry("tiny", "Tiny", "4x4", "none", "here", "idx", mirrors, tuple(files))
+        return registry.Entry("tiny", "Tiny", "4x4", "none", "here", "idx", mirrors, tuple(files))
 
     return make
 
@@ -51,11 +51,11 @@ def tiny_set(server, data_home):
 def tiny_archive(server, data_home):
     """A function of an archive's bytes that gives the entry of a set of two record files."""
 
-    def make(content: bytes, behaviour: str = "good") -> store.Entry:
+    def make(content: bytes, behaviour: str = "good") -> registry.Entry:
         server.files["tiny.tar.gz"] = content
-        archive = store.File("tiny.tar.gz", len(content), md5=hashlib.md5(content).hexdigest())
-        files = tuple(store.File(f"bin/{part}.bin", 2 * 13, shape=(2, 3, 2, 2)) for part in ("train", "test"))
+        archive = registry.File("tiny.tar.gz", len(content), md5=hashlib.md5(content).hexdigest())
+        files = tuple(registry.File(f"bin/{part}.bin", 2 * 13, shape=(2, 3, 2, 2)) for part in ("train", "test"))
         mirrors = (server.mirror(behaviour),)
-        return store.Entry("tiny", "Tiny", "2x2", "none", "here", "records", mirrors, files, archive)
+        return registry.Entry("tiny", "Tiny", "2x2", "none", "here", "records", mirrors, files, archive)
 
     return make

@@ -7,8 +7,11 @@ import struct
 import tarfile
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import numpy as np
+
+from coursekit.datasets import registry, store
 
 PREFIXES = ("train-images", "train-labels", "t10k-images", "t10k-labels")
 SHAPES = ((6, 4, 4), (6,), (3, 4, 4), (3,))
@@ -22,6 +25,18 @@ def idx(values: np.ndarray) -> bytes:
 def idx_arrays() -> list[np.ndarray]:
     """Training images and labels, test images and labels; no two values of one array at one place alike."""
     return [np.arange(np.prod(shape), dtype=np.uint8).reshape(shape) for shape in SHAPES]
+
+
+def names_in(folder: Path) -> list[str]:
+    """Every file below a folder but the lock."""
+    paths = (path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+    return sorted(name for name in paths if name != ".lock")
+
+
+def assert_whole(entry: registry.Entry) -> None:
+    """The set of `idx_arrays` is here, right, and nothing else lies in its folder."""
+    assert [store.read(entry, file).tolist() for file in entry.files] == [a.tolist() for a in idx_arrays()]
+    assert names_in(store.folder_of(entry)) == sorted(file.name for file in entry.files)
 
 
 RECORDS = {

@@ -1,11 +1,12 @@
 import math
 
+import numpy as np
 import pytest
 import torch
 from torch.nn.functional import max_pool2d
 
 from coursekit import datasets
-from coursekit.datasets.synthetic import GROUND, INK, SHAPES, signed_distance
+from coursekit.datasets.synthetic import BACKGROUND_LIMIT, SHAPE_CLASSES, SHAPE_LIMIT, signed_distance
 
 
 def test_the_name_is_the_function_even_when_its_module_has_been_imported():
@@ -20,13 +21,13 @@ def test_the_name_is_the_function_even_when_its_module_has_been_imported():
 
 def test_shapes_are_well_formed_and_say_what_they_are():
     data = datasets.shapes(300)
-    assert repr(data) == "shapes: 300 images of 3×32×32, 6 classes"
+    assert repr(data) == "300 images of 3×32×32, 6 classes, with masks and boxes"
     assert data.images.dtype == torch.float32
     assert 0 <= data.images.min() < 0.01 < 0.99 < data.images.max() <= 1
     assert data.labels.unique().tolist() == list(range(len(data.classes)))
 
 
-def test_a_picture_depends_on_the_seed_and_its_number_alone():
+def test_an_image_depends_on_the_seed_and_its_number_alone():
     few, many, others = datasets.shapes(7), datasets.shapes(50), datasets.shapes(7, seed=1)
     assert torch.equal(few.images, many.images[:7])
     assert torch.equal(few.masks, many.masks[:7])
@@ -55,27 +56,27 @@ def test_boxes_frame_the_masks_as_slices_do(size):
         assert box.tolist() == [*inside.amin(dim=0).tolist(), *(inside.amax(dim=0) + 1).tolist()]
 
 
-def test_shapes_stand_out_from_their_ground_by_a_quarter_in_two_channels():
+def test_shapes_stand_out_from_their_background_by_a_quarter_in_two_channels():
     data = datasets.shapes(300, size=48)
     masks = data.masks[:, None].float()
     core = -max_pool2d(-masks, 3, stride=1, padding=1) > 0  # pixels whose neighbours are inside as well
-    ground = max_pool2d(masks, 5, stride=1, padding=2) == 0  # soft tips reach a second pixel
-    assert data.images.masked_fill(~ground, 0).max() <= GROUND + 1e-6
+    background = max_pool2d(masks, 5, stride=1, padding=2) == 0  # soft tips reach a second pixel
+    assert data.images.masked_fill(~background, 0).max() <= BACKGROUND_LIMIT + 1e-6
     for image, inside in zip(data.images, core, strict=True):
         colour = image[:, inside[0]]  # (3, pixels)
         assert (colour - colour[:, :1]).abs().max() < 1e-6
-        assert colour[:, 0].sort().values[1] >= INK >= GROUND + 0.25
+        assert colour[:, 0].sort().values[1] >= SHAPE_LIMIT >= BACKGROUND_LIMIT + 0.25
 
 
-def test_colours_of_shape_and_ground_do_not_tell_the_class():
-    """A linear guess from the colours' statistics is right about once in six, on 3000 other pictures."""
+def test_colours_of_shape_and_background_do_not_tell_the_class():
+    """A linear guess from the colours' statistics is right about once in six, on 3000 other images."""
 
     def features(data):
-        ground = ~data.masks[:, None]
-        share = ground / ground.sum(dim=(2, 3), keepdim=True)
-        mean = (data.images * share).sum(dim=(2, 3), keepdim=True)
-        variance = ((data.images - mean).square() * share).sum(dim=(2, 3))
-        brightest = data.images.masked_fill(ground, 0).amax(dim=(2, 3))
+        background = ~data.masks[:, None]
+        fraction = background / background.sum(dim=(2, 3), keepdim=True)
+        mean = (data.images * fraction).sum(dim=(2, 3), keepdim=True)
+        variance = ((data.images - mean).square() * fraction).sum(dim=(2, 3))
+        brightest = data.images.masked_fill(background, 0).amax(dim=(2, 3))
         return torch.cat([mean.flatten(1), variance.sqrt(), brightest, torch.ones(len(mean), 1)], dim=1)  # (n, 10)
 
     train, test = datasets.shapes(3000, seed=3), datasets.shapes(3000, seed=4)
@@ -98,7 +99,7 @@ AREAS = {
 }
 
 
-@pytest.mark.parametrize("name", SHAPES)
+@pytest.mark.parametrize("name", SHAPE_CLASSES)
 def test_areas_are_those_of_geometry_and_each_shape_fits_the_unit_circle(name):
     side = (torch.arange(-600, 600) + 0.5) / 500
     u, v = side.expand(1200, 1200), side[:, None].expand(1200, 1200)
@@ -107,11 +108,11 @@ def test_areas_are_those_of_geometry_and_each_shape_fits_the_unit_circle(name):
     assert torch.hypot(u, v)[inside].max() <= 1 + 1e-6
 
 
-@pytest.mark.parametrize("name", SHAPES)
+@pytest.mark.parametrize("name", SHAPE_CLASSES)
 def test_distances_grow_by_one_per_unit_of_length(name):
     u, v = (4 * torch.rand(2, 500, dtype=torch.float64) - 2).requires_grad_()
-    slopes = torch.autograd.grad(signed_distance(name, u, v).sum(), (u, v))
-    torch.testing.assert_close(torch.hypot(*slopes), torch.ones_like(u))
+    gradients = torch.autograd.grad(signed_distance(name, u, v).sum(), (u, v))
+    torch.testing.assert_close(torch.hypot(*gradients), torch.ones_like(u))
 
 
 def test_the_corners_of_the_star_lie_on_its_outline():
@@ -123,8 +124,23 @@ def test_the_corners_of_the_star_lie_on_its_outline():
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
-    [({"n": 0}, r"expected n ≥ 1 pictures, got n=0"), ({"n": 3, "size": 15}, r"expected size ≥ 16, .* got size=15")],
+    [
+        ({"n": 0}, r"n: expected an integer from 1 on, got 0"),
+        ({"n": 3, "size": 15}, r"size: expected an integer from 16 on, got 15"),
+        ({"n": 3, "seed": -1}, r"seed: expected an integer from 0 .*, got -1"),
+    ],
 )
-def test_too_few_pictures_or_pixels_are_refused(arguments, message):
+def test_too_few_images_or_pixels_are_refused(arguments, message):
     with pytest.raises(ValueError, match=message):
         datasets.shapes(**arguments)
+
+
+@pytest.mark.parametrize("name", ["n", "size", "seed"])
+@pytest.mark.parametrize("value", [True, 20.0, "20", None])
+def test_what_is_not_an_integer_is_refused(without_annotations, name, value):
+    with pytest.raises(TypeError, match=f"{name}: expected an integer, got "):
+        datasets.shapes(**{"n": 2, name: value})
+
+
+def test_integers_of_numpy_count_as_integers(without_annotations):
+    assert len(datasets.shapes(np.int64(3), size=np.int32(16))) == 3

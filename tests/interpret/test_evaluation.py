@@ -320,12 +320,12 @@ def test_guided_maps_survive_random_weights_and_gradients_do_not():
     net = convnet(1, 8, 10, widths=(16, 32))
     descent = torch.optim.Adam(net.parameters(), lr=1e-2)
     for _ in range(3):
-        for batch in torch.randperm(len(digits.images)).split(48):
-            loss = nn.functional.cross_entropy(net(digits.images[batch]), digits.labels[batch])
+        for batch in torch.randperm(len(digits.train)).split(48):
+            loss = nn.functional.cross_entropy(net(digits.train.images[batch]), digits.train.labels[batch])
             descent.zero_grad()
             loss.backward()
             descent.step()
-    images, labels = digits.test_images[:100], digits.test_labels[:100]
+    images, labels = digits.test.images[:100], digits.test.labels[:100]
     assert (net(images).argmax(dim=1) == labels).float().mean() > 0.9
     last = {
         rule: cascading_randomization(net, images, lambda m, x, r=rule: input_gradient(m, x, labels, r))["conv1"]

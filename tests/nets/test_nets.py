@@ -1,22 +1,12 @@
-import hashlib
-import json
-import sys
-import types
-
 import pytest
 import torch
-from safetensors.torch import save
 from torch import nn
 
-from coursekit import files, nets
-from coursekit.errors import CourseError
+from coursekit import nets
 
 
 def parameters(net):
     return sum(p.numel() for p in net.parameters())
-
-
-# --- the nets
 
 
 def test_the_convnetjs_net_has_the_lectures_filters_and_22466_parameters():
@@ -42,9 +32,9 @@ def test_the_stem_of_the_residual_net_has_64_filters_of_7_by_7():
     assert 0.8e6 < parameters(net) < 1.0e6
 
 
-@pytest.mark.parametrize("name", nets.NETS)
-def test_a_net_gives_ten_scores_an_image_in_float32_and_float64(name):
-    net = nets.NETS[name]().eval()
+@pytest.mark.parametrize("build", [nets.convnetjs, nets.ResidualNet])
+def test_a_net_gives_ten_scores_an_image_in_float32_and_float64(build):
+    net = build().eval()
     x = torch.rand(2, 3, 32, 32)
     single = net(x)
     assert single.shape == (2, 10)
@@ -77,132 +67,34 @@ def test_convnet_halves_the_image_once_a_width():
 
 
 def test_convnet_refuses_sizes_that_do_not_fit():
-    with pytest.raises(ValueError, match="3 poolings halve the image: 8 must divide size, got 28"):
+    with pytest.raises(ValueError, match="size: expected a multiple of 8, got 28; each pooling halves the image"):
         nets.convnet(1, 28, 10, widths=(4, 4, 4))
-    with pytest.raises(ValueError, match="has an odd kernel, got 4"):
+    with pytest.raises(ValueError, match="kernel: expected an odd number, which keeps the size of the image, got 4"):
         nets.convnet(1, 8, 10, widths=(4,), kernel=4)
 
 
-# --- trained weights
+@pytest.mark.parametrize(
+    ("wrong", "error", "message"),
+    [
+        ({"channels": 0}, ValueError, "channels: expected an integer from 1 on, got 0"),
+        ({"size": 0}, ValueError, "size: expected an integer from 1 on, got 0"),
+        ({"classes": True}, TypeError, "classes: expected an integer, got bool True"),
+        ({"widths": ()}, ValueError, "widths: expected at least 1, got 0"),
+        ({"widths": (4, 0)}, ValueError, "widths: expected an integer from 1 on, got 0"),
+        ({"widths": (4, 2.0)}, TypeError, "widths: expected an integer, got float 2.0"),
+        ({"kernel": -1}, ValueError, "kernel: expected an integer from 1 on, got -1"),
+    ],
+)
+def test_convnet_refuses_what_makes_no_net(without_annotations, wrong, error, message):
+    arguments = {"channels": 1, "size": 8, "classes": 3, "widths": (2, 5)}
+    with pytest.raises(error, match=message):
+        nets.convnet(**arguments | wrong)
 
 
-@pytest.fixture
-def folder(tmp_path):
-    """A folder with weights of ``convnetjs``, in half precision, and their card."""
-    content = save({key: x.half() for key, x in nets.convnetjs().state_dict().items()})
-    (tmp_path / "convnetjs.safetensors").write_bytes(content)
-    card = {"net": "convnetjs", "sha256": hashlib.sha256(content).hexdigest()}
-    (tmp_path / "convnetjs.json").write_text(json.dumps(card), encoding="utf-8")
-    return tmp_path
-
-
-def test_pretrained_is_in_evaluation_mode_in_float32_with_the_stored_weights(folder):
-    net = nets.pretrained("convnetjs", folder)
-    assert not any(module.training for module in net.modules())
-    assert {x.dtype for x in net.state_dict().values()} == {torch.float32}
-    again = nets.pretrained("convnetjs", folder)
-    torch.testing.assert_close(again.state_dict(), net.state_dict(), rtol=0, atol=0)
-    assert torch.equal(net.conv1.weight, net.conv1.weight.half().float())
-    assert nets.card("convnetjs", folder)["net"] == "convnetjs"
-
-
-def test_weights_that_are_not_those_of_the_card_are_refused(folder):
-    path = folder / "convnetjs.safetensors"
-    content = bytearray(path.read_bytes())
-    content[-1] ^= 1  # one bit of one weight
-    path.write_bytes(content)
-    with pytest.raises(
-        CourseError, match=r"(?s)is not the file that convnetjs.json describes.*train convnetjs --update"
-    ):
-        nets.pretrained("convnetjs", folder)
-    path.write_bytes(b"")
-    with pytest.raises(CourseError, match="differs, 0 bytes"):
-        nets.pretrained("convnetjs", folder)
-
-
-def test_missing_weights_are_told_with_the_command_that_makes_them(folder):
-    (folder / "convnetjs.safetensors").unlink()
-    with pytest.raises(
-        CourseError, match=r"no trained weights at .*convnetjs.safetensors.*`coursekit train convnetjs`"
-    ):
-        nets.pretrained("convnetjs", folder)
-    with pytest.raises(CourseError, match=r"no trained weights at .*residual.json.*`coursekit train residual`"):
-        nets.card("residual", folder)
-
-
-def test_an_unknown_net_is_told_with_near_names(folder):
-    for look in (nets.pretrained, nets.card):
-        with pytest.raises(ValueError, match="unknown net 'residal': did you mean residual"):
-            look("residal", folder)
-
-
-def test_the_weights_lie_in_the_wheel_or_beside_the_package(monkeypatch, tmp_path):
-    beside = nets.weights_folder()
-    assert beside.parts[-2:] == ("data", "weights")
-    monkeypatch.setattr(files, "__file__", str(tmp_path / "coursekit" / "files.py"))
-    assert nets.weights_folder() == tmp_path / "data" / "weights"
-    packaged = tmp_path / "coursekit" / "_data" / "weights"
-    packaged.mkdir(parents=True)
-    assert nets.weights_folder() == packaged
-
-
-# --- torchvision, by a stand-in
-
-
-@pytest.fixture
-def torchvision(monkeypatch):
-    """A module in torchvision's place that knows one model and notes what it was asked for."""
-    asked = []
-
-    def get_model(name, weights):
-        asked.append((name, weights))
-        return nn.Sequential(nn.Conv2d(3, 4, 3), nn.Dropout())
-
-    models = types.ModuleType("torchvision.models")
-    models.asked, models.get_model = asked, get_model
-    models.list_models = lambda module: ["alexnet", "resnet18"] if module is models else ["a_detector"]
-    package = types.ModuleType("torchvision")
-    package.models = models
-    monkeypatch.setitem(sys.modules, "torchvision", package)
-    monkeypatch.setitem(sys.modules, "torchvision.models", models)
-    return models
-
-
-def test_a_torchvision_model_has_its_default_weights_and_takes_images_in_0_1(torchvision):
-    net = nets.torchvision_model("alexnet")
-    assert torchvision.asked == [("alexnet", "DEFAULT")]
-    assert not any(module.training for module in net.modules())
-    x = torch.rand(1, 3, 8, 8)
-    mean, std = (torch.tensor(v)[:, None, None] for v in ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]))
-    torch.testing.assert_close(net(x), net.get_submodule("net.0")((x - mean) / std))
-
-
-def test_an_unknown_torchvision_model_is_told_with_near_names(torchvision):
-    with pytest.raises(ValueError, match="unknown torchvision model 'alexnett': did you mean alexnet"):
-        nets.torchvision_model("alexnett")
-    assert torchvision.asked == []
-
-
-def test_weights_that_cannot_be_fetched_are_told(torchvision, monkeypatch):
-    def offline(name, weights):
-        raise OSError("Name or service not known")  # urllib's URLError is one
-
-    monkeypatch.setattr(torchvision, "get_model", offline)
-    with pytest.raises(CourseError, match=r"weights of alexnet could not be downloaded: Name or .* Are you online\?"):
-        nets.torchvision_model("alexnet")
-
-
-def test_without_torchvision_the_message_says_how(monkeypatch):
-    monkeypatch.setitem(sys.modules, "torchvision", None)
-    with pytest.raises(CourseError, match=r"(?s)alexnet needs torchvision, .*pip install torchvision.*pretrained"):
-        nets.torchvision_model("alexnet")
-
-
-def test_a_torchvision_of_another_build_is_told_with_its_own_words(monkeypatch, tmp_path):
-    (tmp_path / "torchvision").mkdir()
-    words = "operator torchvision::nms does not exist"
-    (tmp_path / "torchvision" / "__init__.py").write_text(f"raise RuntimeError({words!r})", encoding="utf-8")
-    monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.delitem(sys.modules, "torchvision", raising=False)
-    with pytest.raises(CourseError, match=f"cannot be imported .{words}.. Install the build that matches"):
-        nets.torchvision_model("alexnet")
+def test_residual_nets_refuse_what_makes_no_net(without_annotations):
+    with pytest.raises(ValueError, match="classes: expected an integer from 1 on, got 0"):
+        nets.ResidualNet(0)
+    with pytest.raises(ValueError, match="stride: expected an integer from 1 on, got 0"):
+        nets.ResidualBlock(4, 4, 0)
+    with pytest.raises(TypeError, match=r"width: expected an integer, got float 4\.0"):
+        nets.ResidualBlock(4, 4.0, 1)

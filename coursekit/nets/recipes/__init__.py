@@ -1,0 +1,12 @@
+"""The recipes that trained the course's nets, one file a trained thing; ``coursekit train`` follows them.
+
+A new one is a file ``recipes/NAME.py`` with a ``RECIPE``, entered below.
+"""
+
+from coursekit.nets.recipes import convnetjs, residual
+from coursekit.nets.recipes.follow import train
+from coursekit.nets.recipes.recipe import Recipe
+
+RECIPES: dict[str, Recipe] = {recipe.name: recipe for recipe in (convnetjs.RECIPE, residual.RECIPE)}
+
+__all__ = ["RECIPES", "Recipe", "train"]
