@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 
-.PHONY: course test test-browser lint bench lab readme pictures clean help
+.PHONY: course test test-browser test-gpu lint bench lab readme pictures clean help
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -18,6 +18,9 @@ test: $(READY)  ## all tests: the package, and every notebook by papermill and b
 
 test-browser: $(READY)  ## slides, JupyterLab and the report in a real browser, needs Chromium and npm
 	$(BIN)/python -m pytest tests/browser
+
+test-gpu:  ## tests and measurements on CUDA, 8 minutes at most, needs a PYTHON whose PyTorch finds the GPU
+	$(PYTHON) -m tests.gpu
 
 lint: $(READY)  ## style of code and notebooks, and types
 	$(BIN)/ruff check .

@@ -1,0 +1,175 @@
+"""The rows of docs/gpu.md: each is a function that measures one thing and returns a `Result`.
+
+To add a row, write such a function, with small sizes for the dry run, and enter it in ``ROWS``; the slowest come last.
+"""
+
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from coursekit import autoencoders
+from coursekit.datasets import digits, shapes
+from coursekit.interpret import occlusion, tsne
+from coursekit.nets import ResidualNet, pretrained
+from coursekit.training import Descent, fit
+from tests.benchmarks.harness import interleave, ratio
+from tests.gpu.target import DEVICE, DRY_RUN
+
+ROOT = Path(__file__).parents[2]
+BATCH, ROUNDS = 128, 1 if DRY_RUN else 5
+
+
+@dataclass(frozen=True)
+class Result:
+    """The cells of a row after its name."""
+
+    gpu: str
+    other: str = ""
+    ratio: str = ""
+    notes: str = ""
+
+    def __str__(self) -> str:
+        return ", ".join(filter(None, [self.gpu, self.other, self.ratio and f"ratio {self.ratio}", self.notes]))
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row of the table. It is stopped after ``limit`` seconds."""
+
+    what: str
+    measure: Callable[[], Result]
+    limit: float
+
+
+def tests() -> Result:
+    """The tests marked ``gpu``, all of which must pass: a skipped one has not met the GPU."""
+    # Only this folder: the other tests need packages that are not here. Warnings are no errors here, because the
+    # versions are those of the machine and not the pinned ones.
+    command = [sys.executable, "-m", "pytest", "-m", "gpu", "-W", "default", "-p", "no:cacheprovider", "tests/gpu"]
+    done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=False)
+    print(done.stdout, flush=True)
+    summary = done.stdout.strip().splitlines()[-1].strip("= ")  # "41 passed in 12.3s"
+    if done.returncode or "skipped" in summary:
+        raise RuntimeError(summary)
+    return Result(summary)
+
+
+def fit_autoencoder() -> Result:
+    """`fit` on an MLP autoencoder and as many images as MNIST has."""
+    images = torch.rand(512 if DRY_RUN else 60_000, 784, device=DEVICE)
+    make = partial(autoencoders.deep, 784, 512, 256, 32)
+    return _fit_against_plain_loop(make, lambda net, x: F.mse_loss(net(x), x), images)
+
+
+def fit_residual() -> Result:
+    """`fit` on the residual net and a third of CIFAR-10."""
+    n = 64 if DRY_RUN else 16_384
+    images, labels = torch.rand(n, 3, 32, 32, device=DEVICE), torch.randint(10, (n,), device=DEVICE)
+    return _fit_against_plain_loop(ResidualNet, lambda net, x, y: F.cross_entropy(net(x), y), images, labels)
+
+
+def _fit_against_plain_loop(make: Callable[[], nn.Module], loss: Callable[..., Tensor], *data: Tensor) -> Result:
+    """Samples per second of `fit`, and of the loop that one writes without it.
+
+    Both have the same net, optimizer and precision, and data that are on the device already.
+    """
+    net, plain_net = make().to(DEVICE), make().to(DEVICE)
+    bf16 = DEVICE == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+    precision = "bf16" if bf16 else "float32"
+    step = Descent(net, partial(loss, net), precision=precision)
+    optimizer = torch.optim.Adam(plain_net.parameters(), lr=1e-3, fused=True)
+    n, epochs = len(data[0]), 1 if DRY_RUN else 3
+
+    def plain_loop() -> None:
+        plain_net.train()
+        for _ in range(epochs):
+            for index in torch.randperm(n, device=DEVICE).split(BATCH):
+                optimizer.zero_grad()
+                with torch.autocast(DEVICE, torch.bfloat16, enabled=bf16):
+                    value = loss(plain_net, *(x[index] for x in data))
+                value.backward()
+                optimizer.step()
+        value.item()  # waits for the device
+
+    def ours() -> None:
+        fit(step, data, epochs=epochs, batch_size=BATCH, device=DEVICE, progress=False)
+
+    seconds = interleave({"fit": ours, "plain loop": plain_loop}, ROUNDS)
+    rates = {name: f"{epochs * n / min(taken):,.0f} samples/s" for name, taken in seconds.items()}
+    faster = ratio(seconds["plain loop"], seconds["fit"])
+    notes = f"{precision}, {n:,} samples, batch {BATCH}"
+    return Result(rates["fit"], f"plain loop: {rates['plain loop']}", f"{faster:.2f}", notes)
+
+
+def map_of_digits() -> Result:
+    """The exact t-SNE of the digits."""
+    x = _training_images(digits())[: 100 if DRY_RUN else None].flatten(1)  # (n, 64)
+    tsne(x.to(DEVICE), steps=10, progress=False)  # the first call pays for loading CUDA's libraries
+    there, on_gpu = _seconds(lambda: tsne(x.to(DEVICE), progress=False))
+    here, on_cpu = _seconds(lambda: tsne(x, progress=False))
+    notes = f"{len(x)} digits; KL {on_gpu.kl:.3f}, on the CPU {on_cpu.kl:.3f}"
+    return Result(f"{there:.2f} s", f"CPU: {here:.2f} s", f"{here / there:.1f}", notes)
+
+
+def occlusion_of_shapes() -> Result:
+    """Occlusion of the trained residual net."""
+    net, images = pretrained("residual"), _training_images(shapes(4 if DRY_RUN else 64))
+    net_there, images_there = pretrained("residual").to(DEVICE), images.to(DEVICE)
+    look = partial(occlusion, target=0, window=8, stride=2, batch_size=256)
+    look(net_there, images_there[:1])  # the first call pays for loading CUDA's libraries
+    there, on_gpu = _seconds(lambda: look(net_there, images_there))
+    here, on_cpu = _seconds(lambda: look(net, images))
+    error = (on_gpu.cpu() - on_cpu).abs().max() / on_cpu.abs().max()
+    notes = f"{len(images)} images, {on_cpu[0].numel()} windows each; scores differ by {error:.1e} of the largest"
+    return Result(f"{there:.2f} s", f"CPU: {here:.2f} s", f"{here / there:.1f}", notes)
+
+
+def notebook() -> Result:
+    """Notebook 03, whose data come with the packages at every profile; its claims must hold."""
+    profile = "smoke" if DRY_RUN else "full"
+    settings = ["--profile", profile, "--device", DEVICE, "--jobs", "1"]
+    with tempfile.TemporaryDirectory() as folder:
+        command = [sys.executable, "-m", "coursekit", "run", "03", *settings, "--out", folder]
+        start = time.perf_counter()
+        done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=False)
+        seconds = time.perf_counter() - start
+    print(done.stdout, flush=True)
+    summary = re.findall("^1 notebook: (.*)", done.stdout, re.MULTILINE)  # "1 ok. 22 claims held. 41 s"
+    if done.returncode:
+        raise RuntimeError(summary[-1] if summary else f"coursekit run ended with {done.returncode}")
+    return Result(f"{seconds:.0f} s", notes=f"profile {profile}: {summary[-1]}")
+
+
+def _training_images(data: Any) -> Tensor:
+    """The images to learn from, whether the data set has a part to test on or not."""
+    return getattr(data, "train", data).images
+
+
+def _seconds(run: Callable[[], Any]) -> tuple[float, Any]:
+    """How long it takes until the device is done, and the result."""
+    start = time.perf_counter()
+    result = run()
+    if DEVICE == "cuda":
+        torch.cuda.synchronize()
+    return time.perf_counter() - start, result
+
+
+ROWS = [
+    Row("tests marked `gpu`", tests, limit=150),
+    Row("`fit`, MLP autoencoder 784-512-256-32", fit_autoencoder, limit=60),
+    Row("`fit`, residual net", fit_residual, limit=60),
+    Row("`tsne`", map_of_digits, limit=60),
+    Row("`occlusion`, residual net", occlusion_of_shapes, limit=60),
+    Row("notebook 03", notebook, limit=240),
+]
