@@ -36,7 +36,8 @@ class Lecture:
 def lectures() -> list[Lecture]:
     """Every lecture, in order."""
     with Path(__file__).with_name("lectures.toml").open("rb") as file:
-        return [Lecture(**entry) for entry in tomllib.load(file)["lecture"]]
+        parts = tomllib.load(file)["part"]
+    return [Lecture(part=part["title"], **entry) for part in parts for entry in part["lectures"]]
 
 
 Column = Callable[[Lecture], str]  # the cell of a lecture; lectures to come get an empty one

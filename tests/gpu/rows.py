@@ -114,7 +114,7 @@ def _fit_against_plain_loop(make: Callable[[], nn.Module], loss: Callable[..., T
 
 def map_of_digits() -> Result:
     """The exact t-SNE of the digits."""
-    x = _training_images(digits())[: 100 if DRY_RUN else None].flatten(1)  # (n, 64)
+    x = digits().train.images[: 100 if DRY_RUN else None].flatten(1)  # (n, 64)
     tsne(x.to(DEVICE), steps=10, progress=False)  # the first call pays for loading CUDA's libraries
     there, on_gpu = _seconds(lambda: tsne(x.to(DEVICE), progress=False))
     here, on_cpu = _seconds(lambda: tsne(x, progress=False))
@@ -124,7 +124,7 @@ def map_of_digits() -> Result:
 
 def occlusion_of_shapes() -> Result:
     """Occlusion of the trained residual net."""
-    net, images = pretrained("residual"), _training_images(shapes(4 if DRY_RUN else 64))
+    net, images = pretrained("residual"), shapes(4 if DRY_RUN else 64).images
     net_there, images_there = pretrained("residual").to(DEVICE), images.to(DEVICE)
     look = partial(occlusion, target=0, window=8, stride=2, batch_size=256)
     look(net_there, images_there[:1])  # the first call pays for loading CUDA's libraries
@@ -149,11 +149,6 @@ def notebook() -> Result:
     if done.returncode:
         raise RuntimeError(summary[-1] if summary else f"coursekit run ended with {done.returncode}")
     return Result(f"{seconds:.0f} s", notes=f"profile {profile}: {summary[-1]}")
-
-
-def _training_images(data: Any) -> Tensor:
-    """The images to learn from, whether the data set has a part to test on or not."""
-    return getattr(data, "train", data).images
 
 
 def _seconds(run: Callable[[], Any]) -> tuple[float, Any]:
