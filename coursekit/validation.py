@@ -10,7 +10,7 @@ import math
 import operator
 import reprlib
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -18,6 +18,7 @@ from torch import Tensor
 from coursekit.errors import unknown
 
 FLOATS = (torch.float32, torch.float64)
+T = TypeVar("T")
 
 
 def require_tensor(value: Any, name: str, shape: str = "...", *, finite: bool = True, empty: bool = False) -> Tensor:
@@ -163,6 +164,13 @@ def require_choice(value: Any, name: str, choices: Iterable[str]) -> str:
         raise TypeError(f"{name}: expected one of {', '.join(map(repr, choices))}, got {_kind(value)}")
     if value not in choices:
         raise ValueError(unknown(name, value, choices))
+    return value
+
+
+def require_instance(value: Any, name: str, kind: type[T]) -> T:
+    """An object of the class ``kind``."""
+    if not isinstance(value, kind):
+        raise TypeError(f"{name}: expected {kind.__name__}, got {_kind(value)}")
     return value
 
 

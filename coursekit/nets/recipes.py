@@ -19,6 +19,7 @@ from coursekit.errors import CourseError, unknown
 from coursekit.files import atomic_path
 from coursekit.nets.weights import NETS, accuracy
 from coursekit.training import Descent, fit, load_checkpoint, resolve_device
+from coursekit.training.device import Precision
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,7 @@ class Recipe:
     smoothing: float = 0.0  # of the labels
     shift: int = 4  # pixels by which a training image is moved at most, either way; half of them are mirrored
     batch_size: int = 128
-    precision: str = "float32"
+    precision: Precision = "float32"
 
     @property
     def epochs(self) -> int:
@@ -155,7 +156,7 @@ def train(
         batch_size=recipe.batch_size,
         seed=seed,
         device=where,
-        keep={"net": net, "optimizer": optimizer, "schedule": schedule},
+        state={"net": net, "optimizer": optimizer, "schedule": schedule},
         checkpoint=checkpoint,
         on_epoch_end=on_epoch_end,
     )

@@ -1,130 +1,197 @@
-"""Checkpoints: one safetensors file that is replaced as a whole, and no pickle.
+"""Checkpoints: one safetensors file that is replaced as a whole, without pickle.
 
-The tensors of nested ``state_dict``s lie in the file under their path (``keep/model/0.weight``); everything
-else (step sizes, settings, history) is JSON in the file's metadata, from which the nesting is rebuilt.
+The file holds each tensor under its path in the nested states (``state/model/0.weight``). Everything else (step
+sizes, settings, history) is JSON in the file's header, together with the nesting.
 """
 
+import copy
 import json
-import os
+from collections import Counter
 from collections.abc import Mapping
-from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
-from torch import Tensor, nn
+from torch import Tensor
+from torch.optim import Optimizer
 
 from coursekit.errors import CourseError
+from coursekit.files import atomic_path
+from coursekit.training.compatibility import differences
 
-FORMAT = 1
+FORMAT = 2
 
 
-def save_checkpoint(path: Path | str, keep: Mapping[str, Any], **extra: Any) -> None:
-    """Write the states of the things in ``keep`` (models, optimizers) and ``extra`` values to ``path``.
+@runtime_checkable
+class Stateful(Protocol):
+    """What a checkpoint can save: modules, optimizers, learning-rate schedules, and anything with these methods."""
 
-    The file is written beside ``path`` and then takes its place, so that whoever reads ``path``, or is killed
-    here, finds the old checkpoint or the new one. ``extra`` may nest dicts, lists, tuples, tensors, numbers
-    and strings. Raises `CourseError` if the file cannot be written.
+    def state_dict(self) -> Any: ...
+
+    def load_state_dict(self, state_dict: Any, /) -> Any: ...
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """The content of a checkpoint: by name, the states of the things saved and their classes, and the extra values."""
+
+    state: dict[str, Any]
+    kinds: dict[str, str]
+    extra: dict[str, Any]
+
+
+def save_checkpoint(path: Path | str, state: Mapping[str, Stateful], **extra: Any) -> None:
+    """Write the states of the things in ``state`` and the ``extra`` values to ``path``.
+
+    The file is written beside ``path`` and then takes its place, so that an error or a kill leaves the old checkpoint.
+
+    Args:
+        path: a safetensors file; missing folders are made.
+        state: modules, optimizers and schedules, by name.
+        extra: tensors, numbers, strings, None, and dicts, lists and tuples of them.
+
+    Raises:
+        CourseError: the file cannot be written.
+        TypeError: a value is of another type.
+
+    >>> import tempfile
+    >>> from torch import nn
+    >>> model, twin = nn.Linear(3, 1), nn.Linear(3, 1)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     save_checkpoint(Path(folder, "model.safetensors"), {"model": model}, accuracy=0.75)
+    ...     load_checkpoint(Path(folder, "model.safetensors"), {"model": twin})
+    {'accuracy': 0.75}
+    >>> bool((twin.weight == model.weight).all())
+    True
     """
     path = Path(path)
-    tensors: dict[str, Tensor] = {}
-    states = {name: thing.state_dict() for name, thing in keep.items()}
-    kinds = {name: type(thing).__name__ for name, thing in keep.items()}
-    tree = _flatten({"keep": states, "kinds": kinds, **extra}, "", tensors)
-    content = save(tensors, {"coursekit": json.dumps({"format": FORMAT, "tree": tree})})
-
-    part = path.with_name(f"{path.name}.{os.getpid()}.part")
+    require_state(state)
+    states = {name: thing.state_dict() for name, thing in state.items()}
+    kinds = {name: type(thing).__name__ for name, thing in state.items()}
+    content = _to_bytes(Checkpoint(states, kinds, extra))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with part.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(part, path)
+        with atomic_path(path, sync=True) as part:
+            part.write_bytes(content)
     except OSError as error:
         raise CourseError(
             f"the checkpoint {path} could not be written ({error.strerror}); "
             "an earlier one is intact. Free some space or choose another place."
         ) from error
-    finally:
-        with suppress(OSError):  # where nothing can be written, nothing is left to remove
-            part.unlink(missing_ok=True)
 
 
-def load_checkpoint(path: Path | str, keep: Mapping[str, Any]) -> dict[str, Any]:
-    """Put the states saved in ``path`` into the things in ``keep`` and return the extra values.
+def load_checkpoint(path: Path | str, state: Mapping[str, Stateful]) -> dict[str, Any]:
+    """Load the states saved in ``path`` into the things in ``state``, and return the extra values.
 
-    ``keep`` may hold fewer things than were saved: the model alone, say. Raises `CourseError` if the file is
-    missing, damaged or of another kind, or if its states do not fit; no model is changed then.
+    ``state`` may name fewer things than were saved, for example the model alone.
+
+    Raises:
+        CourseError: the file is missing, damaged or no checkpoint, or a state does not fit. Nothing is changed then.
     """
+    require_state(state)
     saved = read_checkpoint(path)
-    restore(path, saved, keep)
-    return {name: value for name, value in saved.items() if name not in ("keep", "kinds")}
+    restore(path, saved, state)
+    return saved.extra
 
 
-def read_checkpoint(path: Path | str) -> dict[str, Any]:
-    """All that `save_checkpoint` wrote, as nested dicts on the CPU."""
+def require_state(state: Any) -> Mapping[str, Stateful]:
+    """Modules, optimizers and the like, by name."""
+    if not isinstance(state, Mapping):
+        raise TypeError(f"state: expected a dict of modules and optimizers, got {type(state).__name__}")
+    for name, thing in state.items():
+        if not isinstance(thing, Stateful):
+            raise TypeError(f"state: expected {name!r} to be a module or an optimizer, got {type(thing).__name__}")
+    return state
+
+
+def read_checkpoint(path: Path | str) -> Checkpoint:
+    """All that `save_checkpoint` wrote, with the tensors on the CPU."""
     try:
         with safe_open(path, framework="pt") as file:
-            header = json.loads((file.metadata() or {}).get("coursekit", "null"))
-            tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118  no mapping
+            header = (file.metadata() or {}).get("coursekit")
+            # A copy each: the tensors must not depend on a file that will be replaced.
+            tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118  not a mapping
+        if header is None:
+            raise CourseError(f"{path} is a safetensors file, but not a checkpoint of coursekit.training")
+        version = json.loads(header)["format"]
+        if version != FORMAT:
+            raise CourseError(f"{path} has checkpoint format {version}, but this version of coursekit reads {FORMAT}")
+        return Checkpoint(**_from_json(header, tensors)["content"])
     except FileNotFoundError as error:
         raise CourseError(f"there is no checkpoint {path}") from error
-    except (OSError, SafetensorError) as error:
-        raise CourseError(f"{path} is damaged or no safetensors file ({error}). Delete it and train again.") from error
-    if header is None:
-        raise CourseError(f"{path} is a safetensors file, but not a checkpoint of coursekit.training")
-    if header["format"] != FORMAT:
+    except (OSError, SafetensorError, ValueError, KeyError, TypeError) as error:
         raise CourseError(
-            f"{path} has checkpoint format {header['format']}, but this version of coursekit reads {FORMAT}"
-        )
-    return _unflatten(header["tree"], tensors)
+            f"{path} is damaged or not a safetensors file ({error}). Delete it and train again."
+        ) from error
 
 
-def restore(path: Path | str, saved: dict[str, Any], keep: Mapping[str, Any]) -> None:
-    """Put the states of ``saved`` (read from ``path``) into ``keep``, after comparing all of them."""
-    differences = []
-    for name, thing in keep.items():
-        if name not in saved["keep"]:
-            differences.append(f"it holds {sorted(saved['keep'])}, not {name!r}")
-        elif isinstance(thing, nn.Module):
-            differences += _differences(name, thing.state_dict(), saved["keep"][name])
-        elif type(thing).__name__ != saved["kinds"][name]:
-            differences.append(f"{name} is {saved['kinds'][name]} there, {type(thing).__name__} here")
-    if differences:
-        raise CourseError(f"the checkpoint {path} does not fit: " + "; ".join(differences))
-    for name, thing in keep.items():
-        try:
-            thing.load_state_dict(saved["keep"][name])
-        except (RuntimeError, ValueError) as error:
-            raise CourseError(f"the checkpoint {path} does not fit {name}: {error}") from error
+def restore(path: Path | str, saved: Checkpoint, state: Mapping[str, Stateful]) -> None:
+    """Load the states of ``saved``, read from ``path``, into the things in ``state``: all of them or none."""
+    # Compare everything before anything changes.
+    wrong: list[str] = []
+    for name, thing in state.items():
+        if name in saved.state:
+            wrong += differences(name, thing, saved.kinds[name], saved.state[name])
+        else:
+            wrong.append(f"it holds {sorted(saved.state)}, not {name!r}")
+    if wrong:
+        more = f"; and {len(wrong) - 5} more" if len(wrong) > 5 else ""
+        raise CourseError(f"the checkpoint {path} does not fit: {'; '.join(wrong[:5])}{more}")
+
+    # Load, or go back if a class finds a fault of its own.
+    before = {name: copy.deepcopy(thing.state_dict()) for name, thing in state.items()}
+    try:
+        for name, thing in state.items():
+            thing.load_state_dict(saved.state[name])
+    except Exception as error:
+        for name, thing in state.items():
+            thing.load_state_dict(before[name])
+        raise CourseError(f"the checkpoint {path} does not fit {name}: {error}") from error
+    for thing in state.values():
+        if isinstance(thing, Optimizer):
+            _match_memory_layout(thing)
 
 
-def _differences(name: str, here: Mapping[str, Any], there: Mapping[str, Any]) -> list[str]:
-    missing = [f"{name} lacks {key} there" for key in here if key not in there]
-    unknown = [f"{name} has {key} only there" for key in there if key not in here]
-    shapes = [
-        f"{name} {key} is {tuple(there[key].shape)} there, {tuple(here[key].shape)} here"
-        for key in here
-        if key in there and isinstance(here[key], Tensor) and here[key].shape != there[key].shape
-    ]
-    return missing + unknown + shapes
+def _match_memory_layout(optimizer: Optimizer) -> None:
+    """Store an optimizer's tensors in the order in which their parameters are stored.
+
+    Fused kernels walk through a parameter and its moments side by side in memory. The file holds all tensors row by
+    row, but the parameters can have another order: ``channels_last``.
+    """
+    for parameter, values in optimizer.state.items():
+        for key, value in values.items():
+            if isinstance(value, Tensor) and value.shape == parameter.shape and value.stride() != parameter.stride():
+                values[key] = torch.empty_like(parameter, requires_grad=False).copy_(value)
 
 
-def _flatten(value: Any, path: str, tensors: dict[str, Tensor]) -> Any:
-    """``value`` as JSON: tensors are names, and dicts lists of pairs because JSON has no integer keys."""
-    below = f"{path}/" if path else ""
+# Nested values as tensors and JSON
+
+
+def _to_bytes(checkpoint: Checkpoint) -> bytes:
+    tensors: dict[str, Tensor] = {}
+    content = {name: _to_json(value, name, tensors) for name, value in vars(checkpoint).items()}
+    return save(tensors, {"coursekit": json.dumps({"format": FORMAT, "content": content})})
+
+
+def _to_json(value: Any, path: str, tensors: dict[str, Tensor]) -> Any:
+    """``value`` for JSON: a tensor becomes its name in ``tensors``, a dict a list of pairs, which holds any keys."""
     match value:
         case Tensor():
+            while path in tensors:  # the keys 1 and "1", or "a/b" and "b" in "a", make the same path
+                path += "'"
             # A copy each: safetensors refuses weights that share memory, as tied ones do.
             tensors[path] = value.detach().cpu().clone(memory_format=torch.contiguous_format)
             return {"tensor": path}
-        case Mapping():
-            return {"dict": [[key, _flatten(item, f"{below}{key}", tensors)] for key, item in value.items()]}
+        case dict():
+            pairs = [
+                [_to_json(key, path, tensors), _to_json(item, f"{path}/{key}", tensors)] for key, item in value.items()
+            ]
+            return {"counter" if isinstance(value, Counter) else "dict": pairs}
         case list() | tuple():
-            items = [_flatten(item, f"{below}{i}", tensors) for i, item in enumerate(value)]
+            items = [_to_json(item, f"{path}/{i}", tensors) for i, item in enumerate(value)]
             return {"tuple": items} if isinstance(value, tuple) else items
         case None | bool() | int() | float() | str():
             return value
@@ -134,14 +201,19 @@ def _flatten(value: Any, path: str, tensors: dict[str, Tensor]) -> Any:
     )
 
 
-def _unflatten(node: Any, tensors: dict[str, Tensor]) -> Any:
-    match node:
-        case {"tensor": name}:
-            return tensors[name]
-        case {"dict": pairs}:
-            return {key: _unflatten(item, tensors) for key, item in pairs}
-        case {"tuple": items}:
-            return tuple(_unflatten(item, tensors) for item in items)
-        case list():
-            return [_unflatten(item, tensors) for item in node]
-    return node
+def _from_json(text: str, tensors: Mapping[str, Tensor]) -> Any:
+    """The value that `_to_json` wrote as ``text``."""
+
+    def decoded(node: dict[str, Any]) -> Any:  # JSON objects come here from the inside out
+        match node:
+            case {"tensor": path}:
+                return tensors[path]
+            case {"dict": pairs}:
+                return dict(pairs)
+            case {"counter": pairs}:
+                return Counter(dict(pairs))
+            case {"tuple": items}:
+                return tuple(items)
+        return node
+
+    return json.loads(text, object_hook=decoded)

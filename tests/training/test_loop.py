@@ -1,111 +1,16 @@
-import functools
 import signal
 import threading
 
 import numpy as np
 import pytest
 import torch
+from denoising import denoiser, run, weights
 from torch import nn
-from torch.nn.functional import mse_loss
 
 from coursekit.errors import CourseError
-from coursekit.training import Descent, TrainingDiverged, fit, load_checkpoint, seed_everything
+from coursekit.training import TrainingDiverged, load_checkpoint
 from coursekit.training import loop as loop_module
-from coursekit.training.loop import _checked
-
-
-def denoiser(lr=None, **settings):
-    """A step that draws from both kinds of randomness: noise in the loss and dropout in the model."""
-    seed_everything(7)
-    model = nn.Sequential(nn.Linear(6, 4), nn.Dropout(0.3), nn.Linear(4, 6))
-    return Descent(model, lambda x: mse_loss(model(x + 0.1 * torch.randn_like(x)), x), lr=lr, **settings)
-
-
-@pytest.fixture
-def data():
-    return torch.rand(50, 6, generator=torch.Generator().manual_seed(1))
-
-
-def weights(step):
-    return nn.utils.parameters_to_vector(step.model.parameters()).detach()
-
-
-def run(step, data, **settings):
-    return fit(step, data, **{"epochs": 3, "batch_size": 16, "device": "cpu", "progress": False} | settings)
-
-
-# What a step does
-
-
-def test_descent_is_adam_written_by_hand(data):
-    step, twin = denoiser(lr=0.01), denoiser().model
-    optimizer = torch.optim.Adam(twin.parameters(), lr=0.01)
-    for _ in range(5):
-        torch.manual_seed(3)
-        ours = step(data)
-        torch.manual_seed(3)
-        optimizer.zero_grad()
-        loss = mse_loss(twin(data + 0.1 * torch.randn_like(data)), data)
-        loss.backward()
-        optimizer.step()
-        torch.testing.assert_close(ours, loss)
-    torch.testing.assert_close(weights(step), nn.utils.parameters_to_vector(twin.parameters()).detach())
-
-
-def test_clipping_bounds_the_length_of_a_plain_gradient_step(data):
-    model = nn.Linear(6, 6)
-    sgd = torch.optim.SGD(model.parameters(), lr=1.0)
-    step = Descent(model, lambda x: 1e4 * mse_loss(model(x), x), optimizer=sgd, clip=0.5)
-    before = weights(step)
-    step(data)
-    assert (weights(step) - before).norm().item() == pytest.approx(0.5, rel=1e-4)
-
-
-def test_of_several_losses_the_one_named_loss_is_descended(data):
-    model = nn.Linear(6, 6, bias=False)
-    step = Descent(model, lambda x: {"loss": mse_loss(model(x), x), "size": (model.weight**2).sum()}, lr=0.01)
-    history = run(step, data, epochs=30)
-    assert list(history.losses) == ["loss", "size"]
-    assert history.epoch_losses["loss"][-1] < 0.5 * history.epoch_losses["loss"][0]
-
-
-def test_bf16_computes_the_loss_in_bfloat16_and_keeps_float32_weights(data):
-    model, seen = nn.Linear(6, 6), []
-
-    def loss(x):
-        y = model(x)
-        seen.append(y.dtype)
-        return mse_loss(y.float(), x)
-
-    for precision in ("auto", "float32", "bf16"):
-        Descent(model, loss, precision=precision)(data)
-    assert seen == [torch.float32, torch.float32, torch.bfloat16]
-    assert model.weight.dtype == torch.float32
-
-
-def test_compiled_and_plain_losses_agree_and_what_cannot_be_compiled_raises(data, monkeypatch):
-    monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend="eager"))
-    model = nn.Linear(6, 6)
-    compiled = Descent(model, lambda x: mse_loss(model(x), x), compile=True)
-    expected = mse_loss(model(data), data)
-    torch.testing.assert_close(compiled(data), expected)
-    branching = Descent(model, lambda x: model(x).sum() if x.sum() > 0 else model(x).mean(), compile=True)
-    with pytest.raises(torch._dynamo.exc.TorchDynamoException, match=r"[Dd]ata-dependent"):
-        branching(data)
-
-
-@pytest.mark.parametrize(
-    ("settings", "message"),
-    [
-        ({"lr": 0.1, "optimizer": torch.optim.SGD([torch.zeros(1)])}, "lr or optimizer, not both"),
-        ({"clip": 0.0}, "expected a positive number, got 0.0"),
-        ({"precision": "fp8"}, "'auto', 'float32' or 'bf16', got 'fp8'"),
-    ],
-)
-def test_descent_refuses(settings, message):
-    with pytest.raises(ValueError, match=message):
-        denoiser(**settings)
-
+from coursekit.training.loop import _require_data
 
 # What the loop does
 
@@ -126,7 +31,7 @@ def test_equals_the_plainest_loop(data):
 def test_every_sample_comes_once_an_epoch_and_tensors_stay_aligned():
     x = torch.arange(50)
     seen = []
-    history = run(lambda a, b: seen.append((a, b)) or torch.tensor(0.0), (x, 2 * x), keep={})
+    history = run(lambda a, b: seen.append((a, b)) or torch.tensor(0.0), (x, 2 * x), state={})
     assert [len(a) for a, _ in seen] == [16, 16, 16, 2] * 3
     for epoch in range(3):
         a, b = (torch.cat(column) for column in zip(*seen[4 * epoch : 4 * epoch + 4], strict=True))
@@ -183,8 +88,8 @@ def test_a_step_of_two_optimizers_needs_no_class(data):
         opt_g.step()
         return {"critic": loss_c, "generator": loss_g}
 
-    keep = {"G": generator, "D": critic, "opt_G": opt_g, "opt_D": opt_c}
-    history = run(step, data, keep=keep)
+    state = {"G": generator, "D": critic, "opt_G": opt_g, "opt_D": opt_c}
+    history = run(step, data, state=state)
     assert {name: len(values) for name, values in history.losses.items()} == {"critic": 12, "generator": 12}
 
 
@@ -199,32 +104,63 @@ def test_a_large_batch_is_the_whole_set_and_no_epoch_is_no_step(data):
 @pytest.mark.parametrize(
     ("bad", "error", "message"),
     [
-        (np.zeros((3, 2)), TypeError, r"data\[0\] must be a tensor, got ndarray; see torch.as_tensor"),
-        ((torch.zeros(3), [1, 2, 3]), TypeError, r"data\[1\] must be a tensor, got list"),
+        (
+            np.zeros((3, 2)),
+            TypeError,
+            r"data\[0\]: expected a tensor, got ndarray; torch.as_tensor",
+        ),
+        ((torch.zeros(3), [1, 2, 3]), TypeError, r"data\[1\]: expected a tensor, got list"),
         ((torch.zeros(3, 2), torch.zeros(4)), ValueError, r"one N, got shapes \[\(3, 2\), \(4,\)\]"),
         (torch.tensor(1.0), ValueError, r"shape \(N, ...\) with one N, got shapes \[\(\)\]"),
         ((), ValueError, r"got shapes \[\]"),
         (torch.zeros(0, 2), ValueError, r"at least one sample, got shapes \[\(0, 2\)\]"),
-        ((torch.zeros(2), torch.tensor([1.0, torch.nan])), ValueError, r"data\[1\] holds 1 values of 2"),
+        (
+            (torch.zeros(2), torch.tensor([1.0, torch.nan])),
+            ValueError,
+            r"data\[1\]: 1 of 2 numbers are NaN",
+        ),
     ],
 )
 def test_bad_data_is_refused(bad, error, message):
     with pytest.raises(error, match=message):
-        _checked(bad)
+        _require_data(bad)
 
 
+@pytest.mark.usefixtures("without_annotations")
 @pytest.mark.parametrize(
-    ("settings", "message"),
+    ("settings", "error", "message"),
     [
-        ({"epochs": -1}, "expected epochs ≥ 0 and batch_size ≥ 1, got -1 and 16"),
-        ({"batch_size": 0}, "got 3 and 0"),
-        ({"seed": -1}, "seed must be an integer from 0 to 2³² − 1, got -1"),
-        ({"keep": {}, "checkpoint": "x"}, "nothing to save in the checkpoint"),
+        ({"epochs": -1}, ValueError, "epochs: expected an integer from 0 on, got -1"),
+        ({"epochs": 2.0}, TypeError, "epochs: expected an integer, got float 2.0"),
+        ({"batch_size": 0}, ValueError, "batch_size: expected an integer from 1 on, got 0"),
+        ({"batch_size": None}, TypeError, "batch_size: expected an integer, got NoneType"),
+        ({"seed": -1}, ValueError, "seed: expected an integer from 0 to 4294967295, got -1"),
+        ({"seed": "0"}, TypeError, "seed: expected an integer, got str '0'"),
+        ({"device": 0}, TypeError, "device: expected a name or a torch.device, got int"),
+        ({"checkpoint_every": float("nan")}, ValueError, "checkpoint_every: expected a number ≥ 0, got nan"),
+        ({"state": {}, "checkpoint": "x"}, ValueError, "nothing to save in the checkpoint"),
+        ({"state": nn.Linear(6, 6)}, TypeError, "state: expected a dict of modules and optimizers, got Linear"),
+        ({"on_epoch_end": lambda epoch, _: 0.5}, TypeError, "on_epoch_end: expected it to return a dict .* got float"),
     ],
 )
-def test_bad_settings_are_refused(data, settings, message):
-    with pytest.raises(ValueError, match=message):
+def test_bad_settings_are_refused(data, settings, error, message):
+    with pytest.raises(error, match=message):
         run(denoiser(), data, **settings)
+
+
+@pytest.mark.usefixtures("without_annotations")
+def test_integers_of_numpy_and_data_of_any_type_will_do(data):
+    labels = torch.arange(50) % 3
+    seen = []
+    run(
+        lambda x, y, z: seen.append((x.dtype, y.dtype, z.dtype)) or torch.tensor(0.0),
+        [data.half(), labels, labels > 1],
+        epochs=np.int64(1),
+        batch_size=np.int32(50),
+        seed=np.uint8(3),
+        state={},
+    )
+    assert seen == [(torch.float16, torch.int64, torch.bool)]
 
 
 # Runs that go astray
@@ -239,7 +175,7 @@ def breaking(step, at, value=torch.nan):
         calls += 1
         return step(*batch) * (value if calls == at else 1.0)
 
-    broken.keep = step.keep
+    broken.state = step.state
     return broken
 
 
@@ -265,7 +201,7 @@ def test_infinite_weights_after_a_finite_loss_are_noticed_before_they_are_saved(
 
     path = tmp_path / "c.safetensors"
     with pytest.raises(TrainingDiverged, match=r"0\.weight of model is NaN or infinite after step 1"):
-        run(overshoot, data, keep=step.keep, checkpoint=path, checkpoint_every=0.0)
+        run(overshoot, data, state=step.state, checkpoint=path, checkpoint_every=0.0)
     assert not path.exists()
 
 
@@ -274,7 +210,7 @@ def test_the_last_good_checkpoint_is_named_and_is_good(data, tmp_path):
     step = breaking(denoiser(), at=7, value=torch.inf)
     with pytest.raises(TrainingDiverged, match=r"loss became inf at step 7 .* checkpoint is .*c\.safetensors"):
         run(step, data, checkpoint=path, checkpoint_every=0.0)
-    assert load_checkpoint(path, denoiser().keep)["history"]["steps"] == 6
+    assert load_checkpoint(path, denoiser().state)["history"]["steps"] == 6
     healed = denoiser()
     run(healed, data, checkpoint=path)
     twin = denoiser()
@@ -290,15 +226,16 @@ def test_the_last_good_checkpoint_is_named_and_is_good(data, tmp_path):
         (lambda: {"a": None}, TypeError, "'a' is NoneType"),
     ],
 )
+@pytest.mark.usefixtures("without_annotations")
 def test_a_step_that_returns_no_scalar_tensor_is_told(data, losses, error, message):
     with pytest.raises(error, match=message):
-        run(lambda _: losses(), data, keep={})
+        run(lambda _: losses(), data, state={})
 
 
 def test_a_step_that_changes_its_losses_is_told(data):
     names = iter("aab")
     with pytest.raises(ValueError, match=r"\('a',\) at first, \('b',\) at step 3"):
-        run(lambda _: {next(names): torch.tensor(0.0)}, data, keep={})
+        run(lambda _: {next(names): torch.tensor(0.0)}, data, state={})
 
 
 # Interruption and resumption; a run that is killed is in test_resume
@@ -325,7 +262,7 @@ def test_ctrl_c_saves_a_whole_step_and_the_run_goes_on_to_the_same_bits(data, tm
 
     before = signal.getsignal(signal.SIGINT)
     with pytest.raises(KeyboardInterrupt):
-        run(pressed, data, keep=step.keep, checkpoint=path)
+        run(pressed, data, state=step.state, checkpoint=path)
     assert signal.getsignal(signal.SIGINT) is before
     assert load_checkpoint(path, {})["history"]["steps"] == len(calls) == 6
 
@@ -344,7 +281,7 @@ def test_a_second_ctrl_c_does_not_wait(data, tmp_path):
         pytest.fail("still running")
 
     with pytest.raises(KeyboardInterrupt):
-        run(pressed, data, keep=denoiser().keep, checkpoint=tmp_path / "c.safetensors")
+        run(pressed, data, state=denoiser().state, checkpoint=tmp_path / "c.safetensors")
     assert not list(tmp_path.iterdir())
 
 
@@ -359,7 +296,7 @@ def test_a_run_in_another_thread_leaves_signals_alone(data, tmp_path):
 def test_a_finished_run_is_not_repeated_and_more_epochs_continue_it(data, tmp_path):
     path = tmp_path / "c.safetensors"
     finished = run(denoiser(), data, checkpoint=path, on_epoch_end=lambda epoch, _: {"twice": 2 * epoch})
-    again = run(lambda _: pytest.fail("a step"), data, keep=denoiser().keep, checkpoint=path)
+    again = run(lambda _: pytest.fail("a step"), data, state=denoiser().state, checkpoint=path)
     np.testing.assert_array_equal(again.losses["loss"], finished.losses["loss"])
     assert again.extra["twice"].tolist() == [2, 4, 6]
     assert again.checkpoint == path
@@ -375,7 +312,7 @@ def test_a_finished_run_is_not_repeated_and_more_epochs_continue_it(data, tmp_pa
         ({"batch_size": 8}, "batch_size is 16 there, 8 here"),
         ({"data": torch.zeros(49, 6)}, r"data is \[\[50, 6\]\] there, \[\[49, 6\]\] here"),
         ({"epochs": 2}, "has done 12 steps, epochs=2 makes 8"),
-        ({"keep": {"net": nn.Linear(6, 6)}}, r"keep is \['model', 'optimizer'\] there, \['net'\] here"),
+        ({"state": {"net": nn.Linear(6, 6)}}, r"state is \['model', 'optimizer'\] there, \['net'\] here"),
     ],
 )
 def test_a_checkpoint_of_another_run_is_refused(data, tmp_path, settings, message):
