@@ -99,17 +99,17 @@ def fit(
         "data": [list(x.shape) for x in tensors],
         "state": sorted(state),
     }
-    saved = None if checkpoint is None else RunCheckpoint(Path(checkpoint), state, settings, device)
+    file = None if checkpoint is None else RunCheckpoint(Path(checkpoint), state, settings, device)
 
     # Do the steps that are missing, with random numbers of their own.
-    with own_randomness(device, seed), _interrupt_after_step(saved is not None) as interrupted, history.running():
-        if saved is not None:
-            saved.resume(history, epochs)
+    with own_randomness(device, seed), _interrupt_after_step(file is not None) as interrupted, history.running():
+        if file is not None:
+            file.resume(history, epochs)
         steps = _steps(step, tensors, history, epochs, seed, modules, on_epoch_end)
         display = watch(history, epochs, progress)
         try:
             _set_training(modules, True)
-            _run(steps, history, display, state, saved, checkpoint_every, interrupted)
+            _run(steps, history, display, state, file, checkpoint_every, interrupted)
         finally:
             _set_training(modules, False)
             display.close(history)
@@ -194,7 +194,7 @@ def _run(
     history: History,
     display: TerminalBar | LiveCurve,
     state: Mapping[str, Stateful],
-    saved: RunCheckpoint | None,
+    file: RunCheckpoint | None,
     save_every: float,
     interrupted: threading.Event,
 ) -> None:
@@ -209,14 +209,14 @@ def _run(
             look_at = time.perf_counter() + INTERVAL
         if interrupted.is_set():
             break
-        if saved is not None and now >= save_at:
-            _settle(history, state, saved)
+        if file is not None and now >= save_at:
+            _settle(history, state, file)
             save_at = time.perf_counter() + save_every
     if history.steps > first:
-        _settle(history, state, saved)
+        _settle(history, state, file)
 
 
-def _settle(history: History, state: Mapping[str, Stateful], saved: RunCheckpoint | None) -> None:
+def _settle(history: History, state: Mapping[str, Stateful], file: RunCheckpoint | None) -> None:
     """Make sure that all losses and weights so far are finite, and then save them."""
     history.flush()
     # The last update can break the weights after a loss that was still finite.
@@ -224,8 +224,8 @@ def _settle(history: History, state: Mapping[str, Stateful], saved: RunCheckpoin
         for weight, values in thing.named_parameters() if isinstance(thing, nn.Module) else ():
             if count_nonfinite(values):
                 raise TrainingDiverged(f"{weight} of {name} is NaN or infinite after step {history.steps}", history)
-    if saved is not None:
-        saved.save(history)
+    if file is not None:
+        file.save(history)
 
 
 def _set_training(modules: list[nn.Module], mode: bool) -> None:
