@@ -89,8 +89,8 @@ def image_rows(
 def heat_map(ax: Axes, image: Float[Tensor, "c h w"], heat: Float[Tensor, "a b"], limit: float | None = None) -> Axes:
     """Draw ``heat`` over a pale grey copy of ``image`` and stretched to its size: blue negative, red positive.
 
-    The colour is full at ±``limit``, which is the largest magnitude unless given (or 0), and the image shows through where
-    the heat is near 0. ``ax.images[-1]`` is the heat, for a colour bar.
+    The colour is full at ±``limit``, and the image shows through where the heat is near 0. ``limit`` is the largest
+    magnitude unless given, or if it is 0. ``ax.images[-1]`` is the heat, for a colour bar.
     """
     require_tensor(image, "image", "c h w")
     require_tensor(heat, "heat", "a b")
