@@ -10,7 +10,7 @@ import math
 import operator
 import reprlib
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -18,6 +18,7 @@ from torch import Tensor
 from coursekit.errors import unknown
 
 FLOATS = (torch.float32, torch.float64)
+T = TypeVar("T")
 
 
 def require_tensor(value: Any, name: str, shape: str = "...", *, finite: bool = True, empty: bool = False) -> Tensor:
@@ -182,6 +183,13 @@ def require_floating(value: Any, name: str, shape: str = "...") -> Tensor:
     if not value.is_floating_point():
         raise TypeError(f"{name}: expected floating-point numbers, got {_dtype(value)}; {name}.float() converts it")
     _require_shape(value, name, shape)
+    return value
+
+
+def require_instance(value: Any, name: str, kind: type[T]) -> T:
+    """An object of the class ``kind``."""
+    if not isinstance(value, kind):
+        raise TypeError(f"{name}: expected {kind.__name__}, got {_kind(value)}")
     return value
 
 

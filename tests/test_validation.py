@@ -12,6 +12,7 @@ from coursekit.validation import (
     require_choice,
     require_fraction,
     require_images,
+    require_instance,
     require_integer,
     require_labels,
     require_mask,
@@ -48,6 +49,7 @@ def images(*shape):
         (lambda x: require_labels(x, "y", count=2, classes=10), torch.tensor([0, 9], dtype=torch.uint8)),
         (lambda x: require_labels(x, "y", count=0), torch.tensor([], dtype=torch.int64)),
         (lambda x: require_choice(x, "rule", ("a", "b")), "b"),
+        (lambda x: require_instance(x, "net", torch.nn.Module), torch.nn.ReLU()),
     ],
 )
 def test_a_right_value_comes_back_as_it_is(check, value):
@@ -140,6 +142,7 @@ def test_tensors_of_the_same_shape_pass():
         (lambda: require_number(torch.tensor(1j), "t"), "t: expected a number, got complex"),
         (lambda: require_number([1], "t"), "t: expected a number, got list"),
         (lambda: require_fraction(None, "p"), "p: expected a number, got NoneType"),
+        (lambda: require_instance("net", "net", torch.nn.Module), "net: expected Module, got str 'net'"),
         (lambda: require_choice(1, "rule", ["a", "b"]), "rule: expected one of 'a', 'b', got int 1"),
     ],
 )

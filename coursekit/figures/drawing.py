@@ -1,8 +1,8 @@
-"""Pictures in grids, labelled rows of pictures, labelled curves, labelled points."""
+"""Grids of images, labelled rows of images, heat maps, labelled curves and labelled points."""
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Literal
 
 import numpy as np
 import torch
@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from torch import Tensor
 
 from coursekit.figures.style import COLOURS, INK
+from coursekit.validation import require_images, require_integer, require_labels, require_number, require_tensor
 
 DASHES = ("-", "--", "-.", ":")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*", "<", ">")
@@ -25,34 +26,33 @@ def image_grid(
 ) -> Axes:
     """Draw ``images`` (N, C, H, W) as one mosaic, row by row; C is 1 (grey) or 3 (colour).
 
-    Values lie in [0, 1]; grey images are drawn as ink on paper, 0 white and 1 black. With ``signed`` they may be
-    negative, which is right for filters and gradients: grey images then go from blue (negative) over white to red
-    (positive), colour images have mid-grey for 0. ``signed=True`` scales every image by its own largest magnitude, a
-    number draws that magnitude in full in all of them, so that they can be compared.
+    Values are expected in [0, 1] and clipped to it; grey images are drawn as ink on paper, 0 white and 1 black. With
+    ``signed`` they may be negative, as in filters and gradients: grey images then go from blue (negative) over white
+    to red (positive), and colour images have mid-grey for 0.
+
+    Args:
+        columns: how many images a row has; about √N unless given.
+        signed: True scales every image by its own largest magnitude. A number is the magnitude that is drawn in full
+            in all images, so that they can be compared.
+
+    >>> import matplotlib.pyplot as plt
+    >>> figure, ax = plt.subplots()
+    >>> image_grid(ax, torch.rand(6, 1, 8, 8), columns=3).images[0].get_array().shape  # two rows, gaps of one pixel
+    (17, 26)
+    >>> plt.close(figure)
     """
-    n, channels, height, width = images.shape
-    if n == 0 or channels not in (1, 3):
-        raise ValueError(f"expected at least one image of 1 or 3 channels, got shape {tuple(images.shape)}")
-    columns = columns or math.ceil(math.sqrt(n))
-    rows = math.ceil(n / columns)
-    gap = _gap(width)
-    canvas = torch.full((rows * (height + gap) - gap, columns * (width + gap) - gap, channels), torch.nan)
-    shown = images.detach().float().cpu()
-    if signed:
-        own = shown.abs().amax(dim=(1, 2, 3), keepdim=True).clamp_min(1e-12)
-        shown = shown / (own if signed is True else signed)
-    if signed and channels == 3:
-        shown = (1 + shown) / 2
-    for i, image in enumerate(shown):
-        top, left = (i // columns) * (height + gap), (i % columns) * (width + gap)
-        canvas[top : top + height, left : left + width] = image.permute(1, 2, 0)  # (C, H, W) -> (H, W, C)
-    mosaic = canvas.numpy()
+    require_images(images)
+    n, channels = images.shape[:2]
+    if channels not in (1, 3):
+        raise ValueError(f"images: expected 1 or 3 channels, got shape {tuple(images.shape)}")
+    columns = math.ceil(math.sqrt(n)) if columns is None else require_integer(columns, "columns", low=1)
+    canvas = _mosaic(_scaled(images.detach().float().cpu(), signed), columns)
     if channels == 3:
-        ax.imshow(np.nan_to_num(mosaic, nan=1.0).clip(0, 1))
+        ax.imshow(np.nan_to_num(canvas, nan=1.0).clip(0, 1))
     elif signed:
-        ax.imshow(mosaic[..., 0], cmap="RdBu_r", vmin=-1, vmax=1)
+        ax.imshow(canvas[..., 0], cmap="RdBu_r", vmin=-1, vmax=1)
     else:
-        ax.imshow(mosaic[..., 0], vmin=0, vmax=1)
+        ax.imshow(canvas[..., 0], vmin=0, vmax=1)
     ax.set_axis_off()
     return ax
 
@@ -64,48 +64,60 @@ def image_rows(
     *,
     signed: bool | float = False,
 ) -> Axes:
-    """Draw images in labelled rows, the label at the left: originals above, what became of them below.
+    """Draw images in labelled rows, for example originals above and their reconstructions below.
 
-    ``titles`` stand above the columns. Colours and ``signed`` are those of `image_grid`.
+    Args:
+        rows: by label, which is drawn at the left, images of the same number and shape in each row.
+        titles: one for each column, drawn above it.
+        signed: as in `image_grid`, like the colours.
     """
-    stacks = list(rows.values())
+    stacks = [require_images(stack, f"rows[{label!r}]") for label, stack in rows.items()]
     if len({stack.shape for stack in stacks}) != 1:
         raise ValueError(f"expected rows of one shape, got {[tuple(stack.shape) for stack in stacks]}")
     n, _, height, width = stacks[0].shape
     if titles and len(titles) != n:
         raise ValueError(f"expected one title for each of the {n} columns, got {len(titles)}")
     image_grid(ax, torch.cat(stacks), columns=n, signed=signed)
-    down, across = height + _gap(width), width + _gap(width)
+    down, across = height + _gap(width), width + _gap(width)  # from one image to the next
     for i, label in enumerate(rows):
-        _beside(ax, label, (-0.5, i * down + height / 2), (-8, 0), ha="right", va="center")
+        _write(ax, label, (-0.5, i * down + height / 2), (-8, 0), "right", "center")
     for j, title in enumerate(titles):
-        _beside(ax, title, (j * across + width / 2, -0.5), (0, 5), ha="center", va="bottom")
+        _write(ax, title, (j * across + width / 2, -0.5), (0, 5), "center", "bottom")
     return ax
 
 
 def heat_map(ax: Axes, image: Float[Tensor, "c h w"], heat: Float[Tensor, "a b"], limit: float | None = None) -> Axes:
-    """Draw ``heat`` over a pale grey copy of ``image``, stretched to its size: blue negative, red positive.
+    """Draw ``heat`` over a pale grey copy of ``image`` and stretched to its size: blue negative, red positive.
 
-    The colour is full at ±``limit``, the largest magnitude unless given, and the picture shines through where the heat
-    is near 0. ``ax.images[-1]`` is what a colour bar wants.
+    The colour is full at ±``limit``, and the image shows through where the heat is near 0. ``limit`` is the largest
+    magnitude unless given, or if it is 0. ``ax.images[-1]`` is the heat, for a colour bar.
     """
+    require_tensor(image, "image", "c h w")
+    require_tensor(heat, "heat", "a b")
+    limit = None if limit is None else require_number(limit, "limit", low=0)
     height, width = image.shape[-2:]
-    grey = image.detach().float().cpu().mean(dim=0).numpy()
     extent = (-0.5, width - 0.5, height - 0.5, -0.5)
+    grey = image.detach().float().cpu().mean(dim=0).numpy()  # (h, w)
     ax.imshow(0.35 + 0.65 * grey, cmap="gray", vmin=0, vmax=1, extent=extent)
-    values = heat.detach().float().cpu().numpy()
+    values = heat.detach().float().cpu().numpy()  # (a, b)
     limit = limit or max(abs(values).max(), 1e-12)
-    strength = np.clip(abs(values) / limit, 0, 1) ** 0.7
-    ax.imshow(values, cmap="RdBu_r", vmin=-limit, vmax=limit, alpha=0.9 * strength, extent=extent)
+    opacity = 0.9 * np.clip(abs(values) / limit, 0, 1) ** 0.7
+    ax.imshow(values, cmap="RdBu_r", vmin=-limit, vmax=limit, alpha=opacity, extent=extent)
     ax.set_axis_off()
     return ax
 
 
 def curves(ax: Axes, x: Sequence[float], lines: Mapping[str, Sequence[float]], *, markers: bool = True) -> Axes:
-    """Draw labelled curves over ``x``; each differs in colour, dash and marker, and several get a legend."""
+    """Draw labelled curves over ``x``. Each has its own colour, dash and marker; several curves get a legend."""
     for i, (name, y) in enumerate(lines.items()):
-        style: dict[str, Any] = {"marker": MARKERS[i % len(MARKERS)]} if markers else {}
-        ax.plot(x, y, color=COLOURS[i % len(COLOURS)], linestyle=DASHES[i % len(DASHES)], label=name, **style)
+        ax.plot(
+            x,
+            y,
+            color=COLOURS[i % len(COLOURS)],
+            linestyle=DASHES[i % len(DASHES)],
+            marker=MARKERS[i % len(MARKERS)] if markers else "None",
+            label=name,
+        )
     if len(lines) > 1:
         ax.legend()
     ax.grid(axis="y")
@@ -113,10 +125,12 @@ def curves(ax: Axes, x: Sequence[float], lines: Mapping[str, Sequence[float]], *
 
 
 def points(ax: Axes, xy: Float[Tensor, "n 2"], labels: Int[Tensor, " n"], names: Sequence[str]) -> Axes:
-    """Scatter the points (N, 2), each drawn as the name of its class where all names are one character long.
+    """Scatter the points (N, 2), each drawn as the name of its class if all names are single characters.
 
     Longer names become markers and colours with a legend.
     """
+    require_tensor(xy, "xy", "n 2")
+    require_labels(labels, "labels", count=len(xy), classes=len(names))
     xy, labels = xy.detach().cpu(), labels.cpu()
     glyphs = all(len(name) == 1 for name in names)
     for k in labels.unique().tolist():
@@ -129,11 +143,43 @@ def points(ax: Axes, xy: Float[Tensor, "n 2"], labels: Int[Tensor, " n"], names:
     return ax
 
 
-def _beside(ax: Axes, text: str, place: tuple[float, float], offset: tuple[float, float], **align: Any) -> None:
-    """Write beside a place of the picture, at a distance in points."""
-    ax.annotate(text, place, offset, textcoords="offset points", fontsize=12, color=INK, **align)
+def _scaled(images: Float[Tensor, "n c h w"], signed: bool | float) -> Float[Tensor, "n c h w"]:
+    """The values to draw: grey ones between −1 and 1 if they are signed, all others between 0 and 1."""
+    if not signed and isinstance(signed, bool):
+        return images
+    largest = (
+        images.abs().amax(dim=(1, 2, 3), keepdim=True).clamp_min(1e-12)  # (n, 1, 1, 1)
+        if isinstance(signed, bool)
+        else require_number(signed, "signed", above=0)
+    )
+    scaled = images / largest
+    return (1 + scaled) / 2 if images.shape[1] == 3 else scaled
+
+
+def _mosaic(images: Float[Tensor, "n c h w"], columns: int) -> Float[np.ndarray, "height width c"]:
+    """The images side by side, row by row, with NaN in the gaps and in the places that are left over."""
+    n, channels, height, width = images.shape
+    rows = math.ceil(n / columns)
+    gap = _gap(width)
+    canvas = torch.full((rows * (height + gap) - gap, columns * (width + gap) - gap, channels), torch.nan)
+    for i, image in enumerate(images):
+        top, left = (i // columns) * (height + gap), (i % columns) * (width + gap)
+        canvas[top : top + height, left : left + width] = image.permute(1, 2, 0)  # (C, H, W) -> (H, W, C)
+    return canvas.numpy()
 
 
 def _gap(width: int) -> int:
-    """Pixels between pictures of this width in a mosaic."""
+    """Pixels between images of this width in a mosaic."""
     return max(1, round(0.12 * width))
+
+
+def _write(
+    ax: Axes,
+    text: str,
+    place: tuple[float, float],
+    offset: tuple[float, float],
+    horizontal: Literal["center", "right"],
+    vertical: Literal["center", "bottom"],
+) -> None:
+    """Write beside a place of the image, at a distance in points."""
+    ax.annotate(text, place, offset, textcoords="offset points", fontsize=12, color=INK, ha=horizontal, va=vertical)

@@ -4,25 +4,31 @@ import functools
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Literal, get_args
+from typing import Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from coursekit.errors import CourseError
-from coursekit.validation import require_choice, require_integer
+from coursekit.validation import require_integer
 
 Precision = Literal["auto", "float32", "bf16"]
+LARGEST_SEED = 2**32 - 1  # of NumPy's legacy generator
 
 
 def resolve_device(name: str | torch.device = "auto") -> torch.device:
-    """The device called ``name``; "auto" is the machine's accelerator (CUDA, MPS, ...) or else the CPU.
+    """The device called ``name``: "cpu", "cuda", "cuda:1", "mps", …, or "auto", the accelerator if there is one.
 
     Raises:
         CourseError: this machine has no such device.
-        ValueError: no machine has.
+        ValueError: torch knows no device of that name.
+
+    >>> resolve_device("cpu")
+    device(type='cpu')
     """
+    if not isinstance(name, (str, torch.device)):
+        raise TypeError(f"device: expected a name or a torch.device, got {type(name).__name__}")
     accelerator = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
     if name == "auto":
         return accelerator or torch.device("cpu")
@@ -45,24 +51,25 @@ def resolve_device(name: str | torch.device = "auto") -> torch.device:
 
 
 def seed_everything(seed: int) -> None:
-    """Seed the global generators of Python, NumPy and torch (all devices).
+    """Seed the global generators of Python, NumPy and torch (all devices) with an integer from 0 to 2³² − 1.
 
-    The same seed gives the same numbers on the same machine, with the same versions and the same number of threads.
-    On a GPU some kernels add numbers in varying order; ``torch.use_deterministic_algorithms(True)`` forbids them.
+    The same seed gives the same numbers on the same machine with the same versions and number of threads.
+    On a GPU some kernels add in varying order; ``torch.use_deterministic_algorithms(True)`` forbids those.
+
+    >>> seed_everything(1)
+    >>> first = torch.rand(3)
+    >>> seed_everything(1)
+    >>> bool((torch.rand(3) == first).all())
+    True
     """
-    require_seed(seed)
+    seed = require_integer(seed, "seed", low=0, high=LARGEST_SEED)
     random.seed(seed)
     np.random.seed(seed)  # noqa: NPY002  scikit-learn and others draw from the legacy generator
     torch.manual_seed(seed)
 
 
-def require_seed(seed: int) -> int:
-    """An integer that every generator takes as its seed."""
-    return require_integer(seed, "seed", low=0, high=2**32 - 1)
-
-
 def rng_states(device: torch.device) -> dict[str, Tensor]:
-    """By type of device, the states of the global generators that a step on ``device`` may draw from."""
+    """The states of torch's global generators from which a step on ``device`` may draw, by type of device."""
     states = {"cpu": torch.get_rng_state()}
     if device.type != "cpu":
         states[device.type] = torch.get_device_module(device).get_rng_state(device)
@@ -70,14 +77,15 @@ def rng_states(device: torch.device) -> dict[str, Tensor]:
 
 
 def set_rng_states(device: torch.device, states: dict[str, Tensor]) -> None:
+    """Go back to ``states``; one that is missing, because the run began on another device, is left as it is."""
     torch.set_rng_state(states["cpu"])
-    if device.type != "cpu" and device.type in states:  # a run may go on elsewhere than it began
+    if device.type != "cpu" and device.type in states:
         torch.get_device_module(device).set_rng_state(states[device.type], device)
 
 
 @contextmanager
 def own_randomness(device: torch.device, seed: int | None = None) -> Iterator[None]:
-    """Restore torch's generators after the block; inside it they start from ``seed``, if one is given."""
+    """Start the block from ``seed``, if one is given, and put torch's generators back after it."""
     before = rng_states(device)
     try:
         if seed is not None:
@@ -90,11 +98,10 @@ def own_randomness(device: torch.device, seed: int | None = None) -> Iterator[No
 
 @functools.cache
 def computes_in_bf16(device_type: str, precision: Precision) -> bool:
-    """Whether ``precision`` ("auto", "float32", "bf16") means bfloat16 on that type of device.
+    """Whether ``precision`` means bfloat16 on that type of device.
 
-    "auto" means it where the hardware multiplies bfloat16 itself: CUDA from compute capability 8.0.
+    "auto" does where the hardware multiplies bfloat16 itself: on CUDA from compute capability 8.0.
     """
-    require_choice(precision, "precision", get_args(Precision))
     if precision == "auto":
         return device_type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
     return precision == "bf16"

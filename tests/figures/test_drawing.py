@@ -1,4 +1,4 @@
-"""Drawings put every picture, curve and point where it belongs."""
+"""Every image, curve and point is drawn where it belongs."""
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -79,10 +79,41 @@ def test_a_heat_map_of_zeros_can_be_drawn(ax):
     ax.figure.canvas.draw()
 
 
-@pytest.mark.parametrize("shape", [(0, 1, 2, 2), (1, 2, 2, 2)])
-def test_a_grid_of_nothing_or_of_odd_channels_is_refused(ax, shape):
-    with pytest.raises(ValueError, match="at least one image of 1 or 3 channels, got shape"):
-        figures.image_grid(ax, torch.zeros(shape))
+ONE = torch.zeros(1, 1, 2, 2)
+
+
+@pytest.mark.usefixtures("without_annotations")
+@pytest.mark.parametrize(
+    ("draw", "error", "message"),
+    [
+        (lambda ax: figures.image_grid(ax, torch.zeros(0, 1, 2, 2)), ValueError, "images: expected at least one"),
+        (lambda ax: figures.image_grid(ax, torch.zeros(1, 2, 2, 2)), ValueError, "images: expected 1 or 3 channels"),
+        (lambda ax: figures.image_grid(ax, ONE[0]), ValueError, r"images: expected a batch .* pass images\[None\]"),
+        (lambda ax: figures.image_grid(ax, ONE.byte()), TypeError, r"images: .*got uint8; images.float\(\) / 255"),
+        (lambda ax: figures.image_grid(ax, ONE / 0), ValueError, "images: 4 of 4 numbers are NaN or infinite"),
+        (lambda ax: figures.image_grid(ax, ONE.numpy()), TypeError, "images: expected a tensor, got ndarray"),
+        (
+            lambda ax: figures.image_grid(ax, ONE, columns=0),
+            ValueError,
+            "columns: expected an integer from 1 on, got 0",
+        ),
+        (lambda ax: figures.image_grid(ax, ONE, columns=1.5), TypeError, "columns: expected an integer, got float 1.5"),
+        (lambda ax: figures.image_grid(ax, ONE, signed=0.0), ValueError, "signed: expected a number > 0, got 0.0"),
+        (lambda ax: figures.image_grid(ax, ONE, signed="all"), TypeError, "signed: expected a number, got str 'all'"),
+        (lambda ax: figures.image_rows(ax, {"x": ONE[0]}), ValueError, r"rows\['x'\]: expected a batch"),
+        (lambda ax: figures.image_rows(ax, {}), ValueError, r"expected rows of one shape, got \[\]"),
+        (lambda ax: figures.heat_map(ax, ONE, ONE[0, 0]), ValueError, r"image: expected shape \(c, h, w\)"),
+        (lambda ax: figures.heat_map(ax, ONE[0], ONE[0]), ValueError, r"heat: expected shape \(a, b\)"),
+        (lambda ax: figures.heat_map(ax, ONE[0], ONE[0, 0] > 0), TypeError, "heat: expected float32 .* got bool"),
+        (lambda ax: figures.heat_map(ax, ONE[0], ONE[0, 0], -1.0), ValueError, "limit: expected a number ≥ 0, got -1"),
+        (lambda ax: figures.points(ax, torch.zeros(2, 3), torch.tensor([0, 0]), "a"), ValueError, r"xy: .* \(n, 2\)"),
+        (lambda ax: figures.points(ax, torch.zeros(1, 2), torch.tensor([1]), "a"), ValueError, r"labels: .*got \[1\]"),
+    ],
+)
+def test_what_cannot_be_drawn_is_told(ax, draw, error, message):
+    with pytest.raises(error, match=message):
+        draw(ax)
+    assert not ax.images
 
 
 def test_rows_are_labelled_from_top_to_bottom(ax):

@@ -1,8 +1,11 @@
+import copy
 import errno
 import os
+from collections import Counter
 
 import pytest
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import nn
 
@@ -25,7 +28,9 @@ def test_what_was_saved_comes_back_with_its_types(tmp_path):
     extra = {
         "nothing": None,
         "numbers": (1, 2.5, True, float("inf")),
-        "nested": [{"a": {3: "three"}}, ()],
+        "nested": [{"a": {3: "three", (0, 1): "pair"}}, ()],
+        "counted": Counter({6: 1, 9: 2}),
+        "kinds": ["cat", "dog"],
         "tensors": [torch.arange(3), torch.tensor(1.5, dtype=torch.bfloat16)],
     }
     save_checkpoint(tmp_path / "c", {}, **extra)
@@ -33,7 +38,14 @@ def test_what_was_saved_comes_back_with_its_types(tmp_path):
     tensors = back.pop("tensors")
     expected = extra.pop("tensors")
     assert back == extra
+    assert type(back["counted"]) is Counter
     assert all(torch.equal(a, b) and a.dtype == b.dtype for a, b in zip(tensors, expected, strict=True))
+
+
+def test_tensors_whose_paths_are_spelt_alike_stay_apart(tmp_path):
+    extra = {"a": {"b": torch.tensor(0), 1: torch.tensor(1), "1": torch.tensor(2)}, "a/b": torch.tensor(3)}
+    save_checkpoint(tmp_path / "c", {}, **extra)
+    assert load_checkpoint(tmp_path / "c", {}) == extra
 
 
 def test_model_and_optimizer_come_back_and_tied_weights_may_be_saved(tmp_path):
@@ -81,6 +93,9 @@ def test_foreign_files_are_told(tmp_path):
     save_file({"x": torch.zeros(1)}, tmp_path / "other")
     with pytest.raises(CourseError, match=r"not a checkpoint of coursekit\.training"):
         load_checkpoint(tmp_path / "other", {})
+    save_file({}, tmp_path / "header", {"coursekit": '{"format": 2, "content'})
+    with pytest.raises(CourseError, match=r"header is damaged or not a safetensors file"):
+        load_checkpoint(tmp_path / "header", {})
     save_file({}, tmp_path / "later", {"coursekit": '{"format": 99}'})
     with pytest.raises(CourseError, match=r"checkpoint format 99, but this version of coursekit reads 2"):
         load_checkpoint(tmp_path / "later", {})
@@ -90,6 +105,7 @@ def test_foreign_files_are_told(tmp_path):
     ("state", "message"),
     [
         ({"model": net(4)}, r"model 0\.weight is float32 \(3, 2\) there, float32 \(4, 2\) here"),
+        ({"model": net().double()}, r"model 0\.weight is float32 \(3, 2\) there, float64 \(3, 2\) here"),
         ({"model": nn.Sequential(nn.Linear(2, 3))}, r"model has 1\.weight only there"),
         ({"model": net().append(nn.Linear(3, 1))}, r"model lacks 2\.weight there"),
         ({"critic": net()}, r"it holds \['model'\], not 'critic'"),
@@ -108,94 +124,185 @@ def test_an_optimizer_of_another_kind_or_of_other_weights_does_not_fit(tmp_path)
     save_checkpoint(tmp_path / "c", {"optimizer": torch.optim.Adam(two)})
     with pytest.raises(CourseError, match=r"optimizer is of class Adam there, SGD here"):
         load_checkpoint(tmp_path / "c", {"optimizer": torch.optim.SGD(two)})
-    with pytest.raises(CourseError, match=r"optimizer has groups of \[2\] parameters there, \[1\] here"):
+    with pytest.raises(CourseError, match=r"does not fit: optimizer has groups of \[2\] parameters there, \[1\] here"):
         load_checkpoint(tmp_path / "c", {"optimizer": torch.optim.Adam(two[:1])})
+    with pytest.raises(CourseError, match=r"optimizer has groups of \[2\] parameters there, \[1, 1\] here"):
+        load_checkpoint(tmp_path / "c", {"optimizer": torch.optim.Adam([{"params": [one]} for one in two])})
 
 
-def trained_adam(width):
-    """A parameter of this width, and a fused Adam with moments of it."""
-    weight = nn.Parameter(torch.ones(width, 2))
-    adam = torch.optim.Adam([weight], fused=True)
-    weight.sum().backward()
-    adam.step()
-    return weight, adam
+def advance(model, optimizer):
+    def closure():
+        optimizer.zero_grad()
+        loss = (model(torch.eye(2)) - 1).square().sum()
+        loss.backward()
+        return loss
+
+    optimizer.step(closure)
 
 
-def test_moments_of_another_shape_are_refused_before_anything_changes(tmp_path):
-    """Fused Adam checks no shapes: moments that are too small make it write past their end."""
-    save_checkpoint(tmp_path / "c", {"net": nn.Linear(2, 3), "optimizer": trained_adam(4)[1]})
-    _, adam = trained_adam(2048)
-    target = nn.Linear(2, 3)
-    before = [target.weight.clone(), adam.state_dict()["state"][0]["exp_avg"].clone()]
-    message = r"optimizer exp_avg of parameter 0 is float32 \(4, 2\) there, for float32 \(2048, 2\)"
-    with pytest.raises(CourseError, match=message):
-        load_checkpoint(tmp_path / "c", {"net": target, "optimizer": adam})
-    assert torch.equal(target.weight, before[0])
-    assert torch.equal(adam.state_dict()["state"][0]["exp_avg"], before[1])
+def trained(kind=torch.optim.Adam, width=3, **settings):
+    """By name, a model and its optimizer after two steps."""
+    torch.manual_seed(0)
+    model = nn.Linear(2, width)
+    optimizer = kind([model.weight] if kind.__name__ == "Muon" else model.parameters(), **settings)
+    for _ in range(2):
+        advance(model, optimizer)
+    return {"model": model, "optimizer": optimizer}
 
 
-@pytest.mark.parametrize("spoilt", [torch.zeros(1), torch.zeros(()), torch.zeros(4, 2).half(), torch.zeros(2, 4)])
-def test_a_crafted_file_with_other_moments_is_refused(tmp_path, spoilt):
-    from safetensors import safe_open
-    from safetensors.torch import save_file
-
-    path = tmp_path / "c"
-    save_checkpoint(path, {"optimizer": trained_adam(4)[1]})
-    with safe_open(path, framework="pt") as file:
-        header, tensors = file.metadata(), {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    save_file({name: spoilt.clone() if "exp_avg" in name else x for name, x in tensors.items()}, path, header)
-    with pytest.raises(CourseError, match="optimizer exp_avg of parameter 0 is"):
-        load_checkpoint(path, {"optimizer": trained_adam(4)[1]})
+def contents(state):
+    """Copies of all tensors and numbers in a model and its optimizer."""
+    model, optimizer = copy.deepcopy([thing.state_dict() for thing in state.values()])
+    for group in optimizer["param_groups"]:
+        group.pop("line_search_fn", None)  # a word
+    return model, optimizer
 
 
-@pytest.mark.parametrize("header", [{"coursekit": "{"}, {"coursekit": '{"format": 2}'}, {"coursekit": "[]"}])
-def test_a_damaged_header_is_told(tmp_path, header):
-    from safetensors.torch import save_file
-
-    save_file({"x": torch.zeros(1)}, tmp_path / "c", header)
-    with pytest.raises(CourseError, match=r"c is damaged \(.* in its header\). Delete it"):
-        load_checkpoint(tmp_path / "c", {})
-
-
-def test_a_load_that_fails_half_way_changes_nothing(tmp_path):
-    class Picky:
-        def state_dict(self):
-            return {}
-
-        def load_state_dict(self, state):
-            if state.get("good") is not None:
-                raise KeyError("not this one")
-
-    save_checkpoint(tmp_path / "c", {"net": nn.Linear(2, 3), "picky": Saved({"good": 1})})
-    target = nn.Linear(2, 3)
-    before = target.weight.clone()
-    Picky.__name__ = "Saved"
-    with pytest.raises(CourseError, match="does not fit picky: 'not this one'"):
-        load_checkpoint(tmp_path / "c", {"net": target, "picky": Picky()})
-    assert torch.equal(target.weight, before)
+OPTIMIZERS = [
+    kind for name, kind in vars(torch.optim).items() if name[0].isupper() and name not in ("Optimizer", "SparseAdam")
+]
+SETTINGS = {
+    "SGD": [{}, {"momentum": 0.9}, {"momentum": 0.9, "fused": True}],
+    "Adam": [{}, {"fused": True}, {"fused": True, "amsgrad": True}, {"lr": torch.tensor(0.1)}],
+    "RMSprop": [{"momentum": 0.9, "centered": True}],
+    "LBFGS": [{}, {"max_iter": 3, "line_search_fn": "strong_wolfe"}],
+}
 
 
-class Saved:
-    """Something with a state."""
+@pytest.mark.parametrize(
+    ("kind", "settings"), [(kind, some) for kind in OPTIMIZERS for some in SETTINGS.get(kind.__name__, [{}])]
+)
+def test_every_optimizer_goes_on_to_the_same_bits(tmp_path, kind, settings):
+    state, twin = trained(kind, **settings), trained(kind, **settings)
+    save_checkpoint(tmp_path / "c", state)
+    for _ in range(2):
+        advance(**twin)
+    load_checkpoint(tmp_path / "c", twin)
+    advance(**state)
+    advance(**twin)
+    torch.testing.assert_close(contents(twin), contents(state), rtol=0, atol=0)
 
-    def __init__(self, state):
-        self.state = state
+
+def damaged(path, changes):
+    """Replace tensors of a checkpoint, and leave the rest as it was."""
+    with safe_open(path, "pt") as file:
+        header = file.metadata()
+    tensors = load_file(path)
+    assert changes.keys() <= tensors.keys()
+    save_file(tensors | changes, path, header)
+
+
+MOMENT = "state/optimizer/state/0/exp_avg"
+
+
+@pytest.mark.parametrize(
+    ("fused", "changes", "message"),
+    [
+        (
+            True,
+            {MOMENT: torch.zeros(1)},
+            r"exp_avg of parameter 0 is float32 \(1,\) there, but the .* \(3, 2\)",
+        ),
+        (
+            True,
+            {MOMENT: torch.zeros(())},
+            r"exp_avg of parameter 0 is float32 \(\) there, but the .* \(3, 2\)",
+        ),
+        (True, {MOMENT: torch.zeros(2, 3)}, r"exp_avg of parameter 0 is float32 \(2, 3\) there"),
+        (False, {MOMENT: torch.zeros(3, 1)}, r"exp_avg of parameter 0 is float32 \(3, 1\) there"),
+        (
+            True,
+            {MOMENT: torch.zeros(3, 2).double()},
+            r"exp_avg of parameter 0 is float64 .* there, but .* is float32",
+        ),
+        (True, {"state/optimizer/state/1/step": torch.zeros(0)}, r"step of parameter 1 is float32 \(0,\) there"),
+        (False, {"state/optimizer/state/1/step": torch.zeros(3)}, r"step of parameter 1 is float32 \(3,\) there"),
+        (True, {"state/model/bias": torch.zeros(4)}, r"model bias is float32 \(4,\) there, float32 \(3,\) here"),
+    ],
+)
+def test_tensors_that_do_not_fit_are_named_and_nothing_is_changed(tmp_path, fused, changes, message):
+    state = trained(fused=fused)
+    save_checkpoint(tmp_path / "c", state)
+    damaged(tmp_path / "c", changes)
+    advance(**state)
+    before = contents(state)
+    with pytest.raises(CourseError, match=f"does not fit: .*{message}"):
+        load_checkpoint(tmp_path / "c", state)
+    torch.testing.assert_close(contents(state), before, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("kind", [torch.optim.Adam, torch.optim.LBFGS])
+def test_an_optimizer_of_equally_many_parameters_of_other_shapes_does_not_fit(tmp_path, kind):
+    save_checkpoint(tmp_path / "c", {"optimizer": trained(kind)["optimizer"]})
+    with pytest.raises(CourseError, match=r"of parameter 0 is float32 \(.*\) there, but the parameter is float32"):
+        load_checkpoint(tmp_path / "c", {"optimizer": trained(kind, width=500)["optimizer"]})
+
+
+def test_moments_lie_in_memory_as_their_weights_do(tmp_path):
+    def convolution():
+        torch.manual_seed(0)
+        model = nn.Conv2d(3, 4, 2).to(memory_format=torch.channels_last)
+        return model, torch.optim.Adam(model.parameters(), lr=0.1, fused=True)
+
+    def step(model, optimizer):
+        optimizer.zero_grad()
+        (model(torch.rand(5, 3, 2, 2, generator=torch.Generator().manual_seed(1))) - 1).square().sum().backward()
+        optimizer.step()
+
+    model, optimizer = convolution()
+    step(model, optimizer)
+    save_checkpoint(tmp_path / "c", {"model": model, "optimizer": optimizer})
+    twin, twin_optimizer = convolution()
+    load_checkpoint(tmp_path / "c", {"model": twin, "optimizer": twin_optimizer})
+    step(model, optimizer)
+    step(twin, twin_optimizer)
+    assert torch.equal(twin.weight, model.weight)
+
+
+def test_of_many_differences_the_first_are_named(tmp_path):
+    models = [nn.Sequential(*(nn.Linear(width, width) for _ in range(4))) for width in (2, 3)]
+    save_checkpoint(tmp_path / "c", {"model": models[0]})
+    with pytest.raises(CourseError, match=r"fit: model 0\.weight is .*; model 2\.weight is [^;]*; and 3 more$"):
+        load_checkpoint(tmp_path / "c", {"model": models[1]})
+
+
+class Versioned:
+    """A thing of the user's that checks its state itself."""
+
+    def __init__(self, version):
+        self.version = version
 
     def state_dict(self):
-        return self.state
+        return {"version": self.version}
 
     def load_state_dict(self, state):
-        self.state = state
+        if state["version"] != self.version:
+            raise RuntimeError(f"expected version {self.version}")
 
 
-def test_schedules_come_back_counters_included(tmp_path):
-    _, adam = trained_adam(2)
-    schedule = torch.optim.lr_scheduler.MultiStepLR(adam, milestones=[1, 1, 3])
-    save_checkpoint(tmp_path / "c", {"schedule": schedule})
-    again = torch.optim.lr_scheduler.MultiStepLR(adam, milestones=[7])
-    load_checkpoint(tmp_path / "c", {"schedule": again})
-    assert again.milestones == schedule.milestones
-    assert type(again.milestones) is type(schedule.milestones)
+def test_if_one_thing_refuses_its_state_the_others_get_theirs_back(tmp_path):
+    state = trained()
+    save_checkpoint(tmp_path / "c", state | {"mine": Versioned(1)})
+    advance(**state)
+    before = contents(state)
+    with pytest.raises(CourseError, match="does not fit mine: expected version 2"):
+        load_checkpoint(tmp_path / "c", state | {"mine": Versioned(2)})
+    torch.testing.assert_close(contents(state), before, rtol=0, atol=0)
+
+
+@pytest.mark.usefixtures("without_annotations")
+@pytest.mark.parametrize(
+    ("state", "message"),
+    [
+        (net(), "state: expected a dict of modules and optimizers, got Sequential"),
+        ({"model": net().state_dict()}, "state: expected 'model' to be a module or an optimizer, got OrderedDict"),
+    ],
+)
+def test_what_has_no_state_is_told(saved, state, message):
+    with pytest.raises(TypeError, match=message):
+        save_checkpoint(saved, state)
+    with pytest.raises(TypeError, match=message):
+        load_checkpoint(saved, state)
 
 
 def test_a_full_disk_leaves_the_old_checkpoint_and_no_litter(saved, monkeypatch):

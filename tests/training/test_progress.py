@@ -18,8 +18,8 @@ from coursekit.training.progress import LiveCurve, TerminalBar, curve_svg, watch
 def history(steps=6):
     made = History(4, 2)
     for step in range(steps):
-        made.note({"a<b": torch.tensor(1.0 / (step + 1))})
-    made.drain()
+        made.record({"a<b": torch.tensor(1.0 / (step + 1))})
+    made.flush()
     return made
 
 
