@@ -1,7 +1,7 @@
-"""The command ``coursekit``: each command in a module of its own name, heavy imports inside the functions."""
+"""The command ``coursekit``; each of its commands is a module here, with heavy imports inside the functions."""
 
-import io
 import sys
+from io import TextIOWrapper
 from typing import Annotated
 
 import typer
@@ -49,9 +49,9 @@ app.command()(doctor)
 
 
 def main() -> None:
-    """Run the command line; an error that the reader can mend is one message, not a traceback."""
+    """Run the command line; an error that the user can mend is shown as one message, without a traceback."""
     for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
+        if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal without ✓ or ≤ shows a question mark, not an error
     try:
         app()

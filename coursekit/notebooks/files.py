@@ -1,4 +1,4 @@
-"""Notebook files: find, read and write them, and look up what is in one."""
+"""Notebook files: find, read and write them, and look up what they hold."""
 
 import ast
 import base64
@@ -9,25 +9,30 @@ import sys
 import warnings
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import coursekit
 from coursekit.errors import CourseError, unknown
 from coursekit.files import atomic_path
 
-# nbformat imports jsonschema, which spends most of a second on a grammar of IRIs if it finds this optional
-# package. No notebook has any, and every process of a run would pay.
-sys.modules.setdefault("rfc3987_syntax", None)  # type: ignore[arg-type]  # so that importing it fails
+# nbformat imports jsonschema, which spends most of a second on a grammar of IRIs if it finds this optional package.
+# No notebook needs it. An import from this empty module fails, as if the package were not there.
+sys.modules.setdefault("rfc3987_syntax", ModuleType("rfc3987_syntax"))
+
+Notebook = Any  # nbformat.NotebookNode: dicts with attributes, and without type hints
+Cell = Any  # a NotebookNode, too
 
 WIDGET_STATE = "application/vnd.jupyter.widget-state+json"
-INJECTED = "injected-parameters"  # papermill's tag
+INJECTED = "injected-parameters"  # papermill's tag of the cell into which it writes parameters
+SKIPPED = "skip-execution"  # nbclient's tag of a cell that is not to be executed
 
 
 def folder() -> Path:
-    """The lecture notebooks: ``./notebooks`` if there is one, else the repository's, beside the package.
+    """The folder of the lecture notebooks: ``./notebooks`` if it exists, else the one beside the package.
 
     Raises:
-        CourseError: neither folder exists.
+        CourseError: neither exists.
     """
     here = Path("notebooks")
     beside = Path(coursekit.__file__).parents[1] / "notebooks"
@@ -41,19 +46,20 @@ def folder() -> Path:
 
 
 def find_notebooks(names: Iterable[str | Path] = ()) -> list[Path]:
-    """The files that the names refer to, each once, in the given order; without names, the whole course.
+    """The notebooks with these names, each once, in the order given; without names, the whole course.
 
-    A name is the path of a notebook or of a folder with notebooks, or, within the course, a file name, a stem or
-    a number (``09_autoencoders.ipynb``, ``09_autoencoders``, ``09``, ``9``).
+    Args:
+        names: each is the path of a notebook or of a folder of notebooks or, within the course, a file name, a stem
+            or a number (``09_autoencoders.ipynb``, ``09_autoencoders``, ``09``, ``9``).
 
     Raises:
-        CourseError: no notebook has that name; the message suggests near ones.
+        CourseError: no notebook has this name; the message lists near ones.
     """
     names = list(names) or [folder()]
-    return list(dict.fromkeys(path for name in names for path in _meant_by(name)))
+    return list(dict.fromkeys(path for name in names for path in _find(name)))
 
 
-def _meant_by(name: str | Path) -> list[Path]:
+def _find(name: str | Path) -> list[Path]:
     path = Path(name)
     if path.is_file():
         return [path]
@@ -62,24 +68,18 @@ def _meant_by(name: str | Path) -> list[Path]:
             return found
         raise CourseError(f"no notebook (*.ipynb) in the folder {path}.")
     course = {file.stem: file for file in sorted(folder().glob("*.ipynb"))}
-    wanted = path.name.removesuffix(".ipynb")
-    if wanted in course and path.parent == Path():
-        return [course[wanted]]
-    if wanted.isdigit() and (found := [file for stem, file in course.items() if _number(stem) == int(wanted)]):
+    wanted = str(path).removesuffix(".ipynb")
+    pattern = rf"0*{int(wanted)}_.*" if wanted.isdecimal() else re.escape(wanted)
+    if found := [file for stem, file in course.items() if re.fullmatch(pattern, stem)]:
         return found
     raise CourseError(unknown("notebook", str(name), course))
 
 
-def _number(stem: str) -> int | None:
-    prefix = stem.split("_")[0]
-    return int(prefix) if prefix.isdigit() else None
-
-
-def read(path: Path) -> Any:
-    """The notebook in the file ``path``, as an ``nbformat.NotebookNode``.
+def read(path: Path) -> Notebook:
+    """The notebook in the file ``path``.
 
     Raises:
-        CourseError: there is no such file, or if it is not a valid notebook of format 4.
+        CourseError: the file cannot be read, or it is not a valid notebook of format 4.
     """
     import nbformat
 
@@ -93,61 +93,66 @@ def read(path: Path) -> Any:
         raise CourseError(f'{path} is not a notebook of format 4: "nbformat": 4 is missing in it.')
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", nbformat.warnings.MissingIDFieldWarning)  # such a notebook will do
+            warnings.simplefilter("ignore", nbformat.warnings.MissingIDFieldWarning)  # no ids are needed
             nbformat.validate(content)
-    except nbformat.ValidationError as error:
-        reason = str(error).splitlines()[0]
-        raise CourseError(f"{path} is not a valid notebook: {reason}") from error
+    except (nbformat.ValidationError, KeyError) as error:  # KeyError: there are no cells
+        raise CourseError(f"{path} is not a valid notebook: {str(error).splitlines()[0]}") from error
     return nbformat.v4.to_notebook(content)
 
 
-def write(nb: Any, path: Path) -> None:
-    """Write ``nb`` to ``path`` in the form that Jupyter writes, as a whole or not at all."""
+def write(nb: Notebook, path: Path) -> None:
+    """Write a notebook as Jupyter does, completely or not at all."""
     write_text(path, to_text(nb))
 
 
-def to_text(nb: Any) -> str:
-    """The text of the file that holds ``nb``."""
+def to_text(nb: Notebook) -> str:
+    """The content of a notebook's file."""
     import nbformat
 
     return nbformat.writes(nb) + "\n"
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text file in UTF-8 with Unix line ends, as a whole or not at all."""
+    """Write a text file in UTF-8 with Unix line ends, completely or not at all."""
     with atomic_path(path) as part:
         part.write_text(text, encoding="utf-8", newline="\n")
 
 
-def outputs(nb: Any) -> Iterator[tuple[int, Any]]:
-    """All outputs of the code cells, each after the index of its cell."""
+def tags(cell: Cell) -> list[str]:
+    """The tags of a cell."""
+    return cell.metadata.get("tags", [])
+
+
+def outputs(nb: Notebook) -> Iterator[tuple[int, Any]]:
+    """All outputs of the code cells, each with the index of its cell."""
     for index, cell in enumerate(nb.cells):
         for output in cell.get("outputs", ()):
             yield index, output
 
 
-def code_cells(nb: Any) -> list[Any]:
-    """The cells that a run executes, without the one into which papermill writes parameters."""
-    return [
-        cell
-        for cell in nb.cells
-        if cell.cell_type == "code" and cell.source.strip() and INJECTED not in cell.metadata.get("tags", ())
-    ]
+def code_cells(nb: Notebook) -> list[Cell]:
+    """The author's cells that a run executes."""
+    return [cell for cell in nb.cells if is_executed(cell) and INJECTED not in tags(cell)]
 
 
-def records(nb: Any, kind: str) -> list[dict[str, Any]]:
-    """The records of one kind (``"setup"``, ``"claim"``, ``"exercise"``) in the outputs of the cells."""
+def is_executed(cell: Cell) -> bool:
+    """Whether a run executes this cell: code that is neither empty nor tagged ``skip-execution``."""
+    return cell.cell_type == "code" and bool(cell.source.strip()) and SKIPPED not in tags(cell)
+
+
+def records(nb: Notebook, kind: str) -> list[dict[str, Any]]:
+    """The records of one kind (``"setup"``, ``"claim"``, ``"exercise"``) in the metadata of the outputs."""
     found = (output.get("metadata", {}).get("coursekit", {}).get(kind) for _, output in outputs(nb))
     return [record for record in found if record is not None]
 
 
-def parameters(nb: Any) -> list[str]:
-    """The names that the cell tagged ``parameters`` assigns: a run may set these.
+def parameters(nb: Notebook) -> list[str]:
+    """The names that the cell tagged ``parameters`` assigns; a run may set them.
 
     Raises:
         CourseError: the cell is not plain Python.
     """
-    tagged = (cell.source for cell in nb.cells if "parameters" in cell.metadata.get("tags", ()))
+    tagged = (cell.source for cell in nb.cells if "parameters" in tags(cell))
     try:
         statements = ast.parse(next(tagged, "")).body
     except SyntaxError as error:
@@ -157,20 +162,20 @@ def parameters(nb: Any) -> list[str]:
     return [target.id for target in targets if isinstance(target, ast.Name)]
 
 
-def fingerprint(nb: Any) -> str:
-    """A hash of what the author wrote: kind and source of every cell."""
+def fingerprint(nb: Notebook) -> str:
+    """A hash of the sources of all cells; outputs do not change it."""
     sources = json.dumps([[cell.cell_type, cell.source] for cell in nb.cells])
     return hashlib.sha256(sources.encode()).hexdigest()
 
 
-def title(nb: Any) -> str:
-    """The first heading of the notebook, without its ``#``; empty if there is none."""
+def title(nb: Notebook) -> str:
+    """The first heading of level 1; empty if the notebook has none."""
     headings = re.compile(r"^#\s+(.+)$", re.MULTILINE)
     found = (headings.search(cell.source) for cell in nb.cells if cell.cell_type == "markdown")
     return next((match[1].strip() for match in found if match), "")
 
 
-def figures(nb: Any) -> list[tuple[bytes, str]]:
+def figures(nb: Notebook) -> list[tuple[bytes, str]]:
     """The PNG images that the notebook shows, each with its alternative text (empty if it has none)."""
     return [
         (base64.b64decode(output["data"]["image/png"]), alt(output.get("metadata", {})))
@@ -180,5 +185,5 @@ def figures(nb: Any) -> list[tuple[bytes, str]]:
 
 
 def alt(metadata: dict[str, Any]) -> str:
-    """The alternative text of an image, from the metadata of its output; empty if it has none."""
+    """The alternative text of a picture, from the metadata of its output; empty if it has none."""
     return metadata.get("image/png", {}).get("alt") or metadata.get("alt", "")

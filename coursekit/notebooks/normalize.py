@@ -1,24 +1,24 @@
-"""Executed notebooks without what changes from run to run, as they are committed."""
+"""The form in which notebooks are committed: nothing in it changes from one run to the next."""
 
 import copy
 from collections.abc import Iterable
 from typing import Any
 
 from coursekit.course.display import WIDGET_VIEW
-from coursekit.notebooks.files import INJECTED
+from coursekit.notebooks.files import INJECTED, Notebook, tags
 
 KERNELSPEC = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
 
 
-def normalize(nb: Any) -> Any:
-    """A copy of an executed notebook without what changes from run to run.
+def normalize(nb: Notebook) -> Notebook:
+    """A copy of an executed notebook without anything that changes from run to run.
 
-    It drops the traces of papermill (metadata, injected parameters) and jupytext, times, widget state and views. Cells
-    are counted from 1, pieces of one stream are joined, and the kernel is plain ``python3``. Sources, cell ids, tags
-    and all other outputs stay. Normalizing a second time changes nothing.
+    It drops the traces of papermill (metadata, the injected parameters) and jupytext, times, and the state and views
+    of widgets. It counts the executed cells from 1, joins adjacent pieces of one stream, and sets the kernel to
+    ``python3``. Sources, cell ids, tags and all other outputs stay. Normalizing twice changes nothing more.
     """
     nb = copy.deepcopy(nb)
-    nb.cells = [cell for cell in nb.cells if INJECTED not in cell.metadata.get("tags", ())]
+    nb.cells = [cell for cell in nb.cells if INJECTED not in tags(cell)]
     for key in ("papermill", "coursekit", "widgets"):
         nb.metadata.pop(key, None)
     nb.metadata["kernelspec"] = dict(KERNELSPEC)
@@ -48,20 +48,20 @@ def cleared(nb: Any) -> Any:
 
 
 def _without_view(output: Any) -> Any | None:
-    """The output without its live widget; None if nothing else but the widget's ``repr`` is in it."""
+    """The output without its live widget; None if only the ``repr`` of the widget would be left."""
     if WIDGET_VIEW not in output.get("data", {}):
         return output
     del output.data[WIDGET_VIEW]
-    more = output.data.keys() - {"text/plain"} or "coursekit" in output.metadata
-    return output if more else None
+    said = output.data.keys() - {"text/plain"} or "coursekit" in output.metadata
+    return output if said else None
 
 
 def _merge_streams(pieces: Iterable[Any]) -> list[Any]:
-    """The outputs with neighbouring pieces of one stream joined."""
     merged: list[Any] = []
     for piece in pieces:
-        if merged and piece.output_type == "stream" and piece.name == merged[-1].get("name"):
-            merged[-1].text += piece.text
+        last = merged[-1] if merged else None
+        if last and piece.output_type == last.output_type == "stream" and piece.name == last.name:
+            last.text += piece.text
         else:
             merged.append(piece)
     return merged

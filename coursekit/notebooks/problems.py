@@ -1,97 +1,89 @@
-"""What went wrong in an executed notebook."""
+"""What went wrong in an executed notebook: errors in its cells and in its widgets."""
 
 import json
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from coursekit.course.display import WIDGET_VIEW
-from coursekit.notebooks import files
+from coursekit.notebooks.files import WIDGET_STATE, Notebook, code_cells, outputs, tags
 
-# Errors that a run writes into a notebook where the kernel could not.
+EXPECTED = "raises-exception"  # nbclient's tag of a cell that may raise
+# The names of errors that `execute` writes into a cell, because its kernel could not do it.
 TIMEOUT = "NotebookTimeout"
 KERNEL_DIED = "KernelDied"
-
-EXPECTED = "raises-exception"  # the tag of a cell that may raise: nbclient and nbval go on after it
 
 
 @dataclass(frozen=True)
 class Problem:
-    """One error, in the output of a cell or in a widget; the cell of a widget is the one that shows it."""
+    """An error and the cell that it belongs to; an error in a widget belongs to the cell that shows the widget."""
 
     where: Literal["cell", "widget"]
-    cell: int | None  # index in the notebook
-    count: int | None  # execution count of that cell
-    source: str  # of that cell
-    name: str  # class of the exception
+    cell: int | None  # its index; None if no cell shows the widget, or if nothing is left of the notebook
+    count: int | None  # its execution count, which Jupyter shows beside it
+    source: str
+    name: str  # the class of the exception; empty if the run was broken off from outside
     message: str
     traceback: str
 
     @property
     def place(self) -> str:
-        """The cell of the problem, by the number that Jupyter shows beside it."""
+        """The cell by the number that Jupyter shows: ``cell [4]`` or ``widget of cell [4]``."""
         cell = f"cell [{self.count or '*'}]"
         return cell if self.where == "cell" else f"widget of {cell}"
 
 
-def errors(nb: Any) -> list[Problem]:
-    """One problem for each error output, in cells and in widgets.
+def find_problems(nb: Notebook) -> list[Problem]:
+    """Every error in the outputs of cells and widgets, those of cells first.
 
-    An exception in a callback of ``interact`` or under ``with Output():`` does not stop a run: it ends in the state of
-    an Output widget. Errors of a cell with the tag ``raises-exception`` are expected, and no problem.
+    An error in a callback of ``interact`` or under ``with Output():`` does not stop a run: it ends in the state of an
+    Output widget. In a cell tagged ``raises-exception`` errors are expected, except the end of the kernel or the time.
     """
-    state = nb.metadata.get("widgets", {}).get(files.WIDGET_STATE, {}).get("state", {})
-    home = _cells_of_widgets(nb, state)
-    in_cells = [
+    problems = [
         _problem(nb, "cell", index, output)
-        for index, output in files.outputs(nb)
-        if output["output_type"] == "error" and EXPECTED not in nb.cells[index].metadata.get("tags", ())
+        for index, output in outputs(nb)
+        if _is_error(output) and (EXPECTED not in tags(nb.cells[index]) or output["ename"] in (TIMEOUT, KERNEL_DIED))
     ]
-    in_widgets = [
-        _problem(nb, "widget", home.get(model), output)
-        for model, widget in state.items()
-        for output in widget["state"].get("outputs", ())
-        if output["output_type"] == "error"
-    ]
-    return in_cells + in_widgets
+    state = nb.metadata.get("widgets", {}).get(WIDGET_STATE, {}).get("state", {})
+    home = _cells_of_widgets(nb, state)
+    for model, widget in state.items():
+        shown = widget["state"].get("outputs")
+        problems += [
+            _problem(nb, "widget", home.get(model), output)
+            for output in (shown if isinstance(shown, list) else ())  # any widget may call something so
+            if _is_error(output)
+        ]
+    return problems
 
 
-def unfinished(nb: Any | None, message: str) -> Problem:
-    """The problem of a run that was broken off: it is in the first cell without a result, if ``nb`` has one."""
-    cells = files.code_cells(nb) if nb else []
-    cell = next((cell for cell in cells if cell.execution_count is None), None)
-    place = nb.cells.index(cell) if nb and cell else None
-    return Problem("cell", place, None, cell.source if cell else "", "", message, message)
+def broken_off(nb: Notebook | None, message: str, traceback: str) -> Problem:
+    """The problem of an execution that was ended from outside, at the first cell without a result.
+
+    Args:
+        nb: what is left of the executed notebook.
+    """
+    cell = next((cell for cell in code_cells(nb) if cell.execution_count is None), None) if nb else None
+    index, source = (nb.cells.index(cell), cell.source) if nb and cell else (None, "")
+    return Problem("cell", index, None, source, "", message, traceback)
 
 
-def _problem(nb: Any, where: Literal["cell", "widget"], index: int | None, output: dict[str, Any]) -> Problem:
-    return Problem(
-        where=where,
-        cell=index,
-        count=None if index is None else nb.cells[index].execution_count,
-        source="" if index is None else nb.cells[index].source,
-        name=output["ename"],
-        message=output["evalue"],
-        traceback="\n".join(output["traceback"]),
-    )
+def _is_error(output: Any) -> bool:
+    return isinstance(output, dict) and output.get("output_type") == "error"
 
 
-def _cells_of_widgets(nb: Any, state: dict[str, Any]) -> dict[str, int]:
-    """For every widget that a cell shows, directly or inside another widget, the index of that cell."""
+def _problem(nb: Notebook, where: Literal["cell", "widget"], index: int | None, output: dict[str, Any]) -> Problem:
+    count, source = (None, "") if index is None else (nb.cells[index].execution_count, nb.cells[index].source)
+    return Problem(where, index, count, source, output["ename"], output["evalue"], "\n".join(output["traceback"]))
+
+
+def _cells_of_widgets(nb: Notebook, state: dict[str, Any]) -> dict[str, int]:
+    """For every widget that a cell shows, directly or inside another widget, the index of this cell."""
     home: dict[str, int] = {}
-    for index, model in _views(nb):
-        waiting = [model]
+    for index, output in outputs(nb):
+        waiting = [output.get("data", {}).get(WIDGET_VIEW, {}).get("model_id")]
         while waiting:
             model = waiting.pop()
             if model in state and model not in home:
                 home[model] = index
                 waiting += re.findall(r"IPY_MODEL_(\w+)", json.dumps(state[model]["state"]))
     return home
-
-
-def _views(nb: Any) -> Iterator[tuple[int, str]]:
-    """The widgets that cells show directly: index of the cell, id of the widget's model."""
-    for index, output in files.outputs(nb):
-        if view := output.get("data", {}).get(WIDGET_VIEW):
-            yield index, view.get("model_id")

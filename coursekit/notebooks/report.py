@@ -1,40 +1,46 @@
-"""The report of a run: lines for the terminal, and the page ``index.html``."""
+"""What a run found, in words for the terminal and as the page ``index.html``."""
 
 import base64
 import io
 from collections.abc import Sequence
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from coursekit import __version__
 from coursekit.notebooks import files
-from coursekit.notebooks.entry import Entry, Run
+from coursekit.notebooks.run_record import Entry, Run, Status
 
-SYMBOLS = {"ok": "✓", "not run": "○", "running": "▸", "interrupted": "■"}  # every other status: ✗
-VALUES = 6  # numbers of a claim's value
-THUMBNAIL = 480  # pixels wide at most: 240 on a display with two per point
+SYMBOLS: dict[Status, str] = {"ok": "✓", "not run": "○", "running": "▸", "interrupted": "■"}
+SLOWEST, SLOW_SECONDS = 5, 0.05  # cells listed at most, and the time from which a cell counts as slow
+VALUES = 6  # of a claim's numbers, at most so many are shown
+THUMBNAIL = 480  # pixels, the longest side: 240 points on a display with two pixels for each
 VERDICTS = {"holds": "held", "fails": "failed", "not judged": "not judged"}
 
 
-def symbol(status: str) -> str:
+def symbol(status: Status) -> str:
+    """The sign in front of a status; all that failed share one."""
     return SYMBOLS.get(status, "✗")
 
 
 def count_claims(entries: Sequence[Entry]) -> dict[str, int]:
     """How many claims of these notebooks held, failed and were not judged."""
-    verdicts = [VERDICTS[claim["verdict"]] for entry in entries for claim in entry.outcome.claims]
+    verdicts = [VERDICTS[claim["verdict"]] for entry in entries for claim in entry.claims]
     return {verdict: verdicts.count(verdict) for verdict in VERDICTS.values()}
 
 
 def claims_in_words(entries: Sequence[Entry]) -> str:
-    """``"12 claims held, 1 failed"``; empty if there are no claims."""
+    """The counts of claims, such as ``12 claims held, 1 failed``; empty without claims."""
     counts = [(number, verdict) for verdict, number in count_claims(entries).items() if number]
     first = [f"{n} claim{'s' if n > 1 else ''} {verdict}" for n, verdict in counts[:1]]
     return ", ".join(first + [f"{n} {verdict}" for n, verdict in counts[1:]])
 
 
 def duration(seconds: float) -> str:
-    """``0.4 s``, ``41 s``, ``3 min 20 s``."""
+    """A duration in words.
+
+    >>> duration(0.42), duration(41.3), duration(200)
+    ('0.4 s', '41 s', '3 min 20 s')
+    """
     if seconds < 10:
         return f"{seconds:.1f} s"
     minutes, seconds = divmod(round(seconds), 60)
@@ -43,78 +49,71 @@ def duration(seconds: float) -> str:
 
 def summary(run: Run) -> str:
     """One line about the whole run: ``2 notebooks: 1 ok, 1 timeout. 12 claims held, 1 failed. 41 s``."""
-    statuses = [entry.outcome.status for entry in run.notebooks]
+    statuses = [entry.status for entry in run.notebooks]
     counts = ", ".join(f"{statuses.count(status)} {status}" for status in dict.fromkeys(statuses))
-    first = f"{len(statuses)} notebook{'s' if len(statuses) != 1 else ''}: {counts}"
-    return ". ".join(filter(None, [first, claims_in_words(run.notebooks), duration(run.seconds)]))
+    notebooks = f"{len(statuses)} notebook{'s' if len(statuses) != 1 else ''}: {counts}"
+    return ". ".join(filter(None, [notebooks, claims_in_words(run.notebooks), duration(run.seconds)]))
 
 
 def failure(entry: Entry) -> str:
     """What went wrong in a notebook, for the terminal: the cells that failed and their tracebacks."""
-    parts = [f"\n── {entry.name}: {entry.outcome.status} ".ljust(80, "─")]
-    for problem in entry.outcome.problems:
+    parts = [f"\n── {entry.name}: {entry.status} ".ljust(80, "─")]
+    for problem in entry.problems:
         parts += [problem.place, problem.source, "", problem.traceback]
     return "\n".join(parts)
 
 
-def write(run: Run, folder: Path) -> Path:
-    """Write ``index.html`` from the record and the executed notebooks; return its path.
+def write(run: Run) -> Path:
+    """Write ``index.html``, from the record of the run and the executed notebooks; return its path.
 
-    The page requests nothing from anywhere: styles and figures are in it, and it has no script.
+    The page needs no other file and no network: styles and figures are in it, and it has no script.
     """
     from jinja2 import Environment, FileSystemLoader
 
     from coursekit.course.claims import SIGNS
 
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {
-        "claims": claims_in_words,
-        "duration": duration,
-        "memory": _memory,
-        "symbol": symbol,
-        "unstyled": _unstyled,
-        "value": value,
-    }
+    loader = FileSystemLoader(Path(__file__).parent)
+    environment = Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    environment.filters |= {"claims": claims_in_words, "symbol": symbol, "unstyled": _unstyled, "value": value}
+    environment.filters |= {"duration": duration, "memory": _memory}
+    executed = {it.name: files.read(run.folder / it.executed) for it in run.notebooks if it.cells_run}
     page = environment.get_template("report.html.jinja").render(
         run=run,
-        started=datetime.fromisoformat(run.started),
+        version=__version__,
         counts=count_claims(run.notebooks),
         verdicts=VERDICTS,
         signs=SIGNS,
-        figures=_thumbnails(folder, run.notebooks),
-        longest=max((entry.outcome.seconds for entry in run.notebooks), default=0) or 1,
+        figures={name: [(_thumbnail(png), alt) for png, alt in files.figures(nb)] for name, nb in executed.items()},
+        slowest={name: slowest(nb) for name, nb in executed.items()},
+        longest=max((entry.seconds for entry in run.notebooks), default=0) or 1,
     )
-    files.write_text(folder / "index.html", page)
-    return folder / "index.html"
+    files.write_text(run.folder / "index.html", page)
+    return run.folder / "index.html"
 
 
-def _thumbnails(folder: Path, entries: Sequence[Entry]) -> dict[str, list[tuple[str, str]]]:
-    """For every notebook its figures, small and as data URIs, each with its alternative text."""
-    executed = {entry.name: folder / entry.executed for entry in entries if entry.outcome.cells_run}
-    return {
-        name: [(_thumbnail(png), alt) for png, alt in files.figures(files.read(file))]
-        for name, file in executed.items()
-    }
+def slowest(nb: files.Notebook) -> list[tuple[float, files.Cell]]:
+    """The cells that took longest, each after its seconds."""
+    timed = [(cell.metadata.get("papermill", {}).get("duration") or 0, cell) for cell in files.code_cells(nb)]
+    return sorted((pair for pair in timed if pair[0] >= SLOW_SECONDS), key=lambda pair: -pair[0])[:SLOWEST]
 
 
 def _thumbnail(png: bytes) -> str:
+    """The picture as a data URI; an empty one if the picture is damaged, so that the page shows its text instead."""
     from PIL import Image
 
-    with Image.open(io.BytesIO(png)) as image:
-        small = image.convert("RGBA")
-        small.thumbnail((THUMBNAIL, THUMBNAIL))
-        data = io.BytesIO()
-        small.save(data, "WEBP", quality=85)
+    try:
+        with Image.open(io.BytesIO(png)) as image:
+            small = image.convert("RGBA")
+    except (OSError, SyntaxError, Image.DecompressionBombError):  # what Pillow raises for such files
+        return "data:,"
+    small.thumbnail((THUMBNAIL, THUMBNAIL))
+    data = io.BytesIO()
+    small.save(data, "WEBP", quality=85)
     return "data:image/webp;base64," + base64.b64encode(data.getvalue()).decode()
 
 
 def value(value: Any) -> str:
-    """A claim's value as its notebook shows it; of many numbers, the first ones."""
+    """A claim's value as its notebook shows it, but only the first of many numbers."""
     from coursekit.course.records import in_words
 
     if value is None:
@@ -129,7 +128,7 @@ def _memory(count: int) -> str:
 
 
 def _unstyled(text: str) -> str:
-    """Text without the colours that a terminal would show."""
+    """The text without the codes that colour it in a terminal."""
     from rich.text import Text
 
     return Text.from_ansi(text).plain

@@ -1,163 +1,143 @@
-"""The steps of a run: open its folder, plan what to execute, execute it, write notebooks back."""
+"""Run lecture notebooks: plan what to execute, execute it, and write results back to the sources."""
 
-import tempfile
-import traceback
-from collections.abc import Callable
-from contextlib import closing
+import os
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
-from coursekit.errors import CourseError, unknown
+from coursekit.errors import CourseError
 from coursekit.notebooks import files
-from coursekit.notebooks.entry import Entry, Run, Settings, outcome, read_run
 from coursekit.notebooks.links import bring_up_to_date
-from coursekit.notebooks.normalize import cleared, normalize
+from coursekit.notebooks.normalize import normalize
 from coursekit.notebooks.output import require_folder
-from coursekit.notebooks.problems import unfinished
+from coursekit.notebooks.run_record import Entry, Run, Settings
+
+POLL_SECONDS = 0.1  # between two looks at the threads; on Windows, Ctrl-C has to wait for the next look
 
 
-def open_run(out: Path | None, settings: Settings, resume: bool) -> tuple[Path, Run]:
-    """The folder of the run, and the run that is in it already: an empty one unless it is to be resumed.
+def open_run(out: Path | None, settings: Settings, resume: bool) -> Run:
+    """A new run, or the one to resume.
+
+    Args:
+        out: the folder of the run; without it, a new one in ``runs/``, or the newest there with these settings.
 
     Raises:
-        CourseError: there is nothing to resume, or the folder holds something else.
+        CourseError: the folder holds something else, or no run with these settings.
     """
     if resume and out is None:
-        found = sorted(Path("runs").glob("*/run.json"), key=lambda file: file.stat().st_mtime, reverse=True)
-        for file in found:
-            before = read_run(file.parent)
-            if before.settings == settings:
-                return file.parent, before
+        for file in sorted(Path("runs").glob("*/run.json"), key=lambda file: file.stat().st_mtime, reverse=True):
+            with suppress(CourseError):  # another version of coursekit wrote that one, or it is damaged
+                if (old := Run.load(file.parent)).settings == settings:
+                    return old
         raise CourseError("nothing to resume: no run in runs/ has these settings. Run without --resume.")
     folder = out or Path("runs", f"{datetime.now():%Y%m%d-%H%M%S}-{settings.profile}")
     require_folder(folder)
     if not folder.exists() or not any(folder.iterdir()):
-        return folder, Run(settings)
+        return Run(folder, settings)
     if not resume:
         raise CourseError(f"{folder} is not empty. Continue its run with --resume, or choose another folder.")
-    before = read_run(folder)
-    there, here = vars(before.settings), vars(settings)
-    if others := [f"{name} {there[name]}" for name in here if there[name] != here[name]]:
+    old = Run.load(folder)
+    if others := [f"{name} {value}" for name, value in vars(old.settings).items() if value != vars(settings)[name]]:
         raise CourseError(f"the run in {folder} had {', '.join(others)}. Choose another folder.")
-    return folder, before
+    return old
 
 
-def plan(sources: list[Path], before: Run, folder: Path) -> list[Entry]:
-    """The entries of the run: those of before, and a fresh one for each source that has to be executed (again).
+def plan(run: Run, names: Sequence[str | Path]) -> list[Entry]:
+    """Give each of these notebooks an entry in the run, and return their entries.
+
+    An entry of a resumed run stays if its notebook succeeded and has not changed since. Without names, the notebooks
+    of the resumed run are meant, or the whole course.
 
     Raises:
-        CourseError: a notebook cannot be read or has no such parameter, or two have one name.
+        CourseError: a notebook does not exist, lacks a parameter, or has the name of another one.
     """
-    entries = {entry.name: entry for entry in before.notebooks}
+    sources = [path.resolve() for path in files.find_notebooks(names or [entry.source for entry in run.notebooks])]
+    entries = {entry.name: entry for entry in run.notebooks}
     for source in sources:
-        fresh = new_entry(source, before.settings)
-        old = entries.get(source.stem, fresh)
-        if old.source != fresh.source:
-            raise CourseError(f"{source} and {old.source} have one name: give each a run of its own.")
-        done = old.outcome.status == "ok" and old.fingerprint == fresh.fingerprint
-        if not (done and (folder / old.executed).exists()):
-            entries[source.stem] = fresh
-    return list(entries.values())
+        fresh = Entry.of(source, run.settings)
+        old = entries.get(fresh.name, fresh)
+        if old.source != source:
+            raise CourseError(f"{source} and {old.source} have the same name: run them separately.")
+        done = old.status == "ok" and old.fingerprint == fresh.fingerprint and (run.folder / old.executed).exists()
+        entries[fresh.name] = old if done else fresh
+    run.notebooks = list(entries.values())
+    return [entries[source.stem] for source in sources]
 
 
-def new_entry(source: Path, settings: Settings) -> Entry:
-    """The entry of a notebook that has not run yet."""
-    nb = files.read(source)
-    known = files.parameters(nb)
-    for name in settings.parameters:
-        if name not in known:
-            raise CourseError(unknown(f"parameter of {source.name}", name, known))
-    general = {"PROFILE": settings.profile, "DEVICE": settings.device, "SEED": settings.seed}
-    given = {name: value for name, value in general.items() if name in known and value is not None}
-    entry = Entry(
-        name=source.stem,
-        title=files.title(nb),
-        source=source,
-        fingerprint=files.fingerprint(nb),
-        parameters=given | settings.parameters,
-        executed=Path("notebooks", source.name),
-        outcome=outcome(cleared(nb)),
-    )
-    entry.outcome.status = "not run"
+def cores() -> int:
+    """How many processor cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def execute(run: Run, entries: Iterable[Entry], jobs: int | None, show: Callable[[Entry], None]) -> None:
+    """Execute the notebooks of these entries that have not been run; after each, the run is saved.
+
+    Every notebook has a thread here, and a kernel in a process of its own. An exception that ends the execution early,
+    such as Ctrl-C, kills the kernels; the executed files keep the cells that were finished.
+
+    Args:
+        jobs: notebooks at a time; without it, one for each core.
+        show: is called with an entry when its execution starts and when it has ended, the former in its thread.
+    """
+    waiting = [entry for entry in entries if entry.status == "not run"]
+    run.jobs = max(1, min(jobs or cores(), len(waiting)))
+    start, stopping = time.monotonic() - run.seconds, threading.Event()
+
+    def save() -> None:
+        run.seconds = round(time.monotonic() - start, 3)
+        run.save()
+
+    pool = ThreadPoolExecutor(run.jobs)
+    try:
+        pending = {pool.submit(_execute, run, entry, stopping, show) for entry in waiting}
+        while pending:
+            done, pending = wait(pending, POLL_SECONDS, FIRST_COMPLETED)
+            for future in done:
+                save()
+                show(future.result())
+    finally:
+        stopping.set()
+        pool.shutdown(cancel_futures=True)
+        save()
+
+
+def _execute(run: Run, entry: Entry, stopping: threading.Event, show: Callable[[Entry], None]) -> Entry:
+    """Execute one notebook, in a thread of the pool, and conclude its entry."""
+    from coursekit.notebooks.execute import execute  # imports papermill, which takes a second
+
+    entry.status = "running"
+    show(entry)
+    try:
+        (run.folder / entry.executed).unlink(missing_ok=True)  # left by an earlier attempt
+        execute(run, entry, stopping)
+    except Exception as error:  # the report shows it
+        entry.conclude(run.folder, error)
+    else:
+        entry.conclude(run.folder)
     return entry
 
 
-def execute(
-    entries: list[Entry],
-    folder: Path,
-    jobs: int,
-    timeout: int | None,
-    changed: Callable[[Entry, Any], None],
-) -> None:
-    """Execute the notebooks of these entries; ``changed`` hears of every event after its entry is up to date.
-
-    Ctrl-C ends the run: entries that were running become *interrupted*, and ``KeyboardInterrupt`` goes on.
-    """
-    from coursekit.notebooks.pool import Finished, Started, Task, execute_all  # papermill takes a second to import
-
-    with tempfile.TemporaryDirectory(prefix="coursekit-", ignore_cleanup_errors=True) as scratch:
-        tasks = [
-            Task(
-                source=entry.source,
-                executed=(folder / entry.executed).resolve(),
-                log=Path(scratch, f"{number}.log"),
-                parameters=entry.parameters,
-                timeout=timeout,
-                one_thread=jobs > 1,
-            )
-            for number, entry in enumerate(entries)
-        ]
-        of_source = {entry.source: entry for entry in entries}
-        for task in tasks:
-            task.executed.unlink(missing_ok=True)  # of an earlier attempt
-        try:
-            with closing(execute_all(tasks, jobs)) as events:
-                for task, event in events:
-                    entry = of_source[task.source]
-                    if isinstance(event, Started):
-                        entry.outcome.status = "running"
-                    if isinstance(event, Finished):
-                        conclude(entry, folder, event.error)
-                    changed(entry, event)
-        except KeyboardInterrupt as interrupt:
-            for entry in entries:
-                if entry.outcome.status == "running":
-                    conclude(entry, folder, interrupt)
-            raise
-
-
-def conclude(entry: Entry, folder: Path, error: BaseException | None) -> None:
-    """Complete the entry from the executed file, and from the error that kept that file from being whole."""
-    nb = None
-    try:
-        nb = files.read(folder / entry.executed)
-        entry.outcome = outcome(nb)
-    except CourseError as damage:  # nothing was written, or something that is not a notebook
-        error = error or damage
-    if error is None:
-        return
-    if isinstance(error, KeyboardInterrupt):
-        status, message = "interrupted", "The run was interrupted in this cell."
-    else:
-        status, message = "error", "".join(traceback.format_exception(error))
-    entry.outcome.status, entry.outcome.message = status, message
-    entry.outcome.problems.append(unfinished(nb, message))
-
-
-def write_back(entries: list[Entry], contents: dict[Path, bytes], folder: Path) -> list[Path]:
-    """Write notebooks that succeeded over their sources, normalized; return the sources that changed meanwhile.
+def write_back(run: Run, contents: Mapping[Path, bytes]) -> list[Path]:
+    """Write the notebooks that succeeded back to their sources, normalized and with their generated pieces up to date.
 
     Args:
-        contents: what was in each source when it was executed.
+        contents: the sources to write to, and what each held when the run was planned.
+
+    Returns:
+        The sources that have changed since then and were left alone.
     """
-    refused = []
-    for entry in entries:
-        if entry.outcome.status != "ok" or entry.source not in contents:
+    changed = []
+    for entry in run.notebooks:
+        source = entry.source
+        if entry.status != "ok" or source not in contents:
             continue
-        if entry.source.read_bytes() == contents[entry.source]:
-            nb = normalize(files.read(folder / entry.executed))
-            files.write(bring_up_to_date(nb, entry.name, entry.source.parents[1]), entry.source)
+        if source.read_bytes() == contents[source]:
+            nb = normalize(files.read(run.folder / entry.executed))
+            files.write(bring_up_to_date(nb, entry.name, source.parents[1]), source)
         else:
-            refused.append(entry.source)
-    return refused
+            changed.append(source)
+    return changed

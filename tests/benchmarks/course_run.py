@@ -1,4 +1,4 @@
-"""``coursekit run`` over notebooks of two seconds' work each, against papermill on one after the other."""
+"""``coursekit run`` on notebooks of two seconds' work each, against papermill on one after the other."""
 
 import os
 import statistics
@@ -61,9 +61,9 @@ def measure() -> Iterator[Figure]:
             },
             ROUNDS,
         )
-    share = ratio(seconds["two jobs"], seconds["papermill"])
+    quotient = ratio(seconds["two jobs"], seconds["papermill"])
     detail = f"{NOTEBOOKS} notebooks, papermill {statistics.median(seconds['papermill']):.1f} s"
-    yield Figure("course on two cores ÷ papermill", f"{share:.2f}", f"≤ {MOST}", share <= MOST, detail)
+    yield Figure("course on two cores ÷ papermill", f"{quotient:.2f}", f"≤ {MOST}", quotient <= MOST, detail)
     extra = statistics.median(
         (ours - theirs) / NOTEBOOKS for ours, theirs in zip(seconds["one job"], seconds["papermill"], strict=True)
     )

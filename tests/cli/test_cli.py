@@ -18,7 +18,7 @@ def invoke(*arguments):
 def test_help_lists_every_command():
     shown = invoke("--help")
     assert shown.exit_code == 0
-    assert all(f" {command} " in shown.output for command in ("run", "data", "train", "student", "doctor"))
+    assert all(f" {command} " in shown.output for command in ("run", "slides", "data", "train", "student", "doctor"))
 
 
 def test_version_is_the_packages():

@@ -16,11 +16,12 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 from typer.testing import CliRunner
 
 from coursekit.cli import run
-from coursekit.notebooks import files, pool
-from coursekit.notebooks.board import Board
-from coursekit.notebooks.entry import Outcome, Run, Settings
+from coursekit.notebooks import files, runs
 from coursekit.notebooks.normalize import normalize
-from coursekit.notebooks.runs import conclude, new_entry, open_run, plan
+from coursekit.notebooks.run_record import Entry, Run, Settings
+from coursekit.notebooks.terminal import LiveTable
+
+run_module = sys.modules["coursekit.cli.run"]  # in the package, the name means the command
 
 PARAMETERS = 'PROFILE = "quick"\nSEED = 0\nDEVICE = "auto"\nEPOCHS = 1'
 RECORDS = """
@@ -43,13 +44,14 @@ while not Path("go").exists():
 """
 
 
-def write(folder: Path, name: str, *sources: str) -> Path:
-    """A lecture in miniature: title, parameters, the records' functions, and the given cells."""
+def write(folder: Path, name: str, *sources: str, tags: tuple[str, ...] = ()) -> Path:
+    """A lecture in miniature: title, parameters, the records' functions, and the given cells, all with these tags."""
     parameters = new_code_cell(PARAMETERS, metadata={"tags": ["parameters"]})
     cells = [new_markdown_cell(f"# On {name}"), parameters, new_code_cell(RECORDS.strip())]
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{name}.ipynb"
-    files.write(new_notebook(cells=cells + [new_code_cell(source.strip()) for source in sources]), path)
+    cells += [new_code_cell(source.strip(), metadata={"tags": list(tags)}) for source in sources]
+    files.write(new_notebook(cells=cells), path)
     return path
 
 
@@ -78,7 +80,7 @@ def entries(out: Path) -> dict[str, dict]:
 
 @pytest.fixture(scope="module")
 def course(tmp_path_factory):
-    """One run, in a process of its own, over a course in which everything happens that may happen."""
+    """One run, in a process of its own, over notebooks that end in every possible way."""
     folder = tmp_path_factory.mktemp("course")
     sources = folder / "not {here}"
     write(
@@ -97,7 +99,7 @@ def course(tmp_path_factory):
         "print('still running')",
     )
     write(sources, "05_kernel", "import os, signal", "os.kill(os.getpid(), signal.SIGKILL)")
-    write(sources, "06_magic", "%nosuchmagic", "print('never')")
+    write(sources, "06_silent", "%%writefile\ntext without a name of a file", "print('never')")
     write(sources, "07_plain", "EPOCHS")
     out = folder / "out"
     options = ["--profile", "smoke", "--seed", "7", "-p", "EPOCHS=[1, 'two']", "--jobs", "2", "--out", out]
@@ -120,9 +122,9 @@ def test_whatever_goes_wrong_every_notebook_gets_its_status(course):
         "01_good": "ok",
         "02_claim": "claim failed",
         "03_error": "error",
-        "04_widget": "widget error",  # where papermill alone is content
+        "04_widget": "widget error",  # papermill alone would pass this one
         "05_kernel": "kernel died",
-        "06_magic": "error",
+        "06_silent": "error",  # and this one
         "07_plain": "ok",
     }
 
@@ -130,16 +132,13 @@ def test_whatever_goes_wrong_every_notebook_gets_its_status(course):
 def test_the_record_of_a_run_has_one_form(course):
     _, out, _ = course
     record = json.loads((out / "run.json").read_text(encoding="utf-8"))
-    settings = {name: record[name] for name in ("profile", "device", "seed", "parameters", "jobs", "timeout")}
-    assert settings == {
+    assert record["settings"] == {
         "profile": "smoke",
         "device": None,
         "seed": 7,
         "parameters": {"EPOCHS": [1, "two"]},
-        "jobs": 2,
-        "timeout": None,
     }
-    assert record["format"] == 2
+    assert (record["format"], record["jobs"], record["timeout"]) == (2, 2, None)
     assert record["interrupted"] is False
     forms = {tuple(sorted((key, type(value).__name__) for key, value in e.items())) for e in record["notebooks"]}
     assert len(forms) == 1
@@ -167,7 +166,7 @@ def test_a_kernel_gets_the_parameters_one_thread_and_the_folder_of_its_notebook(
         ("03_error", "cell", "f(0)", "ZeroDivisionError: division by zero"),
         ("04_widget", "widget", "interact(draw, x=(0, 3))", "KeyError: 'slider'"),
         ("05_kernel", "cell", "os.kill(os.getpid()", "KernelDied: the kernel died in this cell"),
-        ("06_magic", "cell", "%nosuchmagic", "UsageError: Line magic function `%nosuchmagic` not found"),
+        ("06_silent", "cell", "%%writefile", "UsageError: the following arguments are required: filename"),
     ],
 )
 def test_the_failing_cell_is_named_and_shown_once(course, name, where, source, message):
@@ -183,9 +182,65 @@ def test_the_failing_cell_is_named_and_shown_once(course, name, where, source, m
     assert "\x1b" not in result.stdout
 
 
+SILENT = {  # cells that fail without an error output, each with its status and the error in the reply of the kernel
+    "1_option": ("%alias_magic", "error", "UsageError: the following arguments are required"),
+    "2_hidden": (
+        "get_ipython().showtraceback = lambda *_, **__: None\nraise OSError('lost')",
+        "error",
+        "OSError: lost",
+    ),
+    "3_printed": (
+        "shell = get_ipython()\nshell._showtraceback = lambda *lines: print('oh no')\n{}['key']",
+        "error",
+        "KeyError: 'key'",
+    ),
+    "4_exit": ("exit()", "kernel died", "KernelDied: this cell ended the kernel"),
+}
+
+
+def test_a_cell_that_fails_in_silence_fails_its_notebook_and_no_source_is_written(tmp_path):
+    paths = {name: write(tmp_path, name, source, "print('never')") for name, (source, *_) in SILENT.items()}
+    before = {path: path.read_bytes() for path in paths.values()}
+    output = coursekit(tmp_path, "--update", "--jobs", 2, "--out", tmp_path / "out", status=1)
+    for name, entry in entries(tmp_path / "out").items():
+        source, status, message = SILENT[name]
+        assert (entry["status"], entry["cells_run"], entry["cells"]) == (status, 3, 4)
+        [problem] = entry["problems"]
+        assert (problem["source"], problem["count"]) == (source, 4)
+        assert message in problem["traceback"]
+        assert message in entry["message"]
+        assert message in output.split(f"── {name}: ")[1].split("\n── ")[0]
+    assert {path: path.read_bytes() for path in before} == before
+
+
+def test_an_error_is_expected_where_a_tag_says_so_but_not_the_end_of_the_kernel(tmp_path):
+    expected = ("1 / 0", "%nosuchmagic", "raise SystemExit", "print('goes on')")
+    write(tmp_path, "1_expected", *expected, tags=("raises-exception",))
+    write(tmp_path, "2_killed", "import os\nos._exit(3)", tags=("raises-exception",))
+    write(tmp_path, "3_skipped", "1 / 0", tags=("skip-execution",))
+    coursekit(tmp_path, "--jobs", 2, "--out", tmp_path / "out", status=1)
+    assert {name: (entry["status"], entry["cells_run"]) for name, entry in entries(tmp_path / "out").items()} == {
+        "1_expected": ("ok", 6),
+        "2_killed": ("kernel died", 3),
+        "3_skipped": ("ok", 2),
+    }
+
+
+def test_a_notebook_whose_last_cells_have_no_result_is_not_ok(tmp_path):
+    entry = Entry.of(write(tmp_path, "1_good", "first()", "second()"), Settings())
+    nb = files.read(entry.source)
+    for cell in files.code_cells(nb)[:-1]:
+        cell.execution_count = 1
+    (tmp_path / "notebooks").mkdir()
+    files.write(nb, tmp_path / entry.executed)
+    entry.conclude(tmp_path)
+    assert (entry.status, entry.cells_run, entry.cells) == ("error", 3, 4)
+    assert [problem.source for problem in entry.problems] == ["second()"]
+
+
 def test_what_was_computed_before_a_failure_is_kept(course):
     _, out, _ = course
-    for name, cells in {"02_claim": 3, "05_kernel": 4, "06_magic": 3}.items():
+    for name, cells in {"02_claim": 3, "05_kernel": 4, "06_silent": 3}.items():
         assert entries(out)[name]["cells_run"] == cells
         assert files.records(files.read(out / "notebooks" / f"{name}.ipynb"), "setup")
 
@@ -210,6 +265,20 @@ def test_at_the_deadline_the_notebook_says_which_cell_was_running(tmp_path):
     assert "this cell was still running" in entry["message"]
     assert entry["problems"][0]["source"] == WAIT.strip()
     assert entry["problems"][0]["count"] == 1
+
+
+def test_no_kernel_is_left_when_the_run_is_killed(tmp_path):
+    mark = "import os\nfrom pathlib import Path\nPath('kernel').write_text(str(os.getpid()))"
+    path = write(tmp_path, "1_slow", mark, WAIT)
+    process = subprocess.Popen([sys.executable, "-m", "coursekit", "run", path, "--out", tmp_path / "out"])
+    deadline = time.monotonic() + 120
+    while not ((tmp_path / "kernel").exists() and (tmp_path / "kernel").read_text()):
+        assert time.monotonic() < deadline
+        assert process.poll() is None
+        time.sleep(0.05)
+    process.kill()
+    process.wait()
+    assert ends(int((tmp_path / "kernel").read_text()))
 
 
 @pytest.mark.skipif(os.name == "nt", reason="there a signal for one process cannot be sent")
@@ -270,40 +339,6 @@ def test_update_writes_back_what_succeeded_normalized_and_nothing_else(tmp_path)
     assert f"Not updated, because it changed during the run: {edited}" in output
 
 
-SILENT = {  # cells that fail without an error output, or whose error is hidden
-    "line_magic": ["%nosuchmagic"],
-    "cell_magic": ["%%bigquery frame\nselect 1"],
-    "usage": ["%timeit -n"],
-    "not_python": ["x = = 1"],
-    "rich": ["import rich.traceback; rich.traceback.install()", "1 / 0"],
-    "handler": ["get_ipython().set_custom_exc((Exception,), lambda *a, **k: None)", "raise ValueError('lost')"],
-    "silenced": ["get_ipython().showtraceback = lambda *a, **k: None", "raise KeyError('silent')"],
-    "interrupt": ["raise KeyboardInterrupt"],
-    "exit": ["import os; os._exit(0)"],
-}
-
-
-def test_a_cell_that_fails_in_silence_fails_its_notebook_and_nothing_is_written_back(tmp_path):
-    paths = [write(tmp_path, name, *cells, "print('never')") for name, cells in SILENT.items()]
-    before = [path.read_bytes() for path in paths]
-    coursekit(*paths, "--update", "--jobs", 2, "--out", tmp_path / "out", status=1)
-    found = entries(tmp_path / "out")
-    assert {name for name, entry in found.items() if entry["status"] == "ok"} == set()
-    assert [path.read_bytes() for path in paths] == before
-    for name, cells in SILENT.items():
-        assert cells[-1] in found[name]["problems"][0]["source"], name
-
-
-def test_a_cell_that_is_expected_to_raise_does_not_end_the_run(tmp_path):
-    path = write(tmp_path, "raises", "1 / 0", "print('goes on')")
-    nb = files.read(path)
-    nb.cells[-2].metadata["tags"] = ["raises-exception"]
-    files.write(nb, path)
-    coursekit(path, "--out", tmp_path / "out")
-    nb = files.read(tmp_path / "out" / "notebooks" / path.name)
-    assert nb.cells[-1].outputs[0].text == "goes on\n"
-
-
 def nb_of(content: bytes, folder: Path):
     (folder / "copy").write_bytes(content)
     return files.read(folder / "copy")
@@ -328,15 +363,22 @@ def test_a_kernel_that_cannot_start_is_an_error_of_its_notebook(tmp_path, monkey
         (["--profile", "quik"], "unknown profile 'quik': did you mean quick?"),
         (["--device", "gpu"], "unknown device 'gpu': did you mean cpu?"),
         (["-p", "EPOCH=3"], "unknown parameter of 9_autoencoders.ipynb 'EPOCH': did you mean EPOCHS?"),
-        (["-p", "EPOCHS"], "--parameter wants NAME=VALUE, for example EPOCHS=3; it was given 'EPOCHS'"),
+        (["-p", "EPOCHS"], "--parameter needs NAME=VALUE, for example EPOCHS=3; it was given 'EPOCHS'"),
+        (["-p", "EPOCHS=[{1: 2}]"], "--parameter EPOCHS=[{1: 2}]: the keys of a dictionary must be text"),
         (["-p", "SEED=3"], "the parameter SEED has an option of its own: --seed"),
-        (["--update", "--seed", "0"], "--update writes committed notebooks: at profile quick"),
+        (
+            ["--update", "--seed", "0"],
+            "it works at profile quick, with no other setting",
+        ),
         (["--resume"], "nothing to resume"),
         (["--out", "notebooks"], "notebooks is not empty. Continue its run with --resume, or choose another"),
         (["--out", "file"], "--out expects a folder, but file is a file"),
         (["--out", "notebooks", "--resume"], "no run to resume in notebooks: cannot read run.json"),
         (["--out", "old", "--resume"], "old/run.json was written by another version of coursekit"),
-        (["9", "other"], "have one name: give each a run of its own"),
+        (["--out", "list", "--resume"], "list/run.json was written by another version of coursekit"),
+        (["--out", "empty", "--resume"], "no run to resume in empty: cannot read run.json ('notebooks')"),
+        (["--out", "file/below"], "the run cannot be written to file/below: Not a directory"),
+        (["9", "other"], "have the same name: run them separately"),
     ],
 )
 def test_what_cannot_be_done_is_said_before_anything_starts(tmp_path, monkeypatch, arguments, message):
@@ -344,8 +386,9 @@ def test_what_cannot_be_done_is_said_before_anything_starts(tmp_path, monkeypatc
     write(tmp_path / "notebooks", "9_autoencoders")
     write(tmp_path / "other", "9_autoencoders")
     (tmp_path / "file").touch()
-    (tmp_path / "old").mkdir()
-    (tmp_path / "old" / "run.json").write_text('{"format": 0}')
+    for name, content in {"old": '{"format": 1}', "list": "[]", "empty": '{"format": 2}'}.items():
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "run.json").write_text(content)
     before = sorted(tmp_path.rglob("*"))
     assert message in coursekit(*arguments, status=2).replace("\\", "/")
     assert sorted(tmp_path.rglob("*")) == before
@@ -358,12 +401,11 @@ def finished(tmp_path, monkeypatch):
     source = write(tmp_path / "notebooks", "9_autoencoders")
     for age, profile in enumerate(("quick", "smoke")):
         settings = Settings(profile)
-        entry = new_entry(source, settings)
-        entry.outcome.status = "ok"
+        entry = Entry.of(source, settings)
+        entry.status, entry.seconds = "ok", 2.0
         folder = tmp_path / "runs" / profile
-        (folder / "notebooks").mkdir(parents=True)
+        Run(folder, settings, [entry], seconds=2.0).save()
         shutil.copy(source, folder / entry.executed)
-        Run(settings, [entry], seconds=2.0).write(folder)
         os.utime(folder / "run.json", (1e9 - age, 1e9 - age))
     return source
 
@@ -382,15 +424,15 @@ def test_resume_does_not_mix_settings(finished):
 
 @pytest.mark.parametrize("change", ["source", "result", "status", "nothing"])
 def test_what_changed_since_is_run_again(finished, change):
-    folder, before = open_run(None, Settings(), resume=True)
+    resumed = runs.open_run(None, Settings(), resume=True)
     if change == "source":
         write(finished.parent, finished.stem, "1 + 1")
     if change == "result":
-        (folder / "notebooks" / finished.name).unlink()
+        (resumed.folder / "notebooks" / finished.name).unlink()
     if change == "status":
-        before.notebooks[0].outcome.status = "timeout"
-    [entry] = plan([finished], before, folder)
-    assert entry.outcome.status == ("ok" if change == "nothing" else "not run")
+        resumed.notebooks[0].status = "timeout"
+    [entry] = runs.plan(resumed, [str(finished)])
+    assert entry.status == ("ok" if change == "nothing" else "not run")
 
 
 @pytest.mark.parametrize(
@@ -400,46 +442,48 @@ def test_what_changed_since_is_run_again(finished, change):
         ("1e-3", 0.001),
         ("True", True),
         ("(1, 2)", [1, 2]),
+        ("{'a': 1}", {"a": 1}),
         ("relu", "relu"),
         ("a=b", "a=b"),
         ("{1}", "{1}"),
     ],
 )
 def test_a_parameter_is_a_python_literal_or_text(text, value):
-    assert sys.modules["coursekit.cli.run"]._parameter(f"NAME={text}") == ("NAME", value)
+    assert run_module._parameter(f"NAME={text}") == ("NAME", value)
 
 
 def test_without_a_folder_the_run_is_named_after_time_and_profile(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    folder, before = open_run(None, Settings("full"), resume=False)
-    assert folder.parent == Path("runs")
-    assert folder.name.endswith("-full")
-    assert before.notebooks == []
+    new = runs.open_run(None, Settings("full"), resume=False)
+    assert new.folder.parent == Path("runs")
+    assert new.folder.name.endswith("-full")
+    assert new.notebooks == []
 
 
 def test_a_result_that_is_no_notebook_is_an_error_of_its_notebook(tmp_path):
-    entry = new_entry(write(tmp_path, "1_good"), Settings())
+    entry = Entry.of(write(tmp_path, "1_good"), Settings())
     (tmp_path / "notebooks").mkdir()
     (tmp_path / "notebooks" / "1_good.ipynb").write_text("{")
-    conclude(entry, tmp_path, None)
-    assert entry.outcome.status == "error"
-    assert "is not a notebook" in entry.outcome.message
+    entry.conclude(tmp_path)
+    assert entry.status == "error"
+    assert "is not a notebook" in entry.message
 
 
 def test_on_a_terminal_a_table_shows_how_far_each_notebook_is(tmp_path, monkeypatch):
     monkeypatch.setenv("FORCE_COLOR", "1")
     monkeypatch.setenv("COLUMNS", "100")
     names = ("1_done", "2_at_work", "3_starting", "4_to_come")
-    shown = [new_entry(write(tmp_path, name), Settings()) for name in names]
-    with Board(shown) as board:
+    shown = [Entry.of(write(tmp_path, name), Settings()) for name in names]
+    with LiveTable(shown) as table:
         for entry in shown[:3]:
-            entry.outcome.status = "running"
-            board.show(entry, pool.Started())
-        board.show(shown[1], pool.Progress(cell=2, cells=9, held=3, failed=1))
-        shown[0].outcome = Outcome("kernel died", seconds=75.0, cells_run=2)
-        board.show(shown[0], pool.Finished(None))
-        with board.console.capture() as capture:
-            board.console.print(board.table(), no_wrap=True, style=None)
+            entry.status = "running"
+            table.show(entry)
+        shown[1].cells, shown[1].cells_run = 9, 2
+        shown[1].claims = [{"verdict": verdict} for verdict in ("holds", "holds", "fails", "holds")]
+        shown[0].status, shown[0].seconds, shown[0].cells_run = "kernel died", 75.0, 2
+        table.show(shown[0])
+        with table.console.capture() as capture:
+            table.console.print(table.table(), no_wrap=True, style=None)
     text = capture.get()
-    for expected in ("kernel died", "1 min 15 s", "2 of 9", "3 held, 1 failed", "starting", "not run"):
+    for expected in ("kernel died", "1 min 15 s", "2 of 9", "3 claims held, 1 failed", "starting", "not run"):
         assert expected in text

@@ -10,7 +10,7 @@ from coursekit.course.records import Claim
 from coursekit.notebooks import files
 from coursekit.notebooks.links import bring_up_to_date, tagged
 from coursekit.notebooks.normalize import normalize
-from coursekit.notebooks.problems import errors
+from coursekit.notebooks.problems import find_problems
 
 ROOT = Path(__file__).parents[2]
 BEGINNING = ("opening", "colab", "imports", "parameters", "setup")  # the tags of the first cells
@@ -156,7 +156,7 @@ def execution(nb: Any, path: Path) -> Iterator[str]:
     for cell in code(nb):
         if any(output.get("name") == "stderr" for output in cell.outputs):
             yield f"cell {cell.id} shows stderr to the reader"
-    for problem in errors(nb):
+    for problem in find_problems(nb):
         yield f"an error in a {problem.where}: {problem.name}: {problem.message}"
 
 

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from coursekit.notebooks import files
-from coursekit.notebooks.problems import errors
+from coursekit.notebooks.problems import find_problems
 
 NOTEBOOKS = files.find_notebooks()
 
@@ -27,7 +27,7 @@ def test_the_notebook_runs_at_smoke(path, tmp_path):
     done, _ = course_run(path.resolve(), "--profile", "smoke", cwd=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
     nb = files.read(tmp_path / "out" / "notebooks" / path.name)
-    assert errors(nb) == []
+    assert find_problems(nb) == []
     assert files.records(nb, "setup")[0]["profile"] == "smoke"
     verdicts = [claim["verdict"] for claim in files.records(nb, "claim")]
     assert "holds" in verdicts

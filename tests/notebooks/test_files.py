@@ -16,6 +16,10 @@ def output(data, **metadata):
     return new_output("display_data", data=data, metadata=metadata)
 
 
+def error(name="ValueError", message="no"):
+    return new_output("error", ename=name, evalue=message, traceback=["line 1", f"{name}: {message}"])
+
+
 def cell(source="1 + 1", *outputs, count=1, **metadata):
     return new_code_cell(source, outputs=list(outputs), execution_count=count, metadata=metadata)
 
@@ -109,6 +113,7 @@ def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path, monke
         (b"\xff\xfe", "is not a notebook: it is not JSON"),
         (b"[]", "is not a notebook of format 4"),
         (b'{"nbformat": 3}', "is not a notebook of format 4"),
+        (b'{"nbformat": 4, "nbformat_minor": 5, "metadata": {}}', "is not a valid notebook: 'cells'"),
         (
             b'{"nbformat": 4, "nbformat_minor": 5, "metadata": {}, "cells": [{"id": "a"}]}',
             "is not a valid notebook",
@@ -140,10 +145,24 @@ def test_parameters_that_are_no_python_are_an_error():
         files.parameters(nb)
 
 
+def test_a_run_executes_code_that_is_neither_empty_nor_to_be_skipped():
+    nb = new_notebook(
+        cells=[
+            new_markdown_cell("text"),
+            cell("first"),
+            cell(" \n"),
+            cell("PROFILE = 1", tags=[files.INJECTED]),
+            cell("left out", tags=["skip-execution"]),
+            cell("last", tags=["raises-exception"]),
+        ]
+    )
+    assert [one.source for one in files.code_cells(nb)] == ["first", "last"]
+
+
 def test_the_fingerprint_is_that_of_the_sources():
     first, second, third = (
         new_notebook(cells=[cell("x", count=1)]),
-        new_notebook(cells=[cell("x", new_output("stream", text="x"), count=7)]),
+        new_notebook(cells=[cell("x", error(), count=7)]),
         new_notebook(cells=[cell("y", count=1)]),
     )
     assert files.fingerprint(first) == files.fingerprint(second) != files.fingerprint(third)

@@ -1,14 +1,11 @@
-"""Errors are found in cells and in widgets, and cells that may raise are none."""
+"""What counts as a problem of an executed notebook, and the cell that it belongs to."""
 
+import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
 from coursekit.course.display import WIDGET_VIEW
-from coursekit.notebooks import files
-from coursekit.notebooks.problems import Problem, errors, unfinished
-
-
-def output(data, **metadata):
-    return new_output("display_data", data=data, metadata=metadata)
+from coursekit.notebooks.files import WIDGET_STATE
+from coursekit.notebooks.problems import KERNEL_DIED, TIMEOUT, Problem, broken_off, find_problems
 
 
 def error(name="ValueError", message="no"):
@@ -21,13 +18,14 @@ def cell(source="1 + 1", *outputs, count=1, **metadata):
 
 def with_widgets(nb, **states):
     state = {model: {"model_name": "M", "model_module": "m", "state": s} for model, s in states.items()}
-    nb.metadata["widgets"] = {files.WIDGET_STATE: {"state": state, "version_major": 2}}
+    nb.metadata["widgets"] = {WIDGET_STATE: {"state": state, "version_major": 2}}
     return nb
 
 
 def test_an_error_in_a_cell_is_a_problem():
-    nb = new_notebook(cells=[new_markdown_cell("x"), cell("f(0)", output({}), error("KeyError", "'a'"), count=3)])
-    assert errors(nb) == [
+    shown = new_output("display_data")
+    nb = new_notebook(cells=[new_markdown_cell("x"), cell("f(0)", shown, error("KeyError", "'a'"), count=3)])
+    assert find_problems(nb) == [
         Problem(
             where="cell",
             cell=1,
@@ -38,34 +36,47 @@ def test_an_error_in_a_cell_is_a_problem():
             traceback="line 1\nKeyError: 'a'",
         )
     ]
+    assert find_problems(nb)[0].place == "cell [3]"
 
 
 def test_an_error_in_a_widget_is_a_problem_of_the_cell_that_shows_the_widget():
-    view = output({WIDGET_VIEW: {"model_id": "box"}})
+    view = new_output("display_data", data={WIDGET_VIEW: {"model_id": "box"}})
     nb = with_widgets(
         new_notebook(cells=[cell("x"), cell("interact(f)", view, count=2)]),
         box={"children": ["IPY_MODEL_slider", "IPY_MODEL_out"], "parent": "IPY_MODEL_box"},
         slider={"value": 3},
         out={"outputs": [new_output("stream", text="before"), error()]},
     )
-    [problem] = errors(nb)
+    [problem] = find_problems(nb)
     assert (problem.where, problem.cell, problem.count) == ("widget", 1, 2)
-    assert (problem.source, problem.name) == ("interact(f)", "ValueError")
+    assert (problem.source, problem.name, problem.place) == ("interact(f)", "ValueError", "widget of cell [2]")
 
 
 def test_an_error_in_a_widget_that_no_cell_shows_is_a_problem_still():
-    [problem] = errors(with_widgets(new_notebook(), out={"outputs": [error()]}))
-    assert (problem.where, problem.cell, problem.source) == ("widget", None, "")
+    [problem] = find_problems(with_widgets(new_notebook(), out={"outputs": [error()]}))
+    assert (problem.where, problem.cell, problem.source, problem.place) == ("widget", None, "", "widget of cell [*]")
+
+
+@pytest.mark.parametrize("outputs", [5, None, {"a": 1}, [5, {}]])
+def test_a_widget_may_call_something_else_its_outputs(outputs):
+    assert find_problems(with_widgets(new_notebook(), slider={"outputs": outputs})) == []
+
+
+@pytest.mark.parametrize(("name", "count"), [("ValueError", 0), ("ClaimFailed", 0), (KERNEL_DIED, 1), (TIMEOUT, 1)])
+def test_a_cell_tagged_raises_exception_may_raise_but_neither_end_its_kernel_nor_exceed_the_time(name, count):
+    nb = new_notebook(cells=[cell("f(0)", error(name), tags=["raises-exception"])])
+    assert len(find_problems(nb)) == count
 
 
 def test_a_run_broken_off_was_at_the_first_cell_without_a_result():
     nb = new_notebook(cells=[cell("done"), cell("", count=None), cell("running", count=None), cell("c", count=None)])
-    assert unfinished(nb, "killed") == Problem(
-        where="cell", cell=2, count=None, source="running", name="", message="killed", traceback="killed"
+    assert broken_off(nb, "killed", "line 1") == Problem(
+        where="cell",
+        cell=2,
+        count=None,
+        source="running",
+        name="",
+        message="killed",
+        traceback="line 1",
     )
-    assert unfinished(None, "killed").cell is None
-
-
-def test_an_error_of_a_cell_that_may_raise_is_no_problem():
-    nb = new_notebook(cells=[cell("1 / 0", error("ZeroDivisionError"), tags=["raises-exception"]), cell("x", error())])
-    assert [problem.name for problem in errors(nb)] == ["ValueError"]
+    assert broken_off(None, "killed", "").cell is None

@@ -1,6 +1,7 @@
 import base64
 import io
 import re
+from datetime import datetime
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -9,8 +10,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_outp
 from PIL import Image
 
 from coursekit.notebooks import files, report
-from coursekit.notebooks.entry import Entry, Run, Settings, outcome
-from coursekit.notebooks.normalize import cleared
+from coursekit.notebooks.run_record import Entry, Run, Settings
 
 NASTY = "<script>alert('&')</script>"
 
@@ -33,11 +33,10 @@ def cell(source, *outputs, count=1, seconds=0.01):
     return new_code_cell(source, outputs=list(outputs), execution_count=count, metadata=metadata)
 
 
-def executed(*cells, title="# Lecture", seconds=61.4):
+def executed(*cells, title="# Lecture"):
     setup = {"profile": "quick", "seed": 0, "device": "cpu", "threads": 1, "versions": {"torch": "2.13.0"}}
     first = cell("setup()", new_output("display_data", metadata={"coursekit": {"setup": setup}}))
     nb = new_notebook(cells=[new_markdown_cell(title), first, *cells])
-    nb.metadata["coursekit"] = {"seconds": seconds, "peak_bytes": 3 * 2**29}
     return nb
 
 
@@ -45,31 +44,35 @@ def raised(name, message="no"):
     return new_output("error", ename=name, evalue=message, traceback=["\x1b[31mline 1\x1b[0m", f"{name}: {message}"])
 
 
-def entry(name, nb, status=None):
-    found = outcome(nb)
-    found.status = status or found.status
-    executed = Path("notebooks", f"{name}.ipynb")
-    return Entry(name, files.title(nb), Path(f"{name}.ipynb"), "", {}, executed, found)
+def entry(name, nb):
+    source = Path(f"{name}.ipynb")
+    entry = Entry(name, files.title(nb), source, fingerprint=files.fingerprint(nb), parameters={}, cells=0)
+    entry.describe(nb)
+    entry.status, entry.message = entry.verdict() if entry.cells_run else ("not run", "")
+    entry.seconds, entry.peak_bytes = 61.4, 3 * 2**29
+    return entry
 
 
 @pytest.fixture
 def page(tmp_path):
     """Write a run of these notebooks to a folder and return the page made of it."""
 
-    def page(notebook_of, interrupted=False, status=None, **parameters):
+    def page(notebook_of, interrupted=False, **parameters):
         (tmp_path / "notebooks").mkdir()
         for name, nb in notebook_of.items():
             files.write(nb, tmp_path / "notebooks" / f"{name}.ipynb")
         run = Run(
-            Settings(seed=3, parameters=parameters),
-            [entry(name, nb, status) for name, nb in notebook_of.items()],
-            started="2026-03-01T10:30:00+01:00",
+            tmp_path,
+            Settings("quick", device=None, seed=3, parameters=parameters),
+            [entry(name, nb) for name, nb in notebook_of.items()],
+            started=datetime.fromisoformat("2026-03-01T10:30:00+01:00"),
             seconds=75.2,
             interrupted=interrupted,
             jobs=2,
             timeout=600,
         )
-        assert report.write(run, tmp_path) == tmp_path / "index.html"
+        run.save()
+        assert report.write(run) == tmp_path / "index.html"
         return (tmp_path / "index.html").read_text(encoding="utf-8")
 
     return page
@@ -111,27 +114,21 @@ class Elements(HTMLParser):
     ],
 )
 def test_the_status_follows_from_what_the_notebook_says(cells, status):
-    assert outcome(executed(*cells)).status == status
-
-
-def test_a_notebook_whose_cells_did_not_all_run_is_not_ok():
-    nb = executed(cell("f"))
-    nb.metadata["coursekit"]["finished"] = False
-    assert (outcome(nb).status, outcome(nb).message) == ("error", "not every cell ran to its end")
+    assert entry("a", executed(*cells)).status == status
 
 
 def test_an_error_in_a_widget_is_not_ok():
     nb = executed(cell("interact(f)"))
     state = {"out": {"model_name": "OutputModel", "state": {"outputs": [raised("KeyError")]}}}
     nb.metadata["widgets"] = {files.WIDGET_STATE: {"state": state}}
-    assert outcome(nb).status == "widget error"
+    assert entry("a", nb).status == "widget error"
 
 
 def test_the_slowest_cells_come_first_and_quick_ones_not_at_all():
     cells = [cell(f"step({k})\nmore", count=k, seconds=k / 10) for k in range(9)]
-    slowest = outcome(executed(*cells)).slowest
-    assert [(slow.count, slow.source) for slow in slowest] == [(k, f"step({k})") for k in (8, 7, 6, 5, 4)]
-    assert outcome(executed()).slowest == []
+    slowest = report.slowest(executed(*cells))
+    assert [(seconds, cell.execution_count) for seconds, cell in slowest] == [(k / 10, k) for k in (8, 7, 6, 5, 4)]
+    assert report.slowest(executed()) == []
 
 
 @pytest.mark.parametrize(
@@ -145,10 +142,10 @@ def test_a_duration_is_short(seconds, words):
 def test_the_summary_counts_notebooks_and_claims():
     good = entry("a", executed(cell("f", claim(1, "holds"), claim(2, "holds"))))
     bad = entry("b", executed(cell("f", claim(1, "fails"), claim(2, "not judged"))))
-    run = Run(Settings(), [good, bad], seconds=75.2)
+    run = Run(Path("out"), Settings(), [good, bad], seconds=75.2)
     words = "2 notebooks: 1 ok, 1 claim failed. 2 claims held, 1 failed, 1 not judged. 1 min 15 s"
     assert report.summary(run) == words
-    silent = Run(Settings(), [entry("a", executed())], seconds=2)
+    silent = Run(Path("out"), Settings(), [entry("a", executed())], seconds=2)
     assert report.summary(silent) == "1 notebook: 1 ok. 2.0 s"
 
 
@@ -189,8 +186,8 @@ def test_a_failing_cell_is_shown_with_its_traceback_without_colours(page):
 
 
 def test_a_notebook_that_never_ran_has_no_result_to_open(page):
-    nb = cleared(executed(cell("f", claim(1, "holds"))))
-    elements = Elements(page({"a": nb}, interrupted=True, status="not run"))
+    nb = new_notebook(cells=[cell("f", count=None)])
+    elements = Elements(page({"a": nb}, interrupted=True))
     assert "Interrupted: 0 of 1 notebooks are done" in elements.words
     assert "○ not run" in elements.words
     assert [attributes["href"] for tag, attributes in elements.all if tag == "a"] == ["#a", "run.json"]
@@ -221,6 +218,15 @@ def test_figures_are_small_and_keep_their_alternative_text(page):
         (report.THUMBNAIL, report.THUMBNAIL // 2),
         (20, 10),
     ]
+
+
+@pytest.mark.parametrize("size", [7, 200])
+def test_a_damaged_figure_is_shown_as_its_text(page, size):
+    whole = figure("A curve")
+    png = base64.b64decode(whole["data"]["image/png"])
+    whole["data"]["image/png"] = base64.b64encode(png[:size]).decode()
+    [image] = [a for tag, a in Elements(page({"a": executed(cell("plot()", whole))})).all if tag == "img"]
+    assert image == {"src": "data:,", "alt": "A curve"}
 
 
 def test_the_page_asks_nothing_of_any_other_place(page):

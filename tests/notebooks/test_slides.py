@@ -411,14 +411,13 @@ def test_a_notebook_that_fails_when_executed_is_reported(course):
 
 
 def test_a_notebook_that_cannot_be_executed_at_all_is_reported(course, monkeypatch):
-    from coursekit.notebooks import pool
+    from coursekit.notebooks import execute
 
-    def no_kernel(tasks, jobs):
-        for task in tasks:
-            yield task, pool.Finished(RuntimeError("no kernel"))
+    def no_kernel(run, entry, stopping):
+        raise RuntimeError("no kernel")
 
-    monkeypatch.setattr(pool, "execute_all", no_kernel)
-    refused("01_more.ipynb could not be executed: no kernel", "01", "--execute")
+    monkeypatch.setattr(execute, "execute", no_kernel)
+    refused("01_more.ipynb could not be executed: RuntimeError: no kernel", "01", "--execute")
 
 
 # PDF

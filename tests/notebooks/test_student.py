@@ -17,7 +17,7 @@ from coursekit import cli
 from coursekit.errors import CourseError
 from coursekit.notebooks import files
 from coursekit.notebooks.normalize import cleared, normalize
-from coursekit.notebooks.problems import errors
+from coursekit.notebooks.problems import find_problems
 from coursekit.notebooks.student import edition, without_solutions
 
 SOLVED = """\
@@ -308,7 +308,7 @@ def test_a_run_of_the_edition_stops_at_the_first_exercise_and_says_why(tmp_path)
     assert done.returncode == 1
     assert "class_means: not written yet" in done.stdout
     nb = files.read(tmp_path / "unsolved" / "notebooks" / source.name)
-    assert [(problem.name, problem.message) for problem in errors(nb)] == [
+    assert [(problem.name, problem.message) for problem in find_problems(nb)] == [
         ("ExerciseOpen", "class_means: not written yet")
     ]
     (stopped,) = [cell for cell in files.code_cells(nb) if any(o.output_type == "error" for o in cell.outputs)]

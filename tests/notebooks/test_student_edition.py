@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 
 from coursekit import cli
 from coursekit.notebooks import files
-from coursekit.notebooks.problems import errors
+from coursekit.notebooks.problems import find_problems
 
 COURSE = [path.resolve() for path in files.find_notebooks()]
 STUB = re.compile(r" *# your code here\n *raise NotImplementedError")
@@ -84,4 +84,4 @@ def test_every_exercise_stops_the_run_until_it_is_solved(source, handed_out, ker
     claims, wanted = (files.records(it, "claim") for it in (nb, committed))
     assert [claim["statement"] for claim in claims] == [claim["statement"] for claim in wanted]
     assert {claim["verdict"] for claim in claims} <= {"holds", "not judged"}
-    assert errors(nb) == []
+    assert find_problems(nb) == []

@@ -8,8 +8,9 @@ from functools import partial
 from pathlib import Path
 
 from coursekit.errors import CourseError
-from coursekit.notebooks import files, pool
+from coursekit.notebooks import files, runs
 from coursekit.notebooks.output import require_folder, write_together
+from coursekit.notebooks.run_record import Entry, Run, Settings
 from coursekit.notebooks.slides import deck, parts, pdf
 
 
@@ -43,7 +44,7 @@ def build_decks(paths: list[Path], out: Path, *, execute: bool, with_pdf: bool, 
         for nb, path in zip(notebooks, paths, strict=True):
             files.write_text(built / f"{path.stem}.html", deck.render(nb, path, inside, stems))
         if with_pdf:
-            with ThreadPoolExecutor(pool.cores()) as threads:
+            with ThreadPoolExecutor(runs.cores()) as threads:
                 printed = threads.map(partial(pdf.print_deck, browser), [built / f"{stem}.html" for stem in stems])
                 for stem, _ in zip(stems, printed, strict=True):
                     report(f"{stem}: printed")
@@ -65,21 +66,16 @@ def _refuse_other_files(out: Path, stems: Iterable[str]) -> None:
 
 def _execute(paths: list[Path], folder: Path, report: Callable[[str], None]) -> list[Path]:
     """Execute copies of the notebooks as ``coursekit run`` does, into ``folder``."""
-    jobs = min(pool.cores(), len(paths))
-    tasks = [
-        pool.Task(
-            source=path.resolve(),
-            executed=folder / path.name,
-            log=folder / f"{path.stem}.log",
-            parameters={},
-            timeout=None,
-            one_thread=jobs > 1,
-        )
-        for path in paths
-    ]
-    for task, event in pool.execute_all(tasks, jobs):
-        if isinstance(event, pool.Started):
-            report(f"{task.source.stem}: executing")
-        if isinstance(event, pool.Finished) and event.error:
-            raise CourseError(f"{task.source} could not be executed: {event.error}") from event.error
-    return [task.executed for task in tasks]
+
+    def show(entry: Entry) -> None:
+        if entry.status == "running":
+            report(f"{entry.name}: executing")
+
+    run = Run(folder, Settings())
+    entries = runs.plan(run, paths)
+    run.save()
+    runs.execute(run, entries, None, show)
+    for entry in entries:
+        if not (folder / entry.executed).exists():
+            raise CourseError(f"{entry.source} could not be executed: {entry.message}")
+    return [folder / entry.executed for entry in entries]

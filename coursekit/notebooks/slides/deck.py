@@ -24,7 +24,7 @@ from coursekit.course.claims import SIGNS
 from coursekit.course.lectures import lectures
 from coursekit.errors import CourseError
 from coursekit.notebooks import files, report
-from coursekit.notebooks.problems import errors
+from coursekit.notebooks.problems import find_problems
 from coursekit.notebooks.slides.parts import Parts, packages
 from coursekit.notebooks.student import without_solutions
 
@@ -110,7 +110,7 @@ def check(nb: Any, path: Path) -> None:
     Raises:
         CourseError: It cannot become a deck.
     """
-    if problems := errors(nb):
+    if problems := find_problems(nb):
         first = problems[0]
         raise CourseError(
             f"{path} failed in {first.place}: {first.name}: {first.message}. "
