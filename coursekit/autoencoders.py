@@ -255,7 +255,9 @@ def posterior_mean(noisy: Float[Tensor, "n d"], data: Float[Tensor, "m d"], sigm
     require_tensor(data, "data", f"m {noisy.shape[1]}")
     require_same_dtype(noisy, data, "noisy and data")
     require_number(sigma, "sigma", above=0)
-    weights = torch.softmax(-torch.cdist(noisy, data).square() / (2 * sigma**2), dim=1)  # (n, m)
+    # Distances from differences: a product of matrices would lose the digits of rows far from the origin.
+    distances = torch.cdist(noisy, data, compute_mode="donot_use_mm_for_euclid_dist")  # (n, m)
+    weights = torch.softmax(-(distances / sigma).square() / 2, dim=1)  # (n, m)
     return weights @ data
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 class CourseError(Exception):
-    """Something the reader can mend: the message says what was expected, what came, and what to do.
+    """Something the reader can mend: the message says what was expected, what was given, and what to do.
 
     The command line prints it without a traceback. Wrong arguments of a function raise ``ValueError`` and
     ``TypeError`` instead, as everywhere in Python.

@@ -1,4 +1,6 @@
-"""Checks of arguments, one for each kind of value. Each returns the value, or says what was expected and what came.
+"""Checks of arguments, one for each kind of value.
+
+Each returns the value, or says what was expected and what was given.
 
 A value of the wrong type raises a ``TypeError``, any other wrong value a ``ValueError``, and the message starts with
 the name of the argument. Public functions check their arguments with these, so that a wrong one never leads silently

@@ -239,3 +239,9 @@ def test_wrong_values_are_told(call, message, without_annotations):
 def test_wrong_types_are_told(call, message, without_annotations):
     with pytest.raises(TypeError, match=message):
         call(torch.rand(4, 3))
+
+
+def test_the_posterior_mean_does_not_depend_on_the_origin():
+    data, noisy = torch.rand(50, 6), torch.rand(20, 6)
+    moved = ae.posterior_mean(noisy + 1000, data + 1000, 0.1) - 1000
+    torch.testing.assert_close(moved, ae.posterior_mean(noisy, data, 0.1), atol=2e-3, rtol=0)

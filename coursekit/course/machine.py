@@ -115,10 +115,8 @@ def _surroundings() -> Iterator[Finding]:
 def _disk() -> Finding:
     from coursekit.datasets.store import home
 
-    folder = home()
-    while not folder.exists():
-        folder = folder.parent
-    free = shutil.disk_usage(folder).free / 1e9
+    there = next((folder for folder in (home(), *home().parents) if folder.exists()), Path())
+    free = shutil.disk_usage(there).free / 1e9
     if free < 1:
         advice = "Free some space, or set COURSEKIT_DATA to a folder elsewhere"
         return Finding("Disk", "trouble", f"{free:.1f} GB free for data", advice)

@@ -36,7 +36,8 @@ def open_content(path: Path) -> Iterator[io.BufferedIOBase]:
 def damaged(path: Path, expected: str, got: str) -> CourseError:
     """The error for a file that is not what it should be."""
     return CourseError(
-        f"{path} is damaged or another file: expected {expected}, got {got}. Delete it and load the set again."
+        f"{path} is damaged or is not the expected file: expected {expected}, got {got}. "
+        "Delete it and load the set again."
     )
 
 

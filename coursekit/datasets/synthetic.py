@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from coursekit.validation import require_integer
+from coursekit.validation import require_choice, require_integer
 
 from .labelled import SegmentedImages
 
@@ -29,7 +29,7 @@ def shapes(n: int = 4000, size: int = 32, seed: int = 0) -> SegmentedImages:
 
     Args:
         n: the number of images.
-        size: pixels a side, at least 16: fewer do not tell a star from a circle.
+        size: pixels per side, at least 16: fewer do not tell a star from a circle.
         seed: another one gives other images.
 
     Returns:
@@ -64,6 +64,7 @@ def shapes(n: int = 4000, size: int = 32, seed: int = 0) -> SegmentedImages:
 
 def signed_distance(name: str, u: Float[Tensor, "*n"], v: Float[Tensor, "*n"]) -> Float[Tensor, "*n"]:
     """The distance of (u, v) from the outline of a shape in the unit circle, negative inside; exact near its edges."""
+    require_choice(name, "name", SHAPE_CLASSES)
     r = torch.hypot(u, v)
     if name == "circle":
         return r - 0.9

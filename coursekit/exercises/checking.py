@@ -106,7 +106,12 @@ def by_cases(solution: Answer, cases: Mapping[str, tuple[Any, ...]]) -> Exercise
                 raise Wrong(f"{so_far}on {case} it raises {type(error).__name__}: {error}") from error
             if difference := differs(expected, got, TOLERANCE):
                 raise Wrong(f"{so_far}wrong on {case}: {difference}")
-            if any(differs(before, after, 0.0) for before, after in zip(arguments, given, strict=True)):
+            changed = [
+                differs(before, after, 0.0)
+                for before, after in zip(arguments, given, strict=True)
+                if before is not None
+            ]
+            if any(changed):
                 raise Wrong(f"right on {case}, but it changes its argument in place; return a new value instead")
             right.append(case)
         return f"right on {', '.join(right)}"

@@ -267,6 +267,8 @@ def _require_images_and_targets(
     with torch.no_grad():
         output = require_tensor(forward(model, images), "the model's output", f"{n} classes")
     classes = output.shape[1]
+    if classes < 2:
+        raise ValueError("the model's output: expected scores of at least two classes, got one")
     if isinstance(targets, Tensor) and targets.ndim:
         require_labels(targets, "targets", count=n, classes=classes)
     else:

@@ -20,7 +20,13 @@ def check_model(model: nn.Module) -> None:
         raise TypeError(f"model: expected an nn.Module, got {type(model).__name__}")
     for name, module in model.named_modules():
         random = isinstance(module, nn.modules.dropout._DropoutNd)
-        if module.training and (random or isinstance(module, nn.modules.batchnorm._BatchNorm)):
+        norm = isinstance(module, nn.modules.batchnorm._BatchNorm)
+        if norm and module.running_mean is None:
+            raise ValueError(
+                f"{type(module).__name__} ({name or 'the model itself'}) keeps no running statistics: its answer "
+                "depends on the other images of the batch, in evaluation mode too"
+            )
+        if module.training and (random or norm):
             answer = "is different at every call" if random else "depends on the other images of the batch"
             raise ValueError(
                 f"the model is in training mode, and with {type(module).__name__} ({name or 'itself'}) its answer "

@@ -158,7 +158,7 @@ def student_kernel(y: Float[Tensor, "n dim"]) -> Float[Tensor, "n n"]:
 def kl_loss(p: Float[Tensor, "n n"], y: Float[Tensor, "n dim"]) -> Float[Tensor, ""]:
     """Compute KL(P‖Q) = Σ_{i≠j} p_ij log(p_ij/q_ij) in nats, for the Q of the map y."""
     w = student_kernel(y)
-    require_tensor(p, "p", f"{len(y)} {len(y)}")
+    _require_joint(p, len(y))
     pairs = ~torch.eye(len(y), dtype=torch.bool, device=y.device)
     p, q = p[pairs], (w / w.sum())[pairs]  # (n(n − 1),) each
     return (torch.xlogy(p, p) - p * q.log()).sum()
@@ -170,9 +170,17 @@ def kl_gradient(p: Float[Tensor, "n n"], y: Float[Tensor, "n dim"]) -> Float[Ten
     Each pair is joined by a spring, which pulls where p > q and pushes where p < q.
     """
     w = student_kernel(y)
-    require_tensor(p, "p", f"{len(y)} {len(y)}")
+    _require_joint(p, len(y))
     spring = (p - w / w.sum()) * w  # (n, n)
     return 4 * (spring[:, :, None] * (y[:, None] - y)).sum(dim=1)
+
+
+def _require_joint(p: Float[Tensor, "n n"], n: int) -> None:
+    """P of n points: symmetric, non-negative, of sum 1. The gradient holds for such a P alone."""
+    require_tensor(p, "p", f"{n} {n}")
+    off = max((p - p.T).abs().max().item(), abs(p.sum().item() - 1))
+    if off > 1e-4 or bool((p < 0).any()):
+        raise ValueError("p: expected joint probabilities, symmetric and with sum 1; see joint_probabilities")
 
 
 def tsne(

@@ -26,7 +26,7 @@ class Standardize(nn.Module):
     def __init__(self, mean: Sequence[float], std: Sequence[float]) -> None:
         super().__init__()
         if not len(mean) == len(std) > 0:
-            raise ValueError(f"mean, std: expected one number a channel in each, got {len(mean)} and {len(std)}")
+            raise ValueError(f"mean, std: expected one number per channel in each, got {len(mean)} and {len(std)}")
         means = [require_number(value, "mean") for value in mean]
         stds = [require_number(value, "std", above=0) for value in std]
         self.register_buffer("mean", torch.tensor(means)[:, None, None])  # (c, 1, 1)
@@ -68,7 +68,7 @@ def convolutional_encoder(
 
     Args:
         channels: 1 for grey images, 3 for colour.
-        size: pixels a side. Each convolution halves it, so two widths need a multiple of 4.
+        size: pixels per side. Each convolution halves it, so two widths need a multiple of 4.
         widths: the channels after each convolution.
         features: the length of the output.
         activation: makes the layer that follows each convolution.
@@ -115,7 +115,7 @@ def require_widths(widths: Sequence[int], least: int) -> None:
 
 
 def _side_of_the_last_map(channels: int, size: int, widths: Sequence[int], features: int) -> int:
-    """Check the arguments of encoder and decoder; pixels a side after the last strided convolution."""
+    """Check the arguments of encoder and decoder; pixels per side after the last strided convolution."""
     require_widths(widths, least=1)
     require_integer(channels, "channels", low=1)
     require_integer(features, "features", low=1)

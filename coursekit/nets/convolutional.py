@@ -22,10 +22,10 @@ def convnet(channels: int, size: int, classes: int, widths: Sequence[int], kerne
 
     Args:
         channels: 1 for grey images, 3 for colour.
-        size: pixels a side. Each pooling halves it, so three widths need a multiple of 8.
+        size: pixels per side. Each pooling halves it, so three widths need a multiple of 8.
         classes: the number of scores.
         widths: the channels after each convolution.
-        kernel: pixels a side of a filter, an odd number.
+        kernel: pixels per side of a filter, an odd number.
 
     >>> net = convnet(1, 8, classes=10, widths=(16, 32))
     >>> [name for name, _ in net.named_children()]

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from coursekit.errors import CourseError, unknown
 from coursekit.files import atomic_path, shipped
-from coursekit.validation import require_labels, require_tensor
+from coursekit.validation import require_instance, require_labels, require_tensor
 
 
 @dataclass(frozen=True)
@@ -121,11 +121,15 @@ def accuracy(net: nn.Module, images: Float[Tensor, "n c h w"], labels: Int[Tenso
     >>> accuracy(scores, torch.eye(4).view(4, 4, 1, 1), torch.tensor([0, 1, 2, 2]))
     0.75
     """
+    require_instance(net, "net", nn.Module)
     require_tensor(images, "images", "n c h w")
     require_labels(labels, "labels", count=len(images))
     device = next(net.parameters(), images).device
-    pairs = zip(images.split(500), labels.split(500), strict=True)
-    correct = sum((net(x.to(device)).argmax(dim=1) == y.to(device)).sum().item() for x, y in pairs)
+    correct = 0
+    for x, y in zip(images.split(500), labels.split(500), strict=True):
+        scores = require_tensor(net(x.to(device)), "the net's scores", f"{len(x)} classes")  # (n, classes)
+        require_labels(y, "labels", count=len(x), classes=scores.shape[1])
+        correct += int((scores.argmax(dim=1) == y.to(device)).sum())
     return correct / len(labels)
 
 

@@ -123,6 +123,8 @@ def read_checkpoint(path: Path | str) -> Checkpoint:
     except FileNotFoundError as error:
         raise CourseError(f"there is no checkpoint {path}") from error
     except (OSError, SafetensorError, ValueError, KeyError, TypeError) as error:
+        if Path(path).is_dir():
+            raise CourseError(f"{path} is a folder, not a checkpoint") from error
         raise CourseError(
             f"{path} is damaged or not a safetensors file ({error}). Delete it and train again."
         ) from error

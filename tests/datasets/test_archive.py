@@ -48,7 +48,7 @@ def test_archive_placed_by_hand_must_be_the_right_one(tiny_archive):
     folder = store.folder_of(entry)
     folder.mkdir(parents=True)
     (folder / "tiny.tar.gz").write_bytes(tar(("bin/train.bin", b"other")))
-    with pytest.raises(CourseError, match=r"tiny.tar.gz is damaged or another file: expected the md5"):
+    with pytest.raises(CourseError, match=r"tiny.tar.gz is damaged or is not the expected file: expected the md5"):
         fetch(entry)
     assert names_in(folder) == ["tiny.tar.gz"]
 

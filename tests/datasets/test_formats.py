@@ -38,7 +38,7 @@ def test_idx_gives_back_what_was_written_whatever_the_suffix_says(tmp_path, enco
 def test_idx_that_is_not_exactly_right_is_refused(tmp_path, encode, content, message):
     path = tmp_path / "broken"
     path.write_bytes(encode(content))
-    with pytest.raises(CourseError, match=f"broken is damaged or another file: .*{message}.*Delete it"):
+    with pytest.raises(CourseError, match=f"broken is damaged or is not the expected file: .*{message}.*Delete it"):
         read_idx(path, (2, 3, 4))
 
 

@@ -314,3 +314,9 @@ def test_the_model_is_left_as_it_was_by_an_exception(tiny, images, unchanged):
         activations(tiny, images[:, :1], "conv1")
     with unchanged(tiny), pytest.raises(RuntimeError, match="something else"), recorded(tiny, "conv1"):
         broken(tiny)
+
+
+def test_batch_normalization_without_running_statistics_is_refused_in_evaluation_mode_too():
+    model = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2, track_running_stats=False)).eval()
+    with pytest.raises(ValueError, match=r"BatchNorm2d \(1\) keeps no running statistics"):
+        activations(model, torch.rand(2, 1, 8, 8), "0")

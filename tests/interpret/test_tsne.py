@@ -342,3 +342,11 @@ def test_numbers_that_must_be_integers_are(name, without_annotations):
 def test_p_has_a_row_and_a_column_for_every_point(function, without_annotations):
     with pytest.raises(ValueError, match=r"p: expected shape \(10, 10\), got \(9, 9\)"):
         function(torch.rand(9, 9), torch.rand(10, 2))
+
+
+def test_the_loss_and_its_gradient_want_joint_probabilities(x):
+    y = torch.randn(60, 2, dtype=torch.float64)
+    for p in (conditional_probabilities(x, 10), joint_probabilities(x, 10) / 2):
+        for function in (kl_loss, kl_gradient):
+            with pytest.raises(ValueError, match="p: expected joint probabilities, symmetric and with sum 1"):
+                function(p, y)

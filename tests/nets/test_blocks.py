@@ -28,8 +28,8 @@ def test_whole_numbers_standardize_like_any():
 @pytest.mark.parametrize(
     ("mean", "std", "error", "message"),
     [
-        ([0.5] * 3, [1.0], ValueError, "mean, std: expected one number a channel in each, got 3 and 1"),
-        ([], [], ValueError, "mean, std: expected one number a channel in each, got 0 and 0"),
+        ([0.5] * 3, [1.0], ValueError, "mean, std: expected one number per channel in each, got 3 and 1"),
+        ([], [], ValueError, "mean, std: expected one number per channel in each, got 0 and 0"),
         ([0.5], [0.0], ValueError, "std: expected a number > 0, got 0.0"),
         ([float("nan")], [1.0], ValueError, "mean: expected a finite number, got nan"),
         (["0.5"], [1.0], TypeError, "mean: expected a number, got str '0.5'"),

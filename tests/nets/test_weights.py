@@ -9,7 +9,7 @@ from torch import nn
 
 from coursekit import files, nets
 from coursekit.errors import CourseError
-from coursekit.nets.weights import Origin
+from coursekit.nets.weights import Origin, accuracy
 
 
 @pytest.fixture
@@ -146,3 +146,11 @@ IMAGES = torch.eye(3).view(3, 3, 1, 1)
 def test_accuracy_refuses_what_has_none(without_annotations, images, labels, error, message):
     with pytest.raises(error, match=message):
         nets.accuracy(nn.Flatten(), images, labels)
+
+
+def test_accuracy_refuses_scores_that_are_not_one_row_per_image():
+    images, labels = torch.rand(4, 2, 3, 3), torch.tensor([0, 1, 1, 0])
+    with pytest.raises(ValueError, match=r"the net's scores: expected shape \(4, classes\), got \(4, 2, 3, 3\)"):
+        accuracy(torch.nn.Identity(), images, labels)
+    with pytest.raises(ValueError, match=r"labels: expected classes from 0 to 17, got \[18\]"):
+        accuracy(torch.nn.Flatten(), images, torch.tensor([0, 1, 18, 0]))

@@ -110,3 +110,9 @@ def test_a_loss_that_cannot_be_minimized_is_told_before_anything_changes(data, l
     with pytest.raises(error, match=message):
         Descent(model, loss)(data)
     assert torch.equal(model.weight, before)
+
+
+def test_an_optimizer_of_another_model_is_refused():
+    here, there = torch.nn.Linear(2, 1), torch.nn.Linear(2, 1)
+    with pytest.raises(ValueError, match="optimizer: expected one of the model's parameters"):
+        Descent(here, lambda x: here(x).sum(), optimizer=torch.optim.SGD(there.parameters(), lr=0.1))

@@ -1,4 +1,4 @@
-"""The recipes that trained the course's nets, one file a trained thing; ``coursekit train`` follows them.
+"""The recipes that trained the course's nets, one file per trained net; ``coursekit train`` follows them.
 
 A new one is a file ``recipes/NAME.py`` with a ``RECIPE``, entered below.
 """

@@ -1,4 +1,4 @@
-"""Decks as PDF, one page a slide, printed by Chromium."""
+"""Decks as PDF, one page per slide, printed by Chromium."""
 
 import os
 import re
