@@ -131,6 +131,7 @@ def project():
 
 CONDA_NAMES = {
     "jupyter-client": "jupyter_client",
+    "jupyter-core": "jupyter_core",
     "lazy-loader": "lazy_loader",
     "torch": "pytorch",
     "matplotlib": "matplotlib-base",
