@@ -20,7 +20,7 @@ def unknown(what: str, name: str, known: Iterable[str]) -> str:
     "unknown net 'residul': did you mean residual?"
     """
     known = list(known)
-    wanted = Path(name).stem
+    wanted = Path(str(name)).stem  # the name of a file may come with its suffix
     near = [one for one in known if wanted.lower() in one.lower()]
     near = list(dict.fromkeys(near + difflib.get_close_matches(wanted, known, n=3, cutoff=0.5)))
     if near:

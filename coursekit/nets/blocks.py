@@ -108,6 +108,8 @@ def convolutional_decoder(
 
 def require_widths(widths: Sequence[int], least: int) -> None:
     """At least ``least`` widths of layers, each 1 or more."""
+    if not isinstance(widths, Sequence) or isinstance(widths, str):
+        raise TypeError(f"widths: expected a list of integers, got {type(widths).__name__}")
     if len(widths) < least:
         raise ValueError(f"widths: expected at least {least}, got {len(widths)}")
     for width in widths:

@@ -123,3 +123,10 @@ def test_encoder_and_decoder_have_the_activation_that_one_names(build):
 def test_sizes_that_make_no_encoder_are_refused(without_annotations, build, arguments, error, message):
     with pytest.raises(error, match=message):
         build(*arguments)
+
+
+@pytest.mark.usefixtures("without_annotations")
+@pytest.mark.parametrize("widths", [5, "64", None])
+def test_widths_that_are_no_list_are_refused(widths):
+    with pytest.raises(TypeError, match="widths: expected a list of integers, got"):
+        fully_connected(widths)
