@@ -46,7 +46,7 @@ class Settings:
 
 @dataclass
 class Entry:
-    """A notebook of a run: what is executed, and what was given of it so far.
+    """A notebook of a run: what is executed, and what came of it so far.
 
     While the status is "running", only the thread that executes the notebook changes the entry.
     """
