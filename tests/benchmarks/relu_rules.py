@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from coursekit.interpret import input_gradient
 from coursekit.interpret.relu_rules import RULES
-from coursekit.nets import NETS
+from coursekit.nets.recipes import RECIPES
 
 from .harness import Figure, interleave
 
@@ -31,7 +31,7 @@ def measure() -> Iterator[Figure]:
     torch.manual_seed(0)
     images = torch.rand(BATCH, 3, 32, 32)
     for name, rounds in ROUNDS.items():
-        net = NETS[name]().eval()
+        net = RECIPES[name].build().eval()
         contenders = {rule: lambda net=net, rule=rule: input_gradient(net, images, CLASS, rule) for rule in RULES}
         seconds = interleave(contenders | {"plain": plain(net, images)}, rounds, time.process_time)
         for rule in RULES:
