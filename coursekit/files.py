@@ -41,3 +41,9 @@ def atomic_path(path: Path, *, sync: bool = False) -> Iterator[Path]:
     finally:
         with suppress(OSError):  # where nothing can be written, there is nothing to remove
             part.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file in UTF-8 with Unix line ends, completely or not at all."""
+    with atomic_path(path) as part:
+        part.write_text(text, encoding="utf-8", newline="\n")

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from coursekit.errors import CourseError
-from coursekit.files import atomic_path
+from coursekit.files import write_text
 
 from . import store
 from .formats import damaged, open_content
@@ -49,8 +49,7 @@ def write_sums(unpacked: Path, files: Sequence[File], folder: Path) -> None:
     for file in files:
         with open(unpacked / file.name, "rb") as stream:
             lines.append(f"{hashlib.file_digest(stream, 'sha256').hexdigest()}  {file.name}\n")
-    with atomic_path(folder / SUMS) as part:
-        part.write_text("".join(lines), encoding="utf-8", newline="\n")
+    write_text(folder / SUMS, "".join(lines))
 
 
 def read_sums(folder: Path) -> dict[str, str]:

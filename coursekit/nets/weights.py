@@ -11,7 +11,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from coursekit.errors import CourseError, unknown
-from coursekit.files import atomic_path, shipped
+from coursekit.files import shipped, write_text
 from coursekit.validation import require_instance, require_labels, require_tensor
 
 
@@ -61,9 +61,7 @@ class WeightsCard:
 
     def write(self, path: Path) -> None:
         """Write the card as JSON."""
-        with atomic_path(path) as part:
-            text = json.dumps(asdict(self), indent=2, ensure_ascii=False)
-            part.write_text(text + "\n", encoding="utf-8", newline="\n")
+        write_text(path, json.dumps(asdict(self), indent=2, ensure_ascii=False) + "\n")
 
 
 def weights_folder() -> Path:

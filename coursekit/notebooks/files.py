@@ -14,7 +14,7 @@ from typing import Any
 
 import coursekit
 from coursekit.errors import CourseError, unknown
-from coursekit.files import atomic_path
+from coursekit.files import write_text
 
 # nbformat imports jsonschema, which spends most of a second on a grammar of IRIs if it finds this optional package.
 # No notebook needs it. An import from this empty module fails, as if the package were not there.
@@ -110,12 +110,6 @@ def to_text(nb: Notebook) -> str:
     import nbformat
 
     return nbformat.writes(nb) + "\n"
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a text file in UTF-8 with Unix line ends, completely or not at all."""
-    with atomic_path(path) as part:
-        part.write_text(text, encoding="utf-8", newline="\n")
 
 
 def tags(cell: Cell) -> list[str]:

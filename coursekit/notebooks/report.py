@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from coursekit import __version__
+from coursekit.files import write_text
 from coursekit.notebooks import files
 from coursekit.notebooks.run_record import Entry, Run, Status
 
@@ -87,7 +88,7 @@ def write(run: Run) -> Path:
         slowest={name: slowest(nb) for name, nb in executed.items()},
         longest=max((entry.seconds for entry in run.notebooks), default=0) or 1,
     )
-    files.write_text(run.folder / "index.html", page)
+    write_text(run.folder / "index.html", page)
     return run.folder / "index.html"
 
 

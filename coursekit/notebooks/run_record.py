@@ -11,6 +11,7 @@ from typing import Any, Literal
 from coursekit import __version__
 from coursekit.course import DEVICES, PROFILES
 from coursekit.errors import CourseError, unknown
+from coursekit.files import write_text
 from coursekit.notebooks import files
 from coursekit.notebooks.problems import KERNEL_DIED, TIMEOUT, Problem, broken_off, find_problems
 
@@ -167,7 +168,7 @@ class Run:
         text = json.dumps(content, indent=1, ensure_ascii=False, default=str) + "\n"  # paths and times become text
         try:
             (self.folder / "notebooks").mkdir(parents=True, exist_ok=True)
-            files.write_text(self.folder / "run.json", text)
+            write_text(self.folder / "run.json", text)
         except OSError as error:
             raise CourseError(f"the run cannot be written to {self.folder}: {error.strerror}.") from error
 

@@ -12,9 +12,10 @@ from torch import Tensor, nn
 
 from coursekit import datasets
 from coursekit.datasets import ImageDataset
-from coursekit.nets.recipes.recipe import Losses, Recipe, Step
+from coursekit.nets.recipes.recipe import Recipe, Step
 from coursekit.nets.weights import accuracy
 from coursekit.training import Descent
+from coursekit.training.history import Losses
 from coursekit.validation import require_integer
 
 

@@ -1,14 +1,15 @@
 """What a recipe is."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from torch import Tensor, nn
 
+from coursekit.training.history import Losses
+
 Net = TypeVar("Net", bound=nn.Module)
 Data = TypeVar("Data")
-Losses = Tensor | Mapping[str, Tensor]
 Step = Callable[..., Losses]
 
 

@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from coursekit.errors import CourseError
+from coursekit.files import write_text
 from coursekit.notebooks import files, runs
 from coursekit.notebooks.output import require_folder, write_together
 from coursekit.notebooks.run_record import Entry, Run, Settings
@@ -42,7 +43,7 @@ def build_decks(paths: list[Path], out: Path, *, execute: bool, with_pdf: bool, 
         built = Path(scratch, "decks")
         built.mkdir()
         for nb, path in zip(notebooks, paths, strict=True):
-            files.write_text(built / f"{path.stem}.html", deck.render(nb, path, inside, stems))
+            write_text(built / f"{path.stem}.html", deck.render(nb, path, inside, stems))
         if with_pdf:
             with ThreadPoolExecutor(runs.cores()) as threads:
                 printed = threads.map(partial(pdf.print_deck, browser), [built / f"{stem}.html" for stem in stems])

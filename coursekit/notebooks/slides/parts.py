@@ -18,7 +18,7 @@ from pathlib import Path
 
 from coursekit.datasets import store
 from coursekit.errors import CourseError
-from coursekit.notebooks import files
+from coursekit.files import write_text
 
 PINS = tuple(Path(__file__).with_name(name) for name in ("package.json", "package-lock.json"))
 NPM_CI = ("ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error", "--fetch-retries=1")
@@ -66,7 +66,7 @@ def parts(report: Callable[[str], None]) -> Parts:
     if not cache.is_file():
         try:
             cache.parent.mkdir(parents=True, exist_ok=True)
-            files.write_text(cache, json.dumps(asdict(_fetch(cache, report))))
+            write_text(cache, json.dumps(asdict(_fetch(cache, report))))
         except OSError as error:
             raise CourseError(
                 f"cannot write the parts of the slides to {cache.parent}: {error}. "
