@@ -1,4 +1,4 @@
-"""Grids of images, labelled rows of images and of maps, heat maps, labelled curves and labelled points."""
+"""Grids of images, labelled rows of images and of maps, heat maps, dot plots, labelled curves and points."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -174,6 +174,46 @@ def curves(ax: Axes, x: Sequence[float], lines: Mapping[str, Sequence[float]], *
     if len(lines) > 1:
         ax.legend()
     ax.grid(axis="y")
+    return ax
+
+
+def dots(ax: Axes, series: Mapping[str, Mapping[str, Float[Tensor, " _"]]]) -> Axes:
+    """Compare means row by row: a dot at the mean of each sample, with a bar of two standard errors to either side.
+
+    Args:
+        series: by name, the samples of that series by row. Each series has its own colour and marker; several get a
+            legend, and the dots of a row are joined by a line. Rows are drawn from top to bottom in the order in which
+            they first appear.
+
+    >>> import matplotlib.pyplot as plt
+    >>> figure, ax = plt.subplots()
+    >>> ax = dots(ax, {"net": {"occlusion": torch.tensor([0.8, 0.9]), "noise": torch.tensor([0.1, 0.3])}})
+    >>> [label.get_text() for label in ax.get_yticklabels()]
+    ['occlusion', 'noise']
+    >>> plt.close(figure)
+    """
+    rows = list(dict.fromkeys(row for samples in series.values() for row in samples))
+    for row in rows:
+        means = [samples[row].double().mean().item() for samples in series.values() if row in samples]
+        ax.plot([min(means), max(means)], [rows.index(row)] * 2, color="#c4c9d0", linewidth=3, zorder=1)
+    for i, (name, samples) in enumerate(series.items()):
+        values = [require_tensor(it.double(), f"series[{name!r}]", "n").cpu() for it in samples.values()]  # (n,) each
+        errors = [2 * it.std().item() / len(it) ** 0.5 if len(it) > 1 else 0.0 for it in values]
+        ax.errorbar(
+            [it.mean().item() for it in values],
+            [rows.index(row) for row in samples],
+            xerr=errors,
+            fmt=MARKERS[i % len(MARKERS)],
+            color=COLOURS[i % len(COLOURS)],
+            markersize=8,
+            elinewidth=1.6,
+            label=name,
+        )
+    ax.set_yticks(range(len(rows)), rows)
+    ax.invert_yaxis()
+    ax.grid(axis="x")
+    if len(series) > 1:
+        ax.legend()
     return ax
 
 

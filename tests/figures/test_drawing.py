@@ -171,6 +171,18 @@ def test_a_single_curve_needs_no_legend(ax):
     assert ax.lines[0].get_marker() == "None"
 
 
+def test_dots_stand_at_the_means_with_two_standard_errors(ax):
+    sample = torch.tensor([0.0, 1.0, 2.0, 3.0])
+    figures.dots(ax, {"trained": {"a": sample, "b": sample + 1}, "random": {"b": sample}})
+    (dots, _, (bars,)), other = ax.containers
+    assert dots.get_xdata().tolist() == [1.5, 2.5]
+    assert dots.get_ydata().tolist() == [0, 1]
+    assert other[0].get_ydata().tolist() == [1]
+    first = bars.get_segments()[0][:, 0]
+    assert first.tolist() == pytest.approx([1.5 - 2 * sample.std() / 2, 1.5 + 2 * sample.std() / 2])
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["trained", "random"]
+
+
 def test_points_are_drawn_with_the_name_of_their_class_or_get_a_legend(ax):
     xy, labels = torch.tensor([[0.0, 0.0], [1.0, 1.0], [2.0, 0.0]]), torch.tensor([0, 1, 1])
     figures.points(ax, xy, labels, ["0", "1"])
