@@ -175,9 +175,9 @@ def test_dots_stand_at_the_means_with_two_standard_errors(ax):
     sample = torch.tensor([0.0, 1.0, 2.0, 3.0])
     figures.dots(ax, {"trained": {"a": sample, "b": sample + 1}, "random": {"b": sample}})
     (dots, _, (bars,)), other = ax.containers
-    assert dots.get_xdata().tolist() == [1.5, 2.5]
-    assert dots.get_ydata().tolist() == [0, 1]
-    assert other[0].get_ydata().tolist() == [1]
+    assert list(dots.get_xdata()) == [1.5, 2.5]
+    assert list(dots.get_ydata()) == [0, 1]
+    assert list(other[0].get_ydata()) == [1]
     first = bars.get_segments()[0][:, 0]
     assert first.tolist() == pytest.approx([1.5 - 2 * sample.std() / 2, 1.5 + 2 * sample.std() / 2])
     assert [text.get_text() for text in ax.get_legend().get_texts()] == ["trained", "random"]
