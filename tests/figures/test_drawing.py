@@ -178,8 +178,8 @@ def test_dots_stand_at_the_means_with_two_standard_errors(ax):
     assert list(dots.get_xdata()) == [1.5, 2.5]
     assert list(dots.get_ydata()) == [0, 1]
     assert list(other[0].get_ydata()) == [1]
-    first = bars.get_segments()[0][:, 0]
-    assert first.tolist() == pytest.approx([1.5 - 2 * sample.std() / 2, 1.5 + 2 * sample.std() / 2])
+    error = 2 * sample.std().item() / 2
+    assert bars.get_segments()[0][:, 0].tolist() == pytest.approx([1.5 - error, 1.5 + error])
     assert [text.get_text() for text in ax.get_legend().get_texts()] == ["trained", "random"]
 
 
