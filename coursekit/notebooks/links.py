@@ -23,8 +23,8 @@ RUN_TIMES = re.compile(r"\*\*Running\*\*, on one CPU core: [^.]*\.")
 def bring_up_to_date(nb: Any, name: str, root: Path) -> Any:
     """A copy of a lecture's notebook with its generated pieces made anew from the checkout.
 
-    These are the cell tagged ``colab``, the sentence on run times in the cell tagged ``about`` (in the old form
-    ``opening``), and the cell tagged ``links``. A notebook that is not a lecture in a checkout of the course is copied as it is.
+    These are the cell tagged ``colab``, the sentence on run times in the cell tagged ``about`` (``opening`` in the old
+    form), and the cell tagged ``links``. A notebook that is not a lecture in a checkout is copied as it is.
 
     Args:
         nb: the notebook.

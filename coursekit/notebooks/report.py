@@ -88,8 +88,8 @@ def write(run: Run) -> Path:
 
     loader = FileSystemLoader(Path(__file__).parent)
     environment = Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    environment.filters |= {"count": count, "findings": findings, "score": _score, "symbol": symbol, "unstyled": _unstyled, "value": value}
-    environment.filters |= {"duration": duration, "memory": _memory}
+    environment.filters |= {"count": count, "findings": findings, "score": _score, "symbol": symbol, "value": value}
+    environment.filters |= {"duration": duration, "memory": _memory, "unstyled": _unstyled}
     executed = {it.name: files.read(run.folder / it.executed) for it in run.notebooks if it.cells_run}
     page = environment.get_template("report.html.jinja").render(
         run=run,
