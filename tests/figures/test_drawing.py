@@ -128,6 +128,35 @@ def test_rows_are_labelled_from_top_to_bottom(ax):
         figures.image_rows(ax, {"x": torch.zeros(3, 1, 4, 4), "x̂": torch.ones(2, 1, 4, 4)})
 
 
+def test_the_maps_of_a_row_share_a_scale_that_is_written_beside_it(ax):
+    images, maps = torch.rand(2, 3, 4, 4), torch.zeros(2, 4, 4)
+    maps[0, 0, 0], maps[1, 0, 0] = 2.0, -1.0
+    figures.map_rows(ax, images, {"gradient": maps, "occlusion": 10 * maps}, ["a", "b"], limits={"gradient": 2.0})
+    canvas = drawn(ax)
+    assert canvas.shape == (14, 9, 3)  # three rows and two columns, gaps of one pixel
+    assert canvas[5, 0, 0] < 0.5  # dark red: the limit
+    assert canvas[5, 0, 2] < canvas[5, 0, 0]
+    assert canvas[5, 5, 2] > canvas[5, 5, 0]  # blue, and paler
+    assert canvas[6, 6] == pytest.approx([0.97, 0.97, 0.97], abs=0.02)  # 0 is nearly white
+    written = [text.get_text() for text in ax.texts]
+    assert written[:4] == ["input", "", "gradient", "±2"]
+    assert written[-2:] == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    ("maps", "extra", "message"),
+    [
+        (torch.zeros(2, 4, 5), {}, r"maps\['m'\]: expected"),
+        (torch.zeros(1, 4, 4), {}, r"maps\['m'\]: expected"),
+        (torch.zeros(2, 4, 4), {"titles": ["a"]}, "one title for each of the 2 columns, got 1"),
+        (torch.zeros(2, 4, 4), {"limits": {"m": -1.0}}, r"limits\['m'\]: expected a number > 0"),
+    ],
+)
+def test_maps_that_do_not_fit_their_images_are_refused(ax, maps, extra, message):
+    with pytest.raises(ValueError, match=message):
+        figures.map_rows(ax, torch.rand(2, 3, 4, 4), {"m": maps}, **extra)
+
+
 def test_curves_differ_in_more_than_colour(ax):
     figures.curves(ax, [1, 2], {"a": [1, 2], "b": [2, 1]})
     first, second = ax.lines
