@@ -11,6 +11,7 @@ from ipywidgets import Checkbox, Dropdown, IntSlider, Widget
 from PIL import Image
 
 from coursekit.course import explore, setup, show
+from coursekit.course.display import FRAMES, WIDGET_VIEW
 from coursekit.figures import image_rows
 
 
@@ -99,7 +100,7 @@ def test_a_control_redraws_the_figure_and_a_still_stands_in_for_it(shown):
     slider = IntSlider(value=2, min=0, max=5)
     explore(a_line, k=slider, alt="A line.", caption="Move k.")
     bundle, metadata = shown[0]
-    assert {"application/vnd.jupyter.widget-view+json", "image/png", "text/plain"} == set(bundle)
+    assert {WIDGET_VIEW, FRAMES, "image/png", "text/plain"} == set(bundle)
     assert metadata["image/png"]["alt"] == "A line."
     assert slider.description == "k"
     slider.value = 4
@@ -111,7 +112,7 @@ def test_the_widgets_of_colab_will_do(shown, monkeypatch):
     monkeypatch.delattr(Widget, "_repr_mimebundle_")  # which ipywidgets 7 does not have
     explore(a_line, k=(0, 5), alt="A line.", caption="Move k.")
     bundle, _ = shown[0]
-    assert bundle["application/vnd.jupyter.widget-view+json"]["model_id"] != ""
+    assert bundle[WIDGET_VIEW]["model_id"] != ""
 
 
 def test_at_smoke_every_control_is_visited_at_both_ends_and_put_back(shown):
