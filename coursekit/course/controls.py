@@ -261,7 +261,7 @@ def _strip(canvas: Sequence["Image.Image"], moving: Sequence[Axis], count: int, 
     first = moving[0]
     columns, at = (len(moving[1].values), moving[1].at) if len(moving) == 2 else (1, 0)
     rows = spread(len(first.values), first.at, count)
-    labels = [f"{first.widget.description} {first.labels[i]}" for i in rows]
+    labels = [f"{first.widget.description} = {first.labels[i]}" for i in rows]
     chosen = [canvas[i * columns + at] for i in rows]
     return pictures.strip(chosen, labels, label_font(), round(STRIP_WIDTH / scale))
 

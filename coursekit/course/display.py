@@ -147,8 +147,12 @@ def rendered(figure: "Figure") -> Drawing:
     figure.draw_without_rendering()
     box = figure.get_tightbbox().padded(PAD)
     x0, y0, x1, y1 = (round(inches * dpi) for inches in box.extents)
+    # The layout is done, and takes longer than the drawing.
+    layout = figure.get_layout_engine()
+    figure.set_layout_engine("none")
     file = io.BytesIO()
     figure.savefig(file, format="png", bbox_inches=Bbox.from_extents(x0 / dpi, y0 / dpi, x1 / dpi, y1 / dpi))
+    figure.set_layout_engine(layout)
     plt.close(figure)
     height = round(figure.get_figheight() * dpi)
     return Drawing(Image.open(file).convert("RGB"), left=x0, top=height - y1, scale=figure.dpi / dpi)

@@ -11,7 +11,7 @@ FRAMES_LIMIT = 300_000  # bytes in the notebook, for the frames of one figure
 ANIMATION_LIMIT = 400_000  # bytes in the notebook, for one animation
 WIDTH = 1000  # pixels at most, of frames and animations
 PAUSE = 2.0  # seconds for which an animation shows its last frame
-GAP = 24  # pixels between the pictures of a strip
+GAP, LABEL = 24, 32  # pixels between the pictures of a strip, and below each of them
 
 
 @dataclass(frozen=True)
@@ -109,13 +109,13 @@ def strip(pictures: Sequence[Image.Image], labels: Sequence[str], font: str, wid
         font: The file of a TrueType font.
         width: Pixels that the strip may take; a row of pictures is scaled down to it.
     """
-    columns = 1 if pictures[0].width > 2.5 * pictures[0].height else len(pictures)
+    columns = 1 if pictures[0].width > 2 * pictures[0].height else len(pictures)
     shrunk = [_narrowed(picture, (width - (columns - 1) * GAP) // columns) for picture in pictures]
     w, h = shrunk[0].size
     letters = ImageFont.truetype(font, 20)
-    step = (w + GAP, h + 2 * GAP)  # from one picture to the next
+    step = (w + GAP, h + LABEL + GAP)  # from one picture to the next
     rows = len(pictures) // columns
-    page = Image.new("RGB", (columns * step[0] - GAP, rows * step[1]), "white")
+    page = Image.new("RGB", (columns * step[0] - GAP, rows * step[1] - GAP), "white")
     for i, (picture, label) in enumerate(zip(shrunk, labels, strict=True)):
         x, y = i % columns * step[0], i // columns * step[1]
         page.paste(picture, (x, y))
@@ -148,8 +148,16 @@ def _share_palette(pictures: Sequence[Image.Image], colours: int) -> list[Image.
     sheet = Image.new("RGB", (width, height * len(samples)))
     for i, sample in enumerate(samples):
         sheet.paste(sample, (0, i * height))
-    palette = sheet.quantize(colours, dither=Image.Dither.NONE)
-    return [picture.quantize(palette=palette, dither=Image.Dither.NONE) for picture in pictures]
+    palette = sheet.quantize(colours - 1, dither=Image.Dither.NONE)
+    white = colours - 1
+    palette.putpalette((palette.getpalette() or [])[: 3 * white] + [255, 255, 255])
+    coloured = []
+    for picture in pictures:
+        indexed = picture.quantize(palette=palette, dither=Image.Dither.NONE)
+        # Pillow looks colours up roughly, and would take the background for something that is not quite white.
+        indexed.paste(white, mask=picture.convert("L").point(lambda level: 255 if level >= 250 else 0))
+        coloured.append(indexed)
+    return coloured
 
 
 def _stored(file: bytes) -> int:
