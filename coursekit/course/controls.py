@@ -74,15 +74,11 @@ def explore(draw: Draw, *, alt: str, caption: str, strip: int | None = None, **c
         return drawn(draw, f"at {place}", **values)
 
     # Draw the still, the frames, and at smoke the ends of the other controls.
-    if course.profile == "smoke":
-        moving, others = [axes[0].ends()], axes[1:]
-    else:
-        moving, others = _moving(axes), []
-    output = LateOutput(math.prod(len(axis.values) for axis in moving))
+    visited = [[axis.ends()] for axis in axes] if course.profile == "smoke" else [_moving(axes)]
+    output = LateOutput(sum(math.prod(len(axis.values) for axis in grid) for grid in visited))
     default = draw_now()
-    drawings = _draw_frames(draw_now, moving, default, output)
-    for axis in others:
-        _draw_frames(draw_now, [axis.ends()], default, output)
+    drawings, *_ = [_draw_frames(draw_now, grid, default, output) for grid in visited]
+    moving = visited[0]
 
     # Put the picture, the frames and the live widgets into one output.
     canvas = pictures.on_one_canvas(drawings)

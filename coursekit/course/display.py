@@ -99,7 +99,7 @@ class LateOutput:
         from IPython.display import display
 
         self.done += 1
-        if time.perf_counter() - self.started < DELAY:
+        if self.done == self.total or time.perf_counter() - self.started < DELAY:
             return
         progress = {"text/plain": f"{self.done} of {self.total} frames drawn"}
         if self.handle is None:

@@ -150,7 +150,7 @@ def _share_palette(pictures: Sequence[Image.Image], colours: int) -> list[Image.
         sheet.paste(sample, (0, i * height))
     palette = sheet.quantize(colours - 1, dither=Image.Dither.NONE)
     white = colours - 1
-    palette.putpalette((palette.getpalette() or [])[: 3 * white] + [255, 255, 255])
+    palette.putpalette([*(palette.getpalette() or [])[: 3 * white], 255, 255, 255])
     coloured = []
     for picture in pictures:
         indexed = picture.quantize(palette=palette, dither=Image.Dither.NONE)
