@@ -36,6 +36,12 @@ def claims_in_words(entries: Sequence[Entry]) -> str:
     return ", ".join(first + [f"{n} {verdict}" for n, verdict in counts[1:]])
 
 
+def exercises_in_words(entries: Sequence[Entry]) -> str:
+    """How many exercises are solved, such as ``2 of 3 exercises solved``; empty without exercises."""
+    verdicts = [exercise["verdict"] for entry in entries for exercise in entry.exercises]
+    return f"{verdicts.count('solved')} of {len(verdicts)} exercises solved" if verdicts else ""
+
+
 def duration(seconds: float) -> str:
     """A duration in words.
 
@@ -49,11 +55,12 @@ def duration(seconds: float) -> str:
 
 
 def summary(run: Run) -> str:
-    """One line about the whole run: ``2 notebooks: 1 ok, 1 timeout. 12 claims held, 1 failed. 41 s``."""
+    """One line about the whole run: ``2 notebooks: 2 ok. 12 claims held. 5 of 6 exercises solved. 41 s``."""
     statuses = [entry.status for entry in run.notebooks]
     counts = ", ".join(f"{statuses.count(status)} {status}" for status in dict.fromkeys(statuses))
     notebooks = f"{len(statuses)} notebook{'s' if len(statuses) != 1 else ''}: {counts}"
-    return ". ".join(filter(None, [notebooks, claims_in_words(run.notebooks), duration(run.seconds)]))
+    found = [claims_in_words(run.notebooks), exercises_in_words(run.notebooks)]
+    return ". ".join(filter(None, [notebooks, *found, duration(run.seconds)]))
 
 
 def failure(entry: Entry) -> str:

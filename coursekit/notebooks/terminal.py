@@ -8,7 +8,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from coursekit.notebooks.report import claims_in_words, duration, symbol
+from coursekit.notebooks.report import claims_in_words, duration, exercises_in_words, symbol
 from coursekit.notebooks.run_record import Entry
 
 STYLES = {"ok": "green", "not run": "dim", "running": "cyan", "interrupted": "yellow"}  # all others: red
@@ -30,7 +30,7 @@ class LiveTable(Live):
         """Print a line about a notebook that starts or has ended, unless the table shows it."""
         if self.console.is_terminal:
             return
-        facts = [entry.status, duration(entry.seconds), claims_in_words([entry])]
+        facts = [entry.status, duration(entry.seconds), claims_in_words([entry]), exercises_in_words([entry])]
         news = "started" if entry.status == "running" else ", ".join(filter(None, facts))
         print(f"{entry.name}: {news}\n", end="", flush=True)  # in one piece, since other threads print as well
 
