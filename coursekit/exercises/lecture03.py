@@ -77,15 +77,15 @@ def check_my_saliency(answer: Answer) -> str:
 def _judged_images() -> tuple[Tensor, Tensor, tuple[Tensor, Tensor]]:
     """Images with two shapes of one class, both named correctly; their classes; the masks of the two shapes."""
     # Neighbours in the order of the classes make a pair, unless one class ends between them.
-    shapes = datasets.shapes(200, size=SIDE, seed=1)
+    shapes = datasets.shapes(120, size=SIDE, seed=1)
     shapes = shapes[shapes.labels.argsort(stable=True)]
     same = shapes.labels[0::2] == shapes.labels[1::2]
     light, dark = shapes[0::2][same], shapes[1::2][same]
     images, masks = _light_beside_dark(light, dark)
 
     right = [net(images).argmax(dim=1) == light.labels for net in _nets()]  # (n,) each
-    chosen = (right[0] & right[1]).nonzero()[:50, 0]
-    return images[chosen], light.labels[chosen], (masks[0][chosen], masks[1][chosen])
+    both = right[0] & right[1]
+    return images[both], light.labels[both], (masks[0][both], masks[1][both])
 
 
 @functools.cache
@@ -97,21 +97,28 @@ def _nets() -> tuple[nn.Module, nn.Module]:
     # In the negative of an image the dark shape is the light one.
     images, labels = torch.cat([images, 1 - images]), torch.cat([light.labels, dark.labels])
     names_light = trained_classifier(_convolutional_net, images, labels, lr=1e-2, epochs=8)
-    return names_light, nn.Sequential(_Negative(), *names_light.children()).eval()
+    return names_light, _for_negatives(names_light)
 
 
 def _convolutional_net() -> nn.Sequential:
     """Four convolutions whose channels are averaged over the image: what a shape is does not depend on its place."""
     layers: list[nn.Module] = []
     for before, after in [(3, 16), (16, 32), (32, 32), (32, 32)]:
-        layers += [nn.Conv2d(before, after, 3, padding=1, bias=False), nn.BatchNorm2d(after), nn.ReLU()]
+        # Not padded with zeros, because zeros would be another colour in the negative.
+        convolution = nn.Conv2d(before, after, 3, padding=1, padding_mode="replicate", bias=False)
+        layers += [convolution, nn.BatchNorm2d(after), nn.ReLU()]
         layers += [nn.MaxPool2d(2)] if before < 32 else []
     return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(32, 6))
 
 
-class _Negative(nn.Module):
-    def forward(self, x: Tensor) -> Tensor:
-        return 1 - x
+def _for_negatives(net: nn.Module) -> nn.Module:
+    """A net of the same form that says of an image what ``net`` says of its negative."""
+    # The first layers compute (w∗(1 − x) − m) / σ, which is ((−w)∗x − (m − Σw)) / σ.
+    state = net.state_dict()
+    weight, mean = state["0.weight"], state["1.running_mean"]
+    twin = _convolutional_net()
+    twin.load_state_dict(state | {"0.weight": -weight, "1.running_mean": mean - weight.sum(dim=(1, 2, 3))})
+    return twin.eval()
 
 
 def _light_beside_dark(light: SegmentedImages, dark: SegmentedImages) -> tuple[Tensor, tuple[Tensor, Tensor]]:

@@ -259,6 +259,7 @@ EMPTY_MAPS = {
     "gradient × input of an untrained net": lambda net, images, labels: (
         input_gradient(untrained(net), images, labels) * images
     ).sum(dim=1),
+    "guided backpropagation in an untrained net": lambda net, *given: guided_backpropagation(untrained(net), *given),
     "contrast × gradient of an untrained net": lambda net, *given: contrast(given[0]) * saliency(untrained(net), *given),
     "where the reason is not": lambda net, images, labels: -saliency(net, images, labels),
 }
@@ -269,7 +270,7 @@ def test_maps_that_ignore_the_net_are_right_in_half_of_the_cases_at_most(ask, an
     said = ask(exercise, "my_saliency", answer)
     found = re.search(r"the shape that the net names in (\d+) % of the cases; wanted at least 70 %", said)
     assert found, said
-    assert int(found[1]) <= 55
+    assert int(found[1]) <= 51  # a trace of the net may win one more
 
 
 @pytest.mark.parametrize(
