@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 
-.PHONY: course test test-browser test-gpu lint bench lab readme pictures clean help
+.PHONY: course test test-browser test-gpu lint bench lab readme lines pictures clean help
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -35,6 +35,9 @@ lab: $(READY)  ## open the notebooks in JupyterLab, on this machine only, with a
 
 readme: $(READY)  ## make the README's badges and its table of lectures anew
 	$(BIN)/python -m tools.readme README.md
+
+lines: $(READY)  ## measure the notebooks: lines of code by kind, words, claims, figures, slides
+	$(BIN)/python -m tools.lines
 
 pictures: $(READY)  ## take the README's pictures anew, needs Chromium and npm
 	$(BIN)/python tests/browser/pictures.py

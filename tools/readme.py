@@ -35,13 +35,19 @@ def _badges(root: Path) -> str:
 
 
 def _lectures(root: Path) -> str:
+    def notebook(it: Lecture) -> files.Notebook:
+        return files.read(root / "notebooks" / f"{it.name}.ipynb")
+
     def claims(it: Lecture) -> str:
-        return str(len(files.records(files.read(root / "notebooks" / f"{it.name}.ipynb"), "claim")))
+        return str(len(files.records(notebook(it), "claim")))
+
+    def checks(it: Lecture) -> str:
+        return str(len(files.checks(notebook(it))) or "")
 
     def colab(it: Lecture) -> str:
         return f"[Colab]({_colab(root, it.name)})"
 
-    return table("notebooks/", {"claims": claims, "open in": colab})
+    return table("notebooks/", {"claims": claims, "checks": checks, "open in": colab})
 
 
 def _colab(root: Path, name: str) -> str:

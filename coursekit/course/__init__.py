@@ -1,23 +1,27 @@
-"""What a lecture notebook needs: set-up, profiles, claims, exercises, figures with alt text, widgets.
+"""What a lecture notebook needs: set-up, profiles, claims, checks, guesses, figures with alt text, widgets.
 
 Importing this package imports neither torch nor matplotlib.
 """
 
-from coursekit.course.claims import ClaimFailed, at_least, at_most, between, claim, claims_table, within
+from coursekit.course.claims import ClaimFailed, at_least, at_most, between, check, claim, claims_table, within
 from coursekit.course.display import explore, show
+from coursekit.course.guesses import Guess, guess
 from coursekit.course.session import DEVICES, PROFILES, Session, setup
 
 __all__ = [
     "DEVICES",
     "PROFILES",
     "ClaimFailed",
+    "Guess",
     "Session",
     "at_least",
     "at_most",
     "between",
+    "check",
     "claim",
     "claims_table",
     "explore",
+    "guess",
     "setup",
     "show",
     "within",

@@ -1,12 +1,12 @@
-"""Claims: sentences of the lecture as computations that must hold."""
+"""Claims: sentences of the lecture as computations that must hold. Checks: identities of our own code."""
 
 import html
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from coursekit.course import session
-from coursekit.course.records import Claim, Verdict, emit, in_words, measured, plain, require_text, unboxed
+from coursekit.course.records import Check, Claim, Verdict, emit, in_words, measured, plain, require_text, unboxed
 
 SIGNS: dict[Verdict, str] = {"holds": "✓", "fails": "✗", "not judged": "○"}
 
@@ -71,8 +71,20 @@ def within(target: float, tolerance: float) -> Bound:
     return Bound(words, lambda value: abs(value - target) <= tolerance)
 
 
-def claim(statement: str, holds: object, value: Any, source: str, *, trained: bool = False) -> None:
+def claim(
+    statement: str,
+    holds: object,
+    value: Any,
+    source: str,
+    *,
+    trained: bool = False,
+    controls: Mapping[str, Any] | None = None,
+    passes: Mapping[str, Any] | None = None,
+) -> None:
     """State a sentence of the lecture, show what was measured, and fail the notebook if it does not hold.
+
+    A claim that its strongest cheap explanation meets as well says nothing. So a claim names its *controls*, which must
+    miss the bound, and a claim that something fails names what *passes* the same test. Both are shown beside the value.
 
     Args:
         statement: the sentence, with its bound in words.
@@ -82,54 +94,186 @@ def claim(statement: str, holds: object, value: Any, source: str, *, trained: bo
         source: the erratum (``"E23"``), the paper, or the section of the lecture that the sentence comes from.
         trained: the claim is about a trained model. At profile ``smoke`` nothing is trained long enough to tell, so
             such a claim is listed as *not judged*.
+        controls: values that must miss the bound, by what they belong to: ``{"untrained net": 0.21}``. Of several
+            numbers, one that misses is enough.
+        passes: values that must meet the bound: ``{"two good nets": 0.09}``.
 
     Raises:
-        ClaimFailed: the claim does not hold. Its record is in the output all the same.
-        TypeError: ``holds`` is neither a truth value nor a bound, or ``value`` is neither numbers nor text.
-        ValueError: ``statement`` or ``source`` is blank.
+        ClaimFailed: the claim does not hold, a control meets its bound, or a pass misses it. The record is in the
+            output all the same.
+        TypeError: ``holds`` is neither a truth value nor a bound, or a value is neither numbers nor text; controls
+            and passes without a bound.
+        ValueError: ``statement``, ``source`` or the name of a control is blank.
         RuntimeError: `setup` was not called yet.
     """
     require_text(statement, "statement", "a claim needs a sentence that can be true or false")
     require_text(source, "source", "a claim needs a source: an erratum, a paper, or a section of the lecture")
+    bound, true = _judged(holds, value)
+    controls, passes = _named(controls, "controls", holds), _named(passes, "passes", holds)
+    wrong = [] if true else [_missed(bound, value)]
     if isinstance(holds, Bound):
-        bound, true = holds.words, holds(value)
-    elif isinstance(true := unboxed(holds), bool):
-        bound = None
-    else:
-        raise TypeError(f"expected a truth value or a bound such as at_most(0.1) as `holds`, got {holds!r}")
+        wrong += [
+            f"the control {name!r} meets the bound as well, with {_words(it)}: the claim says nothing"
+            for name, it in controls.items()
+            if holds(it)
+        ]
+        wrong += [
+            f"{name!r} was to pass the same test: {_missed(bound, it)}" for name, it in passes.items() if not holds(it)
+        ]
 
     course = session.current()
-    verdict: Verdict = "holds" if true else "fails"
+    verdict: Verdict = "fails" if wrong else "holds"
     if trained and course.profile == "smoke":
         verdict = "not judged"
-    made = Claim(len(course.claims) + 1, statement, verdict, plain(value), bound, source)
+    made = Claim(
+        number=len(course.claims) + 1,
+        statement=statement,
+        verdict=verdict,
+        value=plain(value),
+        bound=bound,
+        source=source,
+        controls={name: plain(it) for name, it in controls.items()},
+        passes={name: plain(it) for name, it in passes.items()},
+        trained=trained,
+    )
     course.claims.append(made)
     emit("claim", asdict(made), text=_line(made), markup=_markup(made))
     if verdict == "fails":
-        wanted = f"expected {bound}, measured" if bound else "measured"
-        raise ClaimFailed(f"claim {made.number}: {statement}: {wanted} {in_words(made.value)} ({source})")
+        raise ClaimFailed(f"claim {made.number}: {statement}: {'; '.join(wrong)} ({source})")
+
+
+def check(statement: str, holds: object, value: Any = None) -> None:
+    """Verify an identity or a property of our own code, and fail the notebook if it does not hold.
+
+    A check is no statement about the world, so it needs no control and no source. The checks of a cell are shown
+    together, in one compact table at its end, and are counted apart from claims.
+
+    Args:
+        statement: the identity in words: ``"the package's occlusion gives the same map"``.
+        holds: a bound on ``value``, or a truth value.
+        value: what was measured, if it is a number.
+
+    Raises:
+        ClaimFailed: it does not hold.
+        TypeError: ``holds`` is neither a truth value nor a bound, or ``value`` is neither numbers nor text.
+        ValueError: ``statement`` is blank.
+        RuntimeError: `setup` was not called yet.
+    """
+    require_text(statement, "statement", "a check needs a sentence that can be true or false")
+    bound, true = _judged(holds, value)
+    course = session.current()
+    made = Check(
+        number=len(course.checks) + 1,
+        statement=statement,
+        verdict="holds" if true else "fails",
+        value=None if value is None else plain(value),
+        bound=bound,
+    )
+    course.checks.append(made)
+    course.unshown.append(made)
+    _at_end_of_cell(course)
+    if not true:
+        raise ClaimFailed(f"check: {statement}: {_missed(bound, value)}")
 
 
 def claims_table() -> None:
-    """Show every claim that this notebook has made so far."""
-    claims = session.current().claims
-    head = "".join(f"<th>{title}</th>" for title in ("", "claim", "measured", "bound", "source"))
+    """Show every claim that this notebook has made so far, and how many checks it has passed."""
+    course = session.current()
+    claims, checks = course.claims, course.checks
+    head = "".join(f"<th>{title}</th>" for title in ("", "claim", "measured", "bound", "controls", "source"))
     table = f"<table><tr>{head}</tr>{''.join(map(_row, claims))}</table>"
-    emit("table", {"claims": len(claims)}, "\n".join(map(_line, claims)), table)
+    lines = [_line(made) for made in claims]
+    if checks:
+        held = f"{sum(it.verdict == 'holds' for it in checks)} of {len(checks)} checks hold."
+        table, lines = f"{table}<p>{held}</p>", [*lines, held]
+    emit("table", {"claims": len(claims)}, "\n".join(lines), table)
+
+
+def _judged(holds: object, value: Any) -> tuple[str | None, bool]:
+    """The bound in words, if there is one, and whether it is met."""
+    if isinstance(holds, Bound):
+        return holds.words, holds(value)
+    if isinstance(true := unboxed(holds), bool):
+        return None, true
+    raise TypeError(f"expected a truth value or a bound such as at_most(0.1) as `holds`, got {holds!r}")
+
+
+def _missed(bound: str | None, value: Any) -> str:
+    wanted = f"expected {bound}, " if bound else ""
+    return "it is false" if value is None else f"{wanted}measured {_words(value)}"
+
+
+def _words(value: Any) -> str:
+    return in_words(plain(value))
+
+
+def _named(values: Mapping[str, Any] | None, argument: str, holds: object) -> dict[str, Any]:
+    """Controls or passes, which mean something only beside a bound."""
+    if values is None:
+        return {}
+    if not isinstance(values, Mapping):
+        raise TypeError(f"{argument}: expected values by name, {{'untrained net': 0.2}}, got {type(values).__name__}")
+    if not isinstance(holds, Bound):
+        raise TypeError(f"{argument}: only a bound such as at_most(0.1) can judge them, and this claim has none")
+    for name in values:
+        require_text(name, f"a name in {argument}", "say what the value belongs to")
+    return dict(values)
+
+
+def _at_end_of_cell(course: session.Session) -> None:
+    """Have the checks of the running cell shown when the cell ends, as matplotlib does with its figures."""
+    from IPython import get_ipython
+
+    shell: Any = get_ipython()
+    if shell is None:  # plain Python: at once
+        _show_checks(course)
+    elif len(course.unshown) == 1:  # the first check of this cell
+
+        def show(*_: Any) -> None:
+            shell.events.unregister("post_execute", show)
+            _show_checks(course)
+
+        shell.events.register("post_execute", show)
+
+
+def _show_checks(course: session.Session) -> None:
+    """Show the checks that no table shows yet, in one output."""
+    made = course.unshown.copy()
+    course.unshown.clear()
+    rows = "".join(
+        f'<tr><td>{SIGNS[it.verdict]}</td><td style="text-align:left">{html.escape(it.statement)}</td>'
+        f"<td>{'' if it.value is None else measured(it.value)}</td><td>{html.escape(it.bound or '')}</td></tr>"
+        for it in made
+    )
+    lines = [f"{SIGNS[it.verdict]} {it.statement}" + (f" [{it.bound}]" if it.bound else "") for it in made]
+    emit("checks", [asdict(it) for it in made], "\n".join(lines), f"<table><small>{rows}</small></table>")
 
 
 def _line(claim: Claim) -> str:
     bound = f" [{claim.bound}]" if claim.bound else ""
+    beside = f"; not so: {', '.join(claim.controls)}" if claim.controls else ""
+    beside += f"; so, too: {', '.join(claim.passes)}" if claim.passes else ""
     sign = SIGNS[claim.verdict]
-    return f"{sign} claim {claim.number} {claim.verdict}: {claim.statement}{bound} ({claim.source})"
+    return f"{sign} claim {claim.number} {claim.verdict}: {claim.statement}{bound} ({claim.source}){beside}"
+
+
+def beside(claim: Claim) -> str:
+    """HTML of the controls and passes of a claim with their values: ``controls: untrained net 0.21``."""
+    parts = [
+        f"{title}: " + ", ".join(f"{html.escape(name)} {measured(it)}" for name, it in values.items())
+        for title, values in (("controls", claim.controls), ("passes", claim.passes))
+        if values
+    ]
+    return " · ".join(parts)
 
 
 def _markup(claim: Claim) -> str:
     bound = f", bound {html.escape(claim.bound)}" if claim.bound else ""
+    controls = f"{shown} · " if (shown := beside(claim)) else ""
     return (
         f"<p>{SIGNS[claim.verdict]} <b>Claim {claim.number} {claim.verdict}.</b> "
         f"{html.escape(claim.statement)}<br>"
-        f"<small>measured {measured(claim.value)}{bound} · {html.escape(claim.source)}</small></p>"
+        f"<small>measured {measured(claim.value)}{bound} · {controls}{html.escape(claim.source)}</small></p>"
     )
 
 
@@ -138,6 +282,7 @@ def _row(claim: Claim) -> str:
         f"<tr><td>{SIGNS[claim.verdict]} {claim.verdict}</td>"
         f'<td style="text-align:left">{claim.number}. {html.escape(claim.statement)}</td>'
         f"<td>{measured(claim.value)}</td><td>{html.escape(claim.bound or '')}</td>"
+        f'<td style="text-align:left">{beside(claim)}</td>'
         f'<td style="text-align:left">{html.escape(claim.source)}</td></tr>'
     )
 

@@ -6,7 +6,7 @@ an executed notebook describes itself and a report only collects.
 
 import html
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 Verdict = Literal["holds", "fails", "not judged"]
@@ -22,9 +22,23 @@ class Claim:
     value: Any  # what was measured, as `plain` gives it
     bound: str | None  # in words; None where the claim is a truth value
     source: str
+    controls: dict[str, Any] = field(default_factory=dict)  # what must miss the bound, by name
+    passes: dict[str, Any] = field(default_factory=dict)  # what must meet it
+    trained: bool = False  # it is about a trained model
 
 
-def emit(kind: str, record: dict[str, Any], text: str, markup: str | None = None) -> None:
+@dataclass(frozen=True)
+class Check:
+    """An identity or a property of our own code, and its verdict; the record of a cell is the list of its checks."""
+
+    number: int
+    statement: str
+    verdict: Verdict
+    value: Any  # as in `Claim`; None where nothing but the truth is known
+    bound: str | None
+
+
+def emit(kind: str, record: dict[str, Any] | list[dict[str, Any]], text: str, markup: str | None = None) -> None:
     """Show ``text`` (and ``markup``, its HTML form) with ``record`` in the output's metadata.
 
     The text must be the same on every machine, because committed outputs are compared with those of a new run. Numbers

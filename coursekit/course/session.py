@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from coursekit.course.records import Claim, emit
+from coursekit.course.records import Check, Claim, emit
 
 if TYPE_CHECKING:
     import torch
@@ -28,6 +28,8 @@ class Session:
     seed: int
     device: "torch.device"
     claims: list[Claim] = field(default_factory=list, repr=False, compare=False)
+    checks: list[Check] = field(default_factory=list, repr=False, compare=False)
+    unshown: list[Check] = field(default_factory=list, repr=False, compare=False)  # those that no table shows yet
     figure_numbers: Iterator[int] = field(default_factory=partial(itertools.count, 1), repr=False, compare=False)
 
     def pick(self, *, quick: T, smoke: T | None = None, full: T | None = None) -> T:

@@ -6,6 +6,7 @@ from .images import cifar10 as cifar10
 from .images import digits as digits
 from .images import fashion_mnist as fashion_mnist
 from .images import mnist as mnist
+from .images import mnist_sample as mnist_sample
 from .labelled import ImageDataset as ImageDataset
 from .labelled import LabelledImages as LabelledImages
 from .labelled import SegmentedImages as SegmentedImages

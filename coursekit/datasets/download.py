@@ -141,6 +141,6 @@ def _what_to_do(entry: Entry, failures: list[str]) -> str:
             *failures,
             f"By hand: put {', '.join(file.name for file in entry.downloads)} into {folder_of(entry)}",
             f"Elsewhere: set COURSEKIT_DATA to a folder that holds {entry.name}{os.sep}",
-            "Without a download: datasets.digits() is embedded and serves instead.",
+            "Without a download: datasets.digits() and datasets.mnist_sample() are embedded and serve instead.",
         ]
     )

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from coursekit.validation import require_choice, require_integer
+from coursekit.validation import require_choice, require_integer, require_number
 
 from .labelled import SegmentedImages
 
@@ -16,10 +16,10 @@ SHAPE_LIMIT = 0.7  # at least two channels of a shape are above it
 WAVES = 9  # the background has up to WAVES − 1 half-waves along each side
 
 
-def shapes(n: int = 4000, size: int = 32, seed: int = 0) -> SegmentedImages:
+def shapes(n: int = 4000, size: int = 32, seed: int = 0, radius: tuple[float, float] = (0.22, 0.34)) -> SegmentedImages:
     """Images of one coloured shape each on a textured background, for nets whose reasons can be checked.
 
-    Class, place, radius (0.22 to 0.34 of the side), rotation and colours are drawn independently, so that neither the
+    Class, place, radius, rotation and colours are drawn independently, so that neither the
     colour nor the background tells the class. The background mixes two dark colours by a smooth random field. The shape
     has one light colour; two of its channels at least are 0.25 above all of the background. A ring's hole lies outside
     its mask.
@@ -31,6 +31,8 @@ def shapes(n: int = 4000, size: int = 32, seed: int = 0) -> SegmentedImages:
         n: the number of images.
         size: pixels per side, at least 16: fewer do not tell a star from a circle.
         seed: another one gives other images.
+        radius: the least and the greatest radius of a shape, as fractions of the side, at most 0.5. With the default
+            the centre of the image lies on most shapes; with (0.16, 0.24) on one in four.
 
     Returns:
         Images (n, 3, size, size) with labels, masks and boxes.
@@ -45,6 +47,7 @@ def shapes(n: int = 4000, size: int = 32, seed: int = 0) -> SegmentedImages:
     require_integer(n, "n", low=1)
     require_integer(size, "size", low=16)
     require_integer(seed, "seed", low=0, high=2**63 - 1)
+    _require_radius(radius)
     # Row i holds all random numbers of image i.
     counts = [1, 2, 1, 1, 5, 6, WAVES**2]
     chance = torch.rand(n, sum(counts), generator=torch.Generator().manual_seed(seed))
@@ -52,7 +55,7 @@ def shapes(n: int = 4000, size: int = 32, seed: int = 0) -> SegmentedImages:
 
     # The outline: a pixel belongs to the shape if its centre lies inside.
     labels = (len(SHAPE_CLASSES) * kind[:, 0]).long()
-    distance = _distances(labels, place, scale, turn, size)  # (n, size, size)
+    distance = _distances(labels, place, radius[0] + (radius[1] - radius[0]) * scale, turn, size)  # (n, size, size)
     masks = distance <= 0
     coverage = (0.5 - distance).clamp(0, 1)[:, None]  # the fraction of each pixel that the shape covers: soft edges
 
@@ -85,15 +88,22 @@ def signed_distance(name: str, u: Float[Tensor, "*n"], v: Float[Tensor, "*n"]) -
     return ((r * wedge.cos() - 1) * -edge_v + r * wedge.sin() * edge_u) / -math.hypot(edge_u, edge_v)
 
 
+def _require_radius(radius: tuple[float, float]) -> None:
+    if not isinstance(radius, tuple | list) or len(radius) != 2:
+        raise TypeError(f"radius: expected the least and the greatest radius, got {radius!r}")
+    least = require_number(radius[0], "radius", above=0, high=0.5)
+    require_number(radius[1], "radius", low=least, high=0.5)
+
+
 def _distances(
     labels: Int[Tensor, " n"],
     place: Float[Tensor, "n 2"],
-    scale: Float[Tensor, "n 1"],
+    radius: Float[Tensor, "n 1"],
     turn: Float[Tensor, "n 1"],
     size: int,
 ) -> Float[Tensor, "n size size"]:
     """The distance of every pixel's centre from the outline of the shape, in pixels and negative inside."""
-    radius = (0.22 + 0.12 * scale)[:, :, None]  # (n, 1, 1); the side of the image is 1
+    radius = radius[:, :, None]  # (n, 1, 1); the side of the image is 1
     centre = radius[:, 0] + (1 - 2 * radius[:, 0]) * place  # (n, 2); the whole shape lies on the image
     angle = 2 * math.pi * turn[:, :, None]
     side = _pixel_centres(size)

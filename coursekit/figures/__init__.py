@@ -1,6 +1,17 @@
-"""The one home of matplotlib: style, image grids, curves, points. Functions take an axis and give it back."""
+"""The one home of matplotlib: style, image grids, curves, dots, points. Functions take an axis and give it back."""
 
-from coursekit.figures.drawing import curves, heat_map, image_grid, image_rows, points
+from coursekit.figures.drawing import curves, dots, heat_map, image_grid, image_rows, map_rows, points
 from coursekit.figures.style import COLOURS, INK, use_style
 
-__all__ = ["COLOURS", "INK", "curves", "heat_map", "image_grid", "image_rows", "points", "use_style"]
+__all__ = [
+    "COLOURS",
+    "INK",
+    "curves",
+    "dots",
+    "heat_map",
+    "image_grid",
+    "image_rows",
+    "map_rows",
+    "points",
+    "use_style",
+]

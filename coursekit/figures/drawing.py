@@ -1,4 +1,4 @@
-"""Grids of images, labelled rows of images, heat maps, labelled curves and labelled points."""
+"""Grids of images, labelled rows of images and of maps, heat maps, dot plots, labelled curves and points."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -7,7 +7,10 @@ from typing import Literal
 import numpy as np
 import torch
 from jaxtyping import Float, Int
+from matplotlib import colormaps
 from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize
 from torch import Tensor
 
 from coursekit.figures.style import COLOURS, INK
@@ -107,6 +110,56 @@ def heat_map(ax: Axes, image: Float[Tensor, "c h w"], heat: Float[Tensor, "a b"]
     return ax
 
 
+def map_rows(
+    ax: Axes,
+    images: Float[Tensor, "n c h w"],
+    maps: Mapping[str, Float[Tensor, "_ _ _"]],
+    titles: Sequence[str] = (),
+    *,
+    limits: Mapping[str, float] | None = None,
+) -> Axes:
+    """Draw images in a row and, in labelled rows below it, maps over their pixels: blue negative, red positive.
+
+    All maps of a row share a scale: the colour is full at ± the row's limit, which is written at its right. Unless
+    given, the limit is the 99.5 % quantile of the row's magnitudes. A colour bar stands beside the rows.
+
+    Args:
+        images: in [0, 1], grey or in colour.
+        maps: by label; the label of the row of images is "input".
+        titles: one for each column.
+        limits: of some of the rows.
+
+    Raises:
+        ValueError: maps of another number or size than the images; titles of another number; a limit that is not
+            positive.
+    """
+    require_images(images)
+    n, channels, height, width = images.shape
+    if titles and len(titles) != n:
+        raise ValueError(f"expected one title for each of the {n} columns, got {len(titles)}")
+    rows = [images.detach().float().cpu().expand(-1, 3, -1, -1) if channels == 1 else images.detach().float().cpu()]
+    labels, scales = ["input"], [""]
+    for name, values in maps.items():
+        require_tensor(values, f"maps[{name!r}]", f"{n} {height} {width}")
+        values = values.detach().float().cpu()  # (n, h, w)
+        limit = (limits or {}).get(name) or max(np.quantile(values.abs().numpy(), 0.995).item(), 1e-12)
+        limit = require_number(limit, f"limits[{name!r}]", above=0)
+        coloured = colormaps["RdBu_r"]((0.5 + 0.5 * values / limit).clamp(0, 1).numpy())[..., :3]  # (n, h, w, 3)
+        rows.append(torch.as_tensor(coloured).float().permute(0, 3, 1, 2))
+        labels.append(name)
+        scales.append(f"±{limit:.2g}")
+    image_grid(ax, torch.cat(rows), columns=n)
+    down, across = height + _gap(width), width + _gap(width)  # from one image to the next
+    for i, (label, scale) in enumerate(zip(labels, scales, strict=True)):
+        _write(ax, label, (-0.5, i * down + height / 2), (-8, 0), "right", "center")
+        _write(ax, scale, (n * across - _gap(width) - 0.5, i * down + height / 2), (6, 0), "left", "center")
+    for j, title in enumerate(titles):
+        _write(ax, title, (j * across + width / 2, -0.5), (0, 5), "center", "bottom")
+    bar = ax.figure.colorbar(ScalarMappable(Normalize(-1, 1), "RdBu_r"), ax=ax, ticks=(-1, 0, 1), shrink=0.5, pad=0.1)
+    bar.ax.set_yticklabels(["−", "0", "+"])
+    return ax
+
+
 def curves(ax: Axes, x: Sequence[float], lines: Mapping[str, Sequence[float]], *, markers: bool = True) -> Axes:
     """Draw labelled curves over ``x``. Each has its own colour, dash and marker; several curves get a legend."""
     for i, (name, y) in enumerate(lines.items()):
@@ -121,6 +174,46 @@ def curves(ax: Axes, x: Sequence[float], lines: Mapping[str, Sequence[float]], *
     if len(lines) > 1:
         ax.legend()
     ax.grid(axis="y")
+    return ax
+
+
+def dots(ax: Axes, series: Mapping[str, Mapping[str, Float[Tensor, " _"]]]) -> Axes:
+    """Compare means row by row: a dot at the mean of each sample, with a bar of two standard errors to either side.
+
+    Args:
+        series: by name, the samples of that series by row. Each series has its own colour and marker; several get a
+            legend, and the dots of a row are joined by a line. Rows are drawn from top to bottom in the order in which
+            they first appear.
+
+    >>> import matplotlib.pyplot as plt
+    >>> figure, ax = plt.subplots()
+    >>> ax = dots(ax, {"net": {"occlusion": torch.tensor([0.8, 0.9]), "noise": torch.tensor([0.1, 0.3])}})
+    >>> [label.get_text() for label in ax.get_yticklabels()]
+    ['occlusion', 'noise']
+    >>> plt.close(figure)
+    """
+    rows = list(dict.fromkeys(row for samples in series.values() for row in samples))
+    for row in rows:
+        means = [samples[row].double().mean().item() for samples in series.values() if row in samples]
+        ax.plot([min(means), max(means)], [rows.index(row)] * 2, color="#c4c9d0", linewidth=3, zorder=1)
+    for i, (name, samples) in enumerate(series.items()):
+        values = [require_tensor(it.double(), f"series[{name!r}]", "n").cpu() for it in samples.values()]  # (n,) each
+        errors = [2 * it.std().item() / len(it) ** 0.5 if len(it) > 1 else 0.0 for it in values]
+        ax.errorbar(
+            [it.mean().item() for it in values],
+            [rows.index(row) for row in samples],
+            xerr=errors,
+            fmt=MARKERS[i % len(MARKERS)],
+            color=COLOURS[i % len(COLOURS)],
+            markersize=8,
+            elinewidth=1.6,
+            label=name,
+        )
+    ax.set_yticks(range(len(rows)), rows)
+    ax.invert_yaxis()
+    ax.grid(axis="x")
+    if len(series) > 1:
+        ax.legend()
     return ax
 
 
@@ -178,7 +271,7 @@ def _write(
     text: str,
     place: tuple[float, float],
     offset: tuple[float, float],
-    horizontal: Literal["center", "right"],
+    horizontal: Literal["left", "center", "right"],
     vertical: Literal["center", "bottom"],
 ) -> None:
     """Write beside a place of the image, at a distance in points."""

@@ -134,10 +134,15 @@ def is_executed(cell: Cell) -> bool:
     return cell.cell_type == "code" and bool(cell.source.strip()) and SKIPPED not in tags(cell)
 
 
-def records(nb: Notebook, kind: str) -> list[dict[str, Any]]:
+def records(nb: Notebook, kind: str) -> list[Any]:
     """The records of one kind (``"setup"``, ``"claim"``, ``"exercise"``) in the metadata of the outputs."""
     found = (output.get("metadata", {}).get("coursekit", {}).get(kind) for _, output in outputs(nb))
     return [record for record in found if record is not None]
+
+
+def checks(nb: Notebook) -> list[dict[str, Any]]:
+    """The records of all checks; the checks of one cell share an output."""
+    return [check for cell in records(nb, "checks") for check in cell]
 
 
 def parameters(nb: Notebook) -> list[str]:

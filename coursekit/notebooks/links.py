@@ -23,8 +23,8 @@ RUN_TIMES = re.compile(r"\*\*Running\*\*, on one CPU core: [^.]*\.")
 def bring_up_to_date(nb: Any, name: str, root: Path) -> Any:
     """A copy of a lecture's notebook with its generated pieces made anew from the checkout.
 
-    These are the cell tagged ``colab``, the sentence on run times in the cell tagged ``opening``, and the cell tagged
-    ``links``. A notebook that is not a lecture in a checkout of the course is copied as it is.
+    These are the cell tagged ``colab``, the sentence on run times in the cell tagged ``about`` (``opening`` in the old
+    form), and the cell tagged ``links``. A notebook that is not a lecture in a checkout is copied as it is.
 
     Args:
         nb: the notebook.
@@ -37,7 +37,7 @@ def bring_up_to_date(nb: Any, name: str, root: Path) -> Any:
         return nb
     for cell in tagged(nb, "colab"):
         cell.source = colab_lines(root)
-    for cell in tagged(nb, "opening"):
+    for cell in tagged(nb, "opening") + tagged(nb, "about"):
         cell.source = RUN_TIMES.sub(run_times(lecture), cell.source)
     for cell in tagged(nb, "links"):
         cell.source = neighbours(name)

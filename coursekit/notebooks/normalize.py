@@ -5,8 +5,9 @@ from collections.abc import Iterable
 from typing import Any
 
 from coursekit.course.display import WIDGET_VIEW
-from coursekit.notebooks.files import INJECTED, Notebook, tags
+from coursekit.notebooks.files import INJECTED, Cell, Notebook, tags
 
+FOLDED = frozenset({"hide-input", "colab", "imports", "parameters", "setup"})  # tags of the cells that show no source
 KERNELSPEC = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
 
 
@@ -15,7 +16,8 @@ def normalize(nb: Notebook) -> Notebook:
 
     It drops the traces of papermill (metadata, the injected parameters) and jupytext, times, and the state and views
     of widgets. It counts the executed cells from 1, joins adjacent pieces of one stream, and sets the kernel to
-    ``python3``. Sources, cell ids, tags and all other outputs stay. Normalizing twice changes nothing more.
+    ``python3``. It folds the source of the cells with a tag in `FOLDED`, in JupyterLab and on Colab, and of no other
+    cell. Sources, cell ids, tags and all other outputs stay. Normalizing twice changes nothing more.
     """
     nb = copy.deepcopy(nb)
     nb.cells = [cell for cell in nb.cells if INJECTED not in tags(cell)]
@@ -28,6 +30,7 @@ def normalize(nb: Notebook) -> Notebook:
             cell.metadata.pop(key, None)
         if not cell.metadata.get("tags", True):
             del cell.metadata["tags"]
+        _fold(cell)
     executed = [cell for cell in nb.cells if cell.get("execution_count") is not None]
     for count, cell in enumerate(executed, start=1):
         cell.execution_count = count
@@ -45,6 +48,22 @@ def cleared(nb: Any) -> Any:
         if cell.cell_type == "code":
             cell.outputs, cell.execution_count = [], None
     return nb
+
+
+def is_folded(cell: Cell) -> bool:
+    """Whether the source of this cell is folded: it draws, judges or sets up, which is not what the lecture teaches."""
+    return cell.cell_type == "code" and not FOLDED.isdisjoint(tags(cell))
+
+
+def _fold(cell: Cell) -> None:
+    """Derive from the tags the metadata by which JupyterLab (``source_hidden``) and Colab (``cellView``) fold."""
+    jupyter = {key: value for key, value in cell.metadata.pop("jupyter", {}).items() if key != "source_hidden"}
+    cell.metadata.pop("cellView", None)
+    if is_folded(cell):
+        jupyter["source_hidden"] = True
+        cell.metadata["cellView"] = "form"
+    if jupyter:
+        cell.metadata["jupyter"] = jupyter
 
 
 def _without_view(output: Any) -> Any | None:

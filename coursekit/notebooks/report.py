@@ -2,7 +2,7 @@
 
 import base64
 import io
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from coursekit.notebooks.run_record import Entry, Run, Status
 
 SYMBOLS: dict[Status, str] = {"ok": "✓", "not run": "○", "running": "▸", "interrupted": "■"}
 SLOWEST, SLOW_SECONDS = 5, 0.05  # cells listed at most, and the time from which a cell counts as slow
-VALUES = 6  # of a claim's numbers, at most so many are shown
+VALUES = 6  # of the numbers that a claim measured, at most so many are shown
 THUMBNAIL = 480  # pixels, the longest side: 240 points on a display with two pixels for each
 VERDICTS = {"holds": "held", "fails": "failed", "not judged": "not judged"}
 
@@ -23,23 +23,30 @@ def symbol(status: Status) -> str:
     return SYMBOLS.get(status, "✗")
 
 
-def count_claims(entries: Sequence[Entry]) -> dict[str, int]:
-    """How many claims of these notebooks held, failed and were not judged."""
-    verdicts = [VERDICTS[claim["verdict"]] for entry in entries for claim in entry.claims]
+def count(judged: Iterable[Mapping[str, Any]]) -> dict[str, int]:
+    """How many of these claims or checks held, failed and were not judged."""
+    verdicts = [VERDICTS[record["verdict"]] for record in judged]
     return {verdict: verdicts.count(verdict) for verdict in VERDICTS.values()}
 
 
-def claims_in_words(entries: Sequence[Entry]) -> str:
-    """The counts of claims, such as ``12 claims held, 1 failed``; empty without claims."""
-    counts = [(number, verdict) for verdict, number in count_claims(entries).items() if number]
-    first = [f"{n} claim{'s' if n > 1 else ''} {verdict}" for n, verdict in counts[:1]]
+def findings(entries: Sequence[Entry]) -> str:
+    """The counts, such as ``7 claims held, 1 failed; 23 checks held; 2 of 3 exercises solved``; empty without any."""
+    claims = _counted("claim", [claim for entry in entries for claim in entry.claims])
+    checks = _counted("check", [check for entry in entries for check in entry.checks])
+    return "; ".join(filter(None, [claims, checks, _score(entries)]))
+
+
+def _counted(what: str, judged: Sequence[Mapping[str, Any]]) -> str:
+    counts = [(number, verdict) for verdict, number in count(judged).items() if number]
+    first = [f"{n} {what}{'s' if n > 1 else ''} {verdict}" for n, verdict in counts[:1]]
     return ", ".join(first + [f"{n} {verdict}" for n, verdict in counts[1:]])
 
 
-def exercises_in_words(entries: Sequence[Entry]) -> str:
-    """How many exercises are solved, such as ``2 of 3 exercises solved``; empty without exercises."""
-    verdicts = [exercise["verdict"] for entry in entries for exercise in entry.exercises]
-    return f"{verdicts.count('solved')} of {len(verdicts)} exercises solved" if verdicts else ""
+def _score(entries: Sequence[Entry]) -> str:
+    """How many exercises are solved in the notebooks that keep a score; empty if none does."""
+    scores = [entry.score for entry in entries if entry.score]
+    solved, exercises = (sum(score[key] for score in scores) for key in ("solved", "exercises"))
+    return f"{solved} of {exercises} exercises solved" if scores else ""
 
 
 def duration(seconds: float) -> str:
@@ -55,12 +62,11 @@ def duration(seconds: float) -> str:
 
 
 def summary(run: Run) -> str:
-    """One line about the whole run: ``2 notebooks: 2 ok. 12 claims held. 5 of 6 exercises solved. 41 s``."""
+    """One line about the whole run: ``2 notebooks: 1 ok, 1 timeout. 12 claims held, 1 failed; 9 checks held. 41 s``."""
     statuses = [entry.status for entry in run.notebooks]
     counts = ", ".join(f"{statuses.count(status)} {status}" for status in dict.fromkeys(statuses))
     notebooks = f"{len(statuses)} notebook{'s' if len(statuses) != 1 else ''}: {counts}"
-    found = [claims_in_words(run.notebooks), exercises_in_words(run.notebooks)]
-    return ". ".join(filter(None, [notebooks, *found, duration(run.seconds)]))
+    return ". ".join(filter(None, [notebooks, findings(run.notebooks), duration(run.seconds)]))
 
 
 def failure(entry: Entry) -> str:
@@ -82,13 +88,14 @@ def write(run: Run) -> Path:
 
     loader = FileSystemLoader(Path(__file__).parent)
     environment = Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    environment.filters |= {"claims": claims_in_words, "symbol": symbol, "unstyled": _unstyled, "value": value}
-    environment.filters |= {"duration": duration, "memory": _memory}
+    environment.filters |= {"count": count, "findings": findings, "score": _score, "symbol": symbol, "value": value}
+    environment.filters |= {"duration": duration, "memory": _memory, "unstyled": _unstyled}
     executed = {it.name: files.read(run.folder / it.executed) for it in run.notebooks if it.cells_run}
     page = environment.get_template("report.html.jinja").render(
         run=run,
         version=__version__,
-        counts=count_claims(run.notebooks),
+        counts=count(claim for entry in run.notebooks for claim in entry.claims),
+        checks=count(check for entry in run.notebooks for check in entry.checks),
         verdicts=VERDICTS,
         signs=SIGNS,
         figures={name: [(_thumbnail(png), alt) for png, alt in files.figures(nb)] for name, nb in executed.items()},

@@ -79,7 +79,9 @@ class Entry:
     peak_bytes: int = 0
     setup: dict[str, Any] = field(default_factory=dict)
     claims: list[dict[str, Any]] = field(default_factory=list)
+    checks: list[dict[str, Any]] = field(default_factory=list)
     exercises: list[dict[str, Any]] = field(default_factory=list)
+    score: dict[str, int] | None = None  # how many of the exercises are solved; None if the notebook does not say
     problems: list[Problem] = field(default_factory=list)
 
     @classmethod
@@ -122,7 +124,9 @@ class Entry:
         self.cells_run = sum(cell.execution_count is not None for cell in cells)
         self.setup = next(iter(files.records(nb, "setup")), {})
         self.claims = files.records(nb, "claim")
+        self.checks = files.checks(nb)
         self.exercises = files.records(nb, "exercise")
+        self.score = next(iter(files.records(nb, "score")), None)
         self.problems = find_problems(nb)
 
     def conclude(self, folder: Path, error: Exception | None = None) -> None:
@@ -152,7 +156,7 @@ class Entry:
         message = f"{first.name}: {first.message}" if first else ""
         if first and first.where == "cell":
             return BY_ERROR.get(first.name, "error"), message
-        if any(claim["verdict"] == "fails" for claim in self.claims):
+        if any(it["verdict"] == "fails" for it in self.claims + self.checks):
             return "claim failed", message
         if first:
             return "widget error", message

@@ -8,7 +8,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from coursekit.notebooks.report import claims_in_words, duration, exercises_in_words, symbol
+from coursekit.notebooks.report import duration, findings, symbol
 from coursekit.notebooks.run_record import Entry
 
 STYLES = {"ok": "green", "not run": "dim", "running": "cyan", "interrupted": "yellow"}  # all others: red
@@ -30,13 +30,13 @@ class LiveTable(Live):
         """Print a line about a notebook that starts or has ended, unless the table shows it."""
         if self.console.is_terminal:
             return
-        facts = [entry.status, duration(entry.seconds), claims_in_words([entry]), exercises_in_words([entry])]
+        facts = [entry.status, duration(entry.seconds), findings([entry])]
         news = "started" if entry.status == "running" else ", ".join(filter(None, facts))
         print(f"{entry.name}: {news}\n", end="", flush=True)  # in one piece, since other threads print as well
 
     def table(self) -> Table:
         table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
-        for column in ("", "notebook", "cells", "", "time", "claims"):
+        for column in ("", "notebook", "cells", "", "time", "claims and checks"):
             table.add_column(column, justify="right" if column in ("cells", "time") else "left")
         for entry in self.entries:
             table.add_row(*_row(entry))
@@ -54,5 +54,5 @@ def _row(entry: Entry) -> list[RenderableType]:
         f"{entry.cells_run} of {entry.cells}" if entry.cells_run else "",
         status,
         duration(entry.seconds) if entry.seconds else "",
-        claims_in_words([entry]),
+        findings([entry]),
     ]

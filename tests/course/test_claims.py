@@ -2,12 +2,14 @@
 
 import math
 
+import nbformat
 import numpy as np
 import pytest
 import torch
+from nbclient import NotebookClient
 
 from coursekit import course
-from coursekit.course import ClaimFailed, at_least, at_most, between, claim, claims_table, session, within
+from coursekit.course import ClaimFailed, at_least, at_most, between, check, claim, claims_table, session, within
 from coursekit.course.records import Claim, plain
 
 
@@ -134,3 +136,117 @@ def test_infinite_values_can_be_stored_as_json():
 def test_a_bound_on_infinite_values_compares_them():
     assert at_least(1)(math.inf)
     assert not at_most(1)(math.inf)
+
+
+# Controls and passes
+
+
+def test_a_control_is_shown_beside_the_value_and_recorded(capsys):
+    claim("It learns", at_least(0.9), value=0.97, source="section 1", controls={"untrained net": torch.tensor(0.2)})
+    assert capsys.readouterr().out == "✓ claim 1 holds: It learns [≥ 0.9] (section 1); not so: untrained net\n"
+    (made,) = session.current().claims
+    assert made.controls["untrained net"] == pytest.approx(0.2)
+
+
+def test_a_control_that_meets_the_bound_empties_the_claim(capsys):
+    message = r"claim 1: It learns: the control 'edges' meets the bound as well, with 0\.95: the claim says nothing"
+    with pytest.raises(ClaimFailed, match=message):
+        claim("It learns", at_least(0.9), 0.97, "section 1", controls={"untrained net": 0.2, "edges": 0.95})
+    assert "✗ claim 1 fails" in capsys.readouterr().out
+
+
+def test_a_pass_must_meet_the_bound(capsys):
+    claim("Guided fails", at_least(0.5), 0.8, "section 1", passes={"deconvnet": 0.6})
+    assert "so, too: deconvnet" in capsys.readouterr().out
+    with pytest.raises(ClaimFailed, match=r"'gradient' was to pass the same test: expected ≥ 0\.5, measured 0\.1"):
+        claim("Guided fails", at_least(0.5), 0.8, "section 1", passes={"gradient": 0.1})
+
+
+def test_of_several_numbers_one_that_misses_is_enough_for_a_control():
+    claim("It learns", at_least(0.9), [0.95, 0.97], "section 1", controls={"untrained nets": [0.95, 0.2]})
+    assert session.current().claims[0].controls == {"untrained nets": [0.95, 0.2]}
+
+
+def test_everything_that_is_wrong_with_a_claim_is_said_at_once():
+    with pytest.raises(ClaimFailed, match=r"measured 0\.1; the control 'noise'"):
+        claim("It learns", at_least(0.9), 0.1, "section 1", controls={"noise": 0.95})
+
+
+def test_at_smoke_the_controls_of_trained_models_are_not_judged(capsys):
+    course.setup("smoke", device="cpu")
+    claim("It learns", at_least(0.9), 0.1, "section 1", trained=True, controls={"noise": 0.95})
+    assert "○ claim 1 not judged" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("holds", "controls", "error", "message"),
+    [
+        (True, {"noise": 0.1}, TypeError, "controls: only a bound such as at_most.* can judge them"),
+        (at_least(1), [0.1], TypeError, "controls: expected values by name"),
+        (at_least(1), {" ": 0.1}, ValueError, "a name in controls: say what the value belongs to"),
+        (at_least(1), {3: 0.1}, TypeError, "a name in controls: expected text, got int"),
+        (at_least(1), {"noise": "0.1"}, TypeError, "a bound needs numbers, got str"),
+        (at_least(1), {"noise": []}, ValueError, "needs at least one number"),
+    ],
+)
+def test_controls_that_cannot_be_judged_are_refused(without_annotations, holds, controls, error, message):
+    with pytest.raises(error, match=message):
+        claim("So it is", holds, 2.0, "section 1", controls=controls)
+    with pytest.raises(error, match=message.replace("controls", "passes")):
+        claim("So it is", holds, 2.0, "section 1", passes=controls)
+
+
+def test_a_nan_control_misses_every_bound_and_a_nan_pass_does_not_pass():
+    claim("So it is", at_least(1), 2.0, "section 1", controls={"broken": math.nan})
+    with pytest.raises(ClaimFailed, match="measured nan"):
+        claim("So it is", at_least(1), 2.0, "section 1", passes={"broken": math.nan})
+
+
+# Checks
+
+
+def test_a_check_prints_one_line_and_counts_apart(capsys):
+    check("two and two make four", within(4, 0), 2 + 2)
+    check("so it is", True)
+    assert capsys.readouterr().out == "✓ two and two make four [4 ± 0]\n✓ so it is\n"
+    claims_table()
+    assert capsys.readouterr().out == "2 of 2 checks hold.\n"
+    assert session.current().claims == []
+
+
+@pytest.mark.parametrize(
+    ("holds", "value", "message"),
+    [
+        (at_most(1e-6), 0.5, r"check: They agree: expected ≤ 1e-06, measured 0\.5"),
+        (False, None, "check: They agree: it is false"),
+        (False, 3, "check: They agree: measured 3"),
+    ],
+)
+def test_a_failing_check_fails_the_notebook_and_is_shown(capsys, holds, value, message):
+    with pytest.raises(ClaimFailed, match=message):
+        check("They agree", holds, value)
+    assert "✗ They agree" in capsys.readouterr().out
+
+
+def test_a_check_without_sentence_or_bound_is_refused(without_annotations):
+    with pytest.raises(ValueError, match="a check needs a sentence"):
+        check(" ", True)
+    with pytest.raises(TypeError, match="expected a truth value or a bound"):
+        check("They agree", 0.5)
+
+
+def test_the_checks_of_a_cell_are_one_output_also_where_one_fails():
+    cells = [
+        "from coursekit.course import *\nsetup()",
+        "check('first', True)\nprint('between')\ncheck('second', at_most(1), 0.5)",
+        "check('third', True)\ncheck('fourth', False)",
+    ]
+    nb = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(it) for it in cells])
+    NotebookClient(nb, kernel_name="python3", allow_errors=True).execute()
+    printed, table = nb.cells[1].outputs
+    assert printed.text == "between\n"
+    assert [it["statement"] for it in table.metadata["coursekit"]["checks"]] == ["first", "second"]
+    assert table.data["text/plain"] == "✓ first\n✓ second [≤ 1]"
+    records = [output.metadata["coursekit"]["checks"] for output in nb.cells[2].outputs if "metadata" in output]
+    assert [(it["number"], it["verdict"]) for it in records[0]] == [(3, "holds"), (4, "fails")]
+    assert any(output.output_type == "error" for output in nb.cells[2].outputs)

@@ -98,7 +98,7 @@ def test_offline_error_says_all_that_one_can_do(tiny_set, data_home):
         f"  {entry.mirrors[1]}train-images.gz: 404 Not Found",
         f"By hand: put {', '.join(file.name for file in entry.files)} into {data_home / 'tiny'}",
         f"Elsewhere: set COURSEKIT_DATA to a folder that holds tiny{os.sep}",
-        "Without a download: datasets.digits() is embedded and serves instead.",
+        "Without a download: datasets.digits() and datasets.mnist_sample() are embedded and serve instead.",
     ]
 
 

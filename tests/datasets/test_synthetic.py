@@ -48,6 +48,28 @@ def test_another_size_draws_the_same_scenes():
     assert (blocks - small.images).abs().mean() < 0.01
 
 
+def test_the_radius_sets_the_size_of_the_shapes_and_leaves_the_centre_free():
+    data = datasets.shapes(300, size=40, radius=(0.16, 0.24))
+    sides = (data.boxes[:, 2:] - data.boxes[:, :2]).amax(dim=1)  # (n,)
+    assert sides.max() <= 2 * 0.24 * 40 + 1
+    assert data.masks[:, 20, 20].double().mean() < 0.35 < datasets.shapes(300).masks[:, 16, 16].double().mean()
+
+
+@pytest.mark.parametrize(
+    ("radius", "error", "message"),
+    [
+        (0.2, TypeError, "radius: expected the least and the greatest radius, got 0.2"),
+        ((0.0, 0.2), ValueError, "radius: expected a number > 0 and ≤ 0.5, got 0.0"),
+        ((0.3, 0.2), ValueError, "radius: expected a number ≥ 0.3 and ≤ 0.5, got 0.2"),
+        ((0.2, 0.6), ValueError, "radius: expected a number ≥ 0.2 and ≤ 0.5, got 0.6"),
+        ((0.2, "a"), TypeError, "radius: expected a number, got str 'a'"),
+    ],
+)
+def test_a_radius_that_no_shape_can_have_is_refused(without_annotations, radius, error, message):
+    with pytest.raises(error, match=message):
+        datasets.shapes(3, radius=radius)
+
+
 @pytest.mark.parametrize("size", [16, 33])
 def test_boxes_frame_the_masks_as_slices_do(size):
     data = datasets.shapes(60, size=size, seed=2)

@@ -128,6 +128,35 @@ def test_rows_are_labelled_from_top_to_bottom(ax):
         figures.image_rows(ax, {"x": torch.zeros(3, 1, 4, 4), "x̂": torch.ones(2, 1, 4, 4)})
 
 
+def test_the_maps_of_a_row_share_a_scale_that_is_written_beside_it(ax):
+    images, maps = torch.rand(2, 3, 4, 4), torch.zeros(2, 4, 4)
+    maps[0, 0, 0], maps[1, 0, 0] = 2.0, -1.0
+    figures.map_rows(ax, images, {"gradient": maps, "occlusion": 10 * maps}, ["a", "b"], limits={"gradient": 2.0})
+    canvas = drawn(ax)
+    assert canvas.shape == (14, 9, 3)  # three rows and two columns, gaps of one pixel
+    assert canvas[5, 0, 0] < 0.5  # dark red: the limit
+    assert canvas[5, 0, 2] < canvas[5, 0, 0]
+    assert canvas[5, 5, 2] > canvas[5, 5, 0]  # blue, and paler
+    assert canvas[6, 6] == pytest.approx([0.97, 0.97, 0.97], abs=0.02)  # 0 is nearly white
+    written = [text.get_text() for text in ax.texts]
+    assert written[:4] == ["input", "", "gradient", "±2"]
+    assert written[-2:] == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    ("maps", "extra", "message"),
+    [
+        (torch.zeros(2, 4, 5), {}, r"maps\['m'\]: expected"),
+        (torch.zeros(1, 4, 4), {}, r"maps\['m'\]: expected"),
+        (torch.zeros(2, 4, 4), {"titles": ["a"]}, "one title for each of the 2 columns, got 1"),
+        (torch.zeros(2, 4, 4), {"limits": {"m": -1.0}}, r"limits\['m'\]: expected a number > 0"),
+    ],
+)
+def test_maps_that_do_not_fit_their_images_are_refused(ax, maps, extra, message):
+    with pytest.raises(ValueError, match=message):
+        figures.map_rows(ax, torch.rand(2, 3, 4, 4), {"m": maps}, **extra)
+
+
 def test_curves_differ_in_more_than_colour(ax):
     figures.curves(ax, [1, 2], {"a": [1, 2], "b": [2, 1]})
     first, second = ax.lines
@@ -140,6 +169,18 @@ def test_a_single_curve_needs_no_legend(ax):
     figures.curves(ax, [1, 2], {"a": [1, 2]}, markers=False)
     assert ax.get_legend() is None
     assert ax.lines[0].get_marker() == "None"
+
+
+def test_dots_stand_at_the_means_with_two_standard_errors(ax):
+    sample = torch.tensor([0.0, 1.0, 2.0, 3.0])
+    figures.dots(ax, {"trained": {"a": sample, "b": sample + 1}, "random": {"b": sample}})
+    (dots, _, (bars,)), other = ax.containers
+    assert list(dots.get_xdata()) == [1.5, 2.5]
+    assert list(dots.get_ydata()) == [0, 1]
+    assert list(other[0].get_ydata()) == [1]
+    error = 2 * sample.std().item() / 2
+    assert bars.get_segments()[0][:, 0].tolist() == pytest.approx([1.5 - error, 1.5 + error])
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["trained", "random"]
 
 
 def test_points_are_drawn_with_the_name_of_their_class_or_get_a_legend(ax):

