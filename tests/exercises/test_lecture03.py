@@ -138,7 +138,9 @@ WRONG_DROPS = {
     "covered with the mean": lambda score, image, window: drops(score, image, window, image.mean()),
     "covered with 1": lambda score, image, window: drops(score, image, window, 1.0),
     "covers more and more": covers_more_and_more,
-    "one channel": lambda score, image, window: drops(lambda x: score(x * torch.eye(3)[0, :, None, None]), image, window),
+    "one channel": lambda score, image, window: drops(
+        lambda x: score(x * torch.eye(3)[0, :, None, None]), image, window
+    ),
     "the mean of a window": lambda score, image, window: F.avg_pool2d(image, window)[0],
 }
 
@@ -260,7 +262,9 @@ EMPTY_MAPS = {
         input_gradient(untrained(net), images, labels) * images
     ).sum(dim=1),
     "guided backpropagation in an untrained net": lambda net, *given: guided_backpropagation(untrained(net), *given),
-    "contrast × gradient of an untrained net": lambda net, *given: contrast(given[0]) * saliency(untrained(net), *given),
+    "contrast × gradient of an untrained net": lambda net, *given: (
+        contrast(given[0]) * saliency(untrained(net), *given)
+    ),
     "where the reason is not": lambda net, images, labels: -saliency(net, images, labels),
 }
 
