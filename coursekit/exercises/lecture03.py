@@ -67,8 +67,9 @@ def check_my_saliency(answer: Answer) -> str:
     if fraction < POINTING:
         raise Wrong(
             f"the largest value lies on the shape that the net names in {100 * fraction:.0f} % of the cases; wanted at "
-            f"least {100 * POINTING:.0f} %. Every image shows two shapes. One net names the light shape, another one the dark shape, "
-            "so a map that ignores the net is right in at most 50 %. Where a single pixel jumps, its neighbours may help"
+            f"least {100 * POINTING:.0f} %. Every image shows two shapes, a light and a dark one. One net names the "
+            "light shape, another one the dark shape, so a map that ignores the net is right in at most 50 %. Where a "
+            "single pixel jumps, its neighbours may help"
         )
     return f"it points at the shape that the net names in at least {100 * POINTING:.0f} % of the cases"
 

@@ -19,7 +19,7 @@ SOLUTION = "### BEGIN SOLUTION"  # nbgrader's marker; the course's own edition h
 
 @dataclass(frozen=True)
 class Problem:
-    """An error or an open exercise, and the cell that it belongs to: for an error in a widget, the one that shows it."""
+    """An error or an open exercise, and its cell; an error in a widget belongs to the cell that shows the widget."""
 
     where: Literal["cell", "widget"]
     cell: int | None  # its index; None if no cell shows the widget, or if nothing is left of the notebook

@@ -128,6 +128,7 @@ def covers_more_and_more(score, image, window):
     return result
 
 
+RED = torch.tensor([1.0, 0, 0])[:, None, None]
 WRONG_DROPS = {
     "absolute": lambda score, image, window: drops(score, image, window).abs(),
     "negative": lambda score, image, window: -drops(score, image, window),
