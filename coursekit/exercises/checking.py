@@ -2,10 +2,14 @@
 
 Each lecture has a module ``coursekit.exercises.lectureNN`` that holds the course's own solutions and their checks in
 ``exercise = Exercises(Exercise(solution, check), …)``. A check takes the student's function and returns what is right
-about it, or raises `Wrong` with a message that says what differs.
+about it, or raises `Wrong` with a message that says what differs. A notebook never stops at an exercise: it goes on
+with the student's function if that is right, and else with the course's own.
 """
 
 import copy
+import html
+import textwrap
+import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -26,14 +30,6 @@ class Wrong(Exception):
     """What differs between the student's function and the right one."""
 
 
-class ExerciseOpen(Exception):
-    """An exercise that is not solved yet; the message says what differs."""
-
-    def _render_traceback_(self) -> list[str]:
-        """IPython shows this instead of a traceback through our code."""
-        return [f"✗ {self}"]
-
-
 @dataclass(frozen=True)
 class Exercise:
     """One exercise: the course's own solution, a function with the exercise's name, and the check of an answer."""
@@ -48,16 +44,19 @@ class Exercise:
 
 
 class Exercises:
-    """The exercises of one lecture: ``exercise = Exercises(Exercise(…), …)``, then ``exercise(function)``."""
+    """The exercises of one lecture: ``exercise = Exercises(Exercise(…), …)``, then ``f = exercise(f)``."""
 
     def __init__(self, *exercises: Exercise) -> None:
         self.by_name = {exercise.name: exercise for exercise in exercises}
+        self.solved: set[str] = set()  # by the answers checked last
 
-    def __call__(self, function: Answer) -> None:
-        """Check the student's ``function`` by its name.
+    def __call__(self, function: Answer) -> Answer:
+        """Check the student's ``function`` by its name, and say what is right about it or what differs.
+
+        Returns:
+            The function itself if it is right, else the course's own.
 
         Raises:
-            ExerciseOpen: it is not right yet; the message says on which inputs, and what differs.
             LookupError: the lecture has no exercise of this name.
             TypeError: this is not a function.
         """
@@ -68,12 +67,61 @@ class Exercises:
             known = ", ".join(self.by_name)
             raise LookupError(f"no exercise is called {name!r}: keep the name of the function; there are {known}")
         try:
-            praise = self.by_name[name].check(function)
-        except (Wrong, NotImplementedError) as error:
-            message = f"{name}: {error if isinstance(error, Wrong) else 'not written yet'}"
-            emit("exercise", {"name": name, "verdict": "open", "message": message}, text=f"○ {name} is open")
-            raise ExerciseOpen(message) from None
+            praise = _judge(self.by_name[name], function)
+        except Wrong as error:
+            self.solved.discard(name)
+            _show_open(name, str(error))
+            return self.by_name[name].solution
+        self.solved.add(name)
         emit("exercise", {"name": name, "verdict": "solved", "message": praise}, text=f"✓ {name}: {praise}")
+        return function
+
+    def score(self) -> None:
+        """Show how many exercises of the lecture are solved, and which are open."""
+        still_open = [name for name in self.by_name if name not in self.solved]
+        record = {"solved": len(self.solved), "exercises": len(self.by_name)}
+        listed = f"; open: {', '.join(still_open)}" if still_open else ""
+        sign = "○" if still_open else "✓"
+        emit("score", record, text=f"{sign} {record['solved']} of {record['exercises']} exercises solved{listed}")
+
+
+def _judge(exercise: Exercise, function: Answer) -> str:
+    """What is right about the student's ``function``; `Wrong` for whatever goes wrong in it."""
+    if function is exercise.solution:
+        # After `f = exercise(f)` the name of an open exercise means the course's own function.
+        raise Wrong("this is the course's own function; run the cell that defines yours, then this one")
+    try:
+        with torch.random.fork_rng(devices=[]):  # the notebook's random numbers do not depend on the answer
+            return exercise.check(function)
+    except NotImplementedError:
+        raise Wrong("not written yet") from None
+    except Wrong:
+        raise
+    except Exception as error:  # also one in a module that the function returned
+        raise Wrong(_raised(error, function)) from error
+
+
+def _show_open(name: str, message: str) -> None:
+    """Say that an exercise is open and why, without the solution."""
+    goes_on = "The notebook goes on with the course's own function."
+    emit(
+        "exercise",
+        {"name": name, "verdict": "open", "message": message},
+        text=f"○ {name} is open: {message}. {goes_on}",
+        markup=(
+            '<div style="border-left: 4px solid #e69f00; padding-left: 0.8em">'
+            f"○ <b>{html.escape(name)} is open:</b> {html.escape(message)}<br><small>{goes_on}</small></div>"
+        ),
+    )
+
+
+def _raised(error: Exception, function: Answer) -> str:
+    """An error in words: ``it raises ZeroDivisionError: division by zero, in the line "return 1 / x"``."""
+    file = function.__code__.co_filename if hasattr(function, "__code__") else None
+    lines = [frame.line for frame in traceback.extract_tb(error.__traceback__) if frame.filename == file]
+    where = f', in the line "{lines[-1]}"' if lines and lines[-1] else ""
+    said = textwrap.shorten(str(error), 200, placeholder=" …")
+    return f"it raises {type(error).__name__}{': ' if said else ''}{said}{where}"
 
 
 def by_cases(solution: Answer, cases: Mapping[str, tuple[Any, ...]]) -> Exercise:
@@ -103,7 +151,7 @@ def by_cases(solution: Answer, cases: Mapping[str, tuple[Any, ...]]) -> Exercise
             except NotImplementedError:
                 raise
             except Exception as error:
-                raise Wrong(f"{so_far}on {case} it raises {type(error).__name__}: {error}") from error
+                raise Wrong(f"{so_far}on {case} {_raised(error, answer)}") from error
             if difference := differs(expected, got, TOLERANCE):
                 raise Wrong(f"{so_far}wrong on {case}: {difference}")
             changed = [
@@ -134,7 +182,7 @@ def differs(expected: Any, got: Any, tolerance: float) -> str:
             return f"expected {len(expected)} values, got {_describe(got)}"
         parts = [differs(a, b, tolerance) for a, b in zip(expected, got, strict=True)]
         return "; ".join(f"value {i}: {part}" for i, part in enumerate(parts, start=1) if part)
-    if isinstance(expected, Tensor) and not isinstance(got, Tensor):
+    if isinstance(expected, Tensor) and expected.ndim and not hasattr(got, "shape"):
         return f"expected a tensor of shape {tuple(expected.shape)}, got {_describe(got)}"
     if isinstance(expected, Tensor | float | int):
         return _numbers_differ(expected, got, tolerance)

@@ -6,8 +6,11 @@ from torch import Tensor
 from coursekit import datasets
 from coursekit.exercises.checking import Answer, Exercise, Exercises, Wrong, by_cases, require_result
 
-POINTS = torch.tensor([[0.0, 0.0], [2.0, 0.0], [0.0, -4.0], [5.0, 1.0]])
-MEANS = torch.tensor([[0.0, 0.0], [10.0, 0.0], [0.0, -3.0]])
+# In both cases below, mean, median and midrange of a class differ.
+POINTS = torch.tensor([[0.0, 0.0], [1.0, 0.0], [0.0, -4.0], [7.0, 8.0], [5.0, 1.0], [6.0, 2.0], [5.0, 9.0], [0.0, 1.0]])
+# From the origin the nearest mean is (4, 1), by the sum of the coordinates (4.5, 0), by the largest one (3, 3).
+QUERIES = torch.tensor([[0.0, 0.0], [5.0, 0.0], [2.0, 4.0], [0.0, -4.0]])
+MEANS = torch.tensor([[3.0, 3.0], [4.5, 0.0], [4.0, 1.0]])
 
 
 def class_means(x: Tensor, labels: Tensor, classes: int) -> Tensor:
@@ -28,11 +31,17 @@ def my_classifier(x: Tensor, labels: Tensor, unseen: Tensor) -> Tensor:
 
 
 def check_my_classifier(answer: Answer) -> str:
-    """The answer labels at least 96 % of the test digits correctly."""
+    """The answer labels at least 96 % of 360 digits correctly that it has not seen."""
+    # So that no label can be looked up, the digits are split anew, lie on their side, and have other numbers.
     data = datasets.digits()
-    x, unseen = data.train.images.flatten(1), data.test.images.flatten(1)  # (n, 64), (m, 64)
-    found = require_result(answer(x, data.train.labels, unseen), (len(unseen),), "one label for each image")
-    accuracy = (found == data.test.labels).double().mean().item()
+    generator = torch.Generator().manual_seed(0)
+    images = torch.cat([data.train.images, data.test.images]).rot90(dims=(2, 3)).flatten(1)  # (n, 64)
+    labels = torch.randperm(10, generator=generator)[torch.cat([data.train.labels, data.test.labels])]  # (n,)
+    unseen, seen = torch.randperm(len(images), generator=generator).split([360, len(images) - 360])
+
+    found = answer(images[seen], labels[seen], images[unseen])
+    found = require_result(found, (len(unseen),), "one label for each image")
+    accuracy = (found == labels[unseen]).double().mean().item()
     if accuracy < 0.96:
         raise Wrong(
             f"{accuracy:.1%} of the unseen digits right; wanted at least 96 %. Do nearby images share their label?"
@@ -44,15 +53,18 @@ exercise = Exercises(
     by_cases(
         class_means,
         {
-            "two classes": (POINTS, torch.tensor([0, 0, 1, 1]), 2),
-            "labels in any order": (POINTS, torch.tensor([2, 0, 1, 0]), 3),
+            "two classes": (POINTS, torch.tensor([0, 0, 0, 0, 1, 1, 1, 1]), 2),
+            "labels in any order": (POINTS, torch.tensor([2, 0, 1, 0, 0, 1, 2, 2]), 3),
         },
     ),
     by_cases(
         nearest_mean,
         {
-            "four points and three means": (POINTS, MEANS),
-            "means of unequal length": (torch.tensor([[6.0, 0.0]]), MEANS),
+            "four points and three means": (QUERIES, MEANS),
+            "means of unequal length": (
+                torch.tensor([[2.0, 0.0]]),
+                torch.tensor([[10.0, 0.0], [1.0, 1.0], [0.0, -3.0]]),
+            ),
         },
     ),
     Exercise(my_classifier, check_my_classifier),

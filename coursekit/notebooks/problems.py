@@ -1,7 +1,8 @@
-"""What went wrong in an executed notebook: errors in its cells and in its widgets."""
+"""What went wrong in an executed notebook: errors in its cells and its widgets, and exercises that are not solved."""
 
 import json
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -12,17 +13,19 @@ EXPECTED = "raises-exception"  # nbclient's tag of a cell that may raise
 # The names of errors that `execute` writes into a cell, because its kernel could not do it.
 TIMEOUT = "NotebookTimeout"
 KERNEL_DIED = "KernelDied"
+EXERCISE_OPEN = "ExerciseOpen"  # the name of the problem of an exercise that is not solved
+SOLUTION = "### BEGIN SOLUTION"  # nbgrader's marker; the course's own edition holds it
 
 
 @dataclass(frozen=True)
 class Problem:
-    """An error and the cell that it belongs to; an error in a widget belongs to the cell that shows the widget."""
+    """An error or an open exercise, and its cell; an error in a widget belongs to the cell that shows the widget."""
 
     where: Literal["cell", "widget"]
     cell: int | None  # its index; None if no cell shows the widget, or if nothing is left of the notebook
     count: int | None  # its execution count, which Jupyter shows beside it
     source: str
-    name: str  # the class of the exception; empty if the run was broken off from outside
+    name: str  # the class of the exception, or `EXERCISE_OPEN`; empty if the run was broken off from outside
     message: str
     traceback: str
 
@@ -34,16 +37,20 @@ class Problem:
 
 
 def find_problems(nb: Notebook) -> list[Problem]:
-    """Every error in the outputs of cells and widgets, those of cells first.
+    """Every error in the outputs of cells, every exercise that is open but should not be, and every error in widgets.
 
     An error in a callback of ``interact`` or under ``with Output():`` does not stop a run: it ends in the state of an
     Output widget. In a cell tagged ``raises-exception`` errors are expected, except the end of the kernel or the time.
+    A notebook that holds solutions is the course's own edition, and there all exercises must be solved. In the student
+    edition they may be open.
     """
     problems = [
         _problem(nb, "cell", index, output)
         for index, output in outputs(nb)
         if _is_error(output) and (EXPECTED not in tags(nb.cells[index]) or output["ename"] in (TIMEOUT, KERNEL_DIED))
     ]
+    if any(SOLUTION in cell.source for cell in nb.cells):
+        problems += _open_exercises(nb)
     state = nb.metadata.get("widgets", {}).get(WIDGET_STATE, {}).get("state", {})
     home = _cells_of_widgets(nb, state)
     for model, widget in state.items():
@@ -65,6 +72,15 @@ def broken_off(nb: Notebook | None, message: str, traceback: str) -> Problem:
     cell = next((cell for cell in code_cells(nb) if cell.execution_count is None), None) if nb else None
     index, source = (nb.cells.index(cell), cell.source) if nb and cell else (None, "")
     return Problem("cell", index, None, source, "", message, traceback)
+
+
+def _open_exercises(nb: Notebook) -> Iterator[Problem]:
+    for index, output in outputs(nb):
+        record = output.get("metadata", {}).get("coursekit", {}).get("exercise", {})
+        if record.get("verdict") == "open":
+            message = f"{record['name']}: {record['message']}"
+            count, source = nb.cells[index].execution_count, nb.cells[index].source
+            yield Problem("cell", index, count, source, EXERCISE_OPEN, message, f"{EXERCISE_OPEN}: {message}")
 
 
 def _is_error(output: Any) -> bool:

@@ -13,14 +13,28 @@ from coursekit.course import DEVICES, PROFILES
 from coursekit.errors import CourseError, unknown
 from coursekit.files import write_text
 from coursekit.notebooks import files
-from coursekit.notebooks.problems import KERNEL_DIED, TIMEOUT, Problem, broken_off, find_problems
+from coursekit.notebooks.problems import EXERCISE_OPEN, KERNEL_DIED, TIMEOUT, Problem, broken_off, find_problems
 
 FORMAT = 2  # of run.json
 
 Status = Literal[
-    "not run", "running", "ok", "interrupted", "claim failed", "widget error", "error", "timeout", "kernel died"
+    "not run",
+    "running",
+    "ok",
+    "interrupted",
+    "claim failed",
+    "exercise open",
+    "widget error",
+    "error",
+    "timeout",
+    "kernel died",
 ]
-BY_ERROR: dict[str, Status] = {"ClaimFailed": "claim failed", TIMEOUT: "timeout", KERNEL_DIED: "kernel died"}
+BY_ERROR: dict[str, Status] = {
+    "ClaimFailed": "claim failed",
+    EXERCISE_OPEN: "exercise open",
+    TIMEOUT: "timeout",
+    KERNEL_DIED: "kernel died",
+}
 
 
 @dataclass(frozen=True)

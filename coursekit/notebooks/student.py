@@ -29,7 +29,8 @@ README = """\
 1. Install the course's package, `coursekit` {version}, as its README says.
 2. Start JupyterLab in this folder with `jupyter lab`, open a notebook and run it from the top.
 3. Replace each `raise NotImplementedError` with your own code. The cell below it checks your code and says what
-   differs. *Run All* stops at the first exercise that is not solved.
+   differs. *Run All* never stops at an exercise: while yours is not right, the notebook goes on with the course's own
+   function. At the end a line says how many you have solved.
 
 A newer edition never replaces a file that you changed. It is saved beside yours, as `NN_name.new.ipynb`.
 """

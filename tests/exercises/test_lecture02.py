@@ -62,4 +62,4 @@ def test_a_right_answer_is_praised(ask, name, function, praise):
     ],
 )
 def test_a_wrong_answer_hears_what_is_wrong(ask, name, function, message):
-    assert re.match(f"✗ {name}: .*{message}", ask(exercise, name, function))
+    assert re.match(f"○ {name} is open: .*{message}", ask(exercise, name, function))

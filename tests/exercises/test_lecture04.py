@@ -71,7 +71,7 @@ def test_a_right_answer_is_praised(ask, name, answer, praise):
     ],
 )
 def test_a_wrong_answer_hears_what_is_wrong(ask, name, answer, message):
-    assert re.match(f"✗ {name}: .*{message}", ask(exercise, name, answer))
+    assert re.match(f"○ {name} is open: .*{message}", ask(exercise, name, answer))
 
 
 def test_a_spoiled_copy_of_the_net_wins_nothing(ask):

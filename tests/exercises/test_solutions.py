@@ -24,4 +24,5 @@ def test_the_courses_own_solution_passes_its_check(lecture, name, ask):
 def test_the_notebook_asks_for_these_exercises(lecture):
     (path,) = files.find_notebooks([lecture.removeprefix("lecture")])
     sources = "\n".join(cell.source for cell in files.read(path).cells if cell.cell_type == "code")
-    assert re.findall(r"^exercise\((\w+)\)", sources, re.MULTILINE) == list(OF_LECTURE[lecture].by_name)
+    assert re.findall(r"^(\w+) = exercise\(\1\)$", sources, re.MULTILINE) == list(OF_LECTURE[lecture].by_name)
+    assert sources.count("exercise.score()") == 1

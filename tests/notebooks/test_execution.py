@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import pytest
+from nbformat.v4 import new_code_cell, new_notebook, new_output
 
 from coursekit.notebooks import files
 from coursekit.notebooks.problems import find_problems
@@ -70,6 +71,54 @@ def test_a_spoilt_notebook_fails_the_run(small, source, words, tmp_path):
     assert words in done.stdout + done.stderr
 
 
+def nbval(name, folder):
+    """nbval compares the outputs of the cells tagged for it, and only these; what it prints."""
+    options = ["-p", "no:cacheprovider", "--nbval-lax", "--nbval-current-env"]
+    command = [sys.executable, "-m", "pytest", *options, name]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False).stdout
+
+
+@pytest.fixture(scope="module")
+def one_exercise():
+    """The course's own edition of a notebook with one exercise, executed."""
+    sources = [
+        "from coursekit.exercises.lecture00 import exercise",
+        "def nearest_mean(x, means):\n    ### BEGIN SOLUTION\n"
+        "    return (x[:, None] - means).norm(dim=2).argmin(dim=1)\n    ### END SOLUTION",
+        "nearest_mean = exercise(nearest_mean)",
+        "exercise.score()",
+    ]
+    tags = [[], [], ["nbval-check-output"], []]
+    cells = [new_code_cell(source, metadata={"tags": it}) for source, it in zip(sources, tags, strict=True)]
+    praise = "✓ nearest_mean: right on four points and three means, means of unequal length"
+    cells[2].execution_count = 1
+    cells[2].outputs = [new_output("display_data", data={"text/plain": praise})]
+    return new_notebook(cells=cells)
+
+
+def test_an_exercise_that_is_open_fails_a_run_of_the_courses_own_edition(one_exercise, tmp_path):
+    """It stops nothing: all cells run to their end. nbval finds the difference from the committed output, too."""
+    files.write(one_exercise, tmp_path / "right.ipynb")
+    nb = json.loads(json.dumps(one_exercise))
+    nb["cells"][1]["source"] = nb["cells"][1]["source"].replace("argmin", "argmax")
+    (tmp_path / "wrong.ipynb").write_text(json.dumps(nb), encoding="utf-8")
+
+    done, record = course_run("right.ipynb", "wrong.ipynb", cwd=tmp_path)
+    assert done.returncode == 1
+    right, wrong = record["notebooks"]
+    assert (right["status"], wrong["status"]) == ("ok", "exercise open")
+    assert wrong["cells_run"] == wrong["cells"] == 4
+    [problem] = wrong["problems"]
+    assert problem["source"] == "nearest_mean = exercise(nearest_mean)"
+    assert problem["message"].startswith("nearest_mean: wrong on four points and three means: at index (")
+    assert "cell [3]\nnearest_mean = exercise(nearest_mean)\n\nExerciseOpen: nearest_mean: wrong on" in done.stdout
+    assert "wrong: exercise open" in done.stdout
+    assert "1 of 6 exercises solved" in done.stdout  # the lecture has three
+
+    assert "4 passed" in nbval("right.ipynb", tmp_path)
+    assert "1 failed, 3 passed" in nbval("wrong.ipynb", tmp_path)
+
+
 def test_nbval_compares_the_claims(small, tmp_path):
     """A committed claim that differs from the one computed is found by the comparison of outputs."""
     changed = json.loads(json.dumps(small))
@@ -77,16 +126,6 @@ def test_nbval_compares_the_claims(small, tmp_path):
     output = cells[0]["outputs"][0]
     output["data"]["text/plain"] = output["data"]["text/plain"].replace("85 %", "99 %")
     (tmp_path / "changed.ipynb").write_text(json.dumps(changed), encoding="utf-8")
-    command = [
-        sys.executable,
-        "-m",
-        "pytest",
-        "-p",
-        "no:cacheprovider",
-        "--nbval-lax",
-        "--nbval-current-env",
-        "changed.ipynb",
-    ]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert "1 failed" in done.stdout, done.stdout
-    assert "99 %" in done.stdout
+    said = nbval("changed.ipynb", tmp_path)
+    assert "1 failed" in said, said
+    assert "99 %" in said

@@ -5,7 +5,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_outp
 
 from coursekit.course.display import WIDGET_VIEW
 from coursekit.notebooks.files import WIDGET_STATE
-from coursekit.notebooks.problems import KERNEL_DIED, TIMEOUT, Problem, broken_off, find_problems
+from coursekit.notebooks.problems import EXERCISE_OPEN, KERNEL_DIED, TIMEOUT, Problem, broken_off, find_problems
 
 
 def error(name="ValueError", message="no"):
@@ -37,6 +37,38 @@ def test_an_error_in_a_cell_is_a_problem():
         )
     ]
     assert find_problems(nb)[0].place == "cell [3]"
+
+
+def exercises(*verdicts, solution):
+    """A notebook with a solution or a stub, and a checked exercise for each verdict."""
+    cells = [cell(f"def f(x):\n    ### BEGIN SOLUTION\n    {solution}\n    ### END SOLUTION" if solution else "stub")]
+    for count, verdict in enumerate(verdicts, start=2):
+        record = {"name": f"f{count}", "verdict": verdict, "message": "wrong on zero: expected 0, got 1"}
+        shown = new_output("display_data", metadata={"coursekit": {"exercise": record}})
+        cells.append(cell(f"f{count} = exercise(f{count})", shown, count=count))
+    return new_notebook(cells=cells)
+
+
+def test_an_open_exercise_of_the_courses_own_edition_is_a_problem():
+    [problem] = find_problems(exercises("solved", "open", solution="return x"))
+    assert (problem.where, problem.cell, problem.place) == ("cell", 2, "cell [3]")
+    assert (problem.source, problem.name) == ("f3 = exercise(f3)", EXERCISE_OPEN)
+    assert problem.message == "f3: wrong on zero: expected 0, got 1"
+    assert problem.traceback == "ExerciseOpen: f3: wrong on zero: expected 0, got 1"
+
+
+def test_every_open_exercise_is_a_problem_and_errors_come_first():
+    nb = exercises("open", "open", solution="return x")
+    nb.cells.append(cell("f(0)", error(), count=4))
+    assert [problem.name for problem in find_problems(nb)] == ["ValueError", EXERCISE_OPEN, EXERCISE_OPEN]
+
+
+def test_an_open_exercise_of_the_student_edition_is_none():
+    assert find_problems(exercises("open", "solved", solution=None)) == []
+
+
+def test_solved_exercises_are_no_problem():
+    assert find_problems(exercises("solved", "solved", solution="return x")) == []
 
 
 def test_an_error_in_a_widget_is_a_problem_of_the_cell_that_shows_the_widget():

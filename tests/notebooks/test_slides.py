@@ -265,7 +265,7 @@ def test_other_outputs_are_shown_in_their_richest_form():
 
 def test_solutions_and_their_outputs_are_left_out():
     solved = "def f():\n    ### BEGIN SOLUTION\n    return 'secret'\n    ### END SOLUTION"
-    checked = code("exercise(f)", shown({"text/plain": "✓ secret"}, coursekit={"exercise": {"name": "f"}}))
+    checked = code("f = exercise(f)", shown({"text/plain": "✓ secret"}, coursekit={"exercise": {"name": "f"}}))
     made = page(md("## 1 · A", "slide"), code(solved), checked)
     assert "secret" not in made.html
     assert "raise NotImplementedError" in made.all(".code")[0]
