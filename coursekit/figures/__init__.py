@@ -1,6 +1,6 @@
 """The one home of matplotlib: style, image grids, curves, dots, points. Functions take an axis and give it back."""
 
-from coursekit.figures.drawing import curves, dots, heat_map, image_grid, image_rows, map_rows, points
+from coursekit.figures.drawing import curves, dots, heat_map, image_grid, image_rows, map_rows, panels, points
 from coursekit.figures.style import COLOURS, INK, use_style
 
 __all__ = [
@@ -12,6 +12,7 @@ __all__ = [
     "image_grid",
     "image_rows",
     "map_rows",
+    "panels",
     "points",
     "use_style",
 ]

@@ -1,4 +1,4 @@
-"""Grids of images, labelled rows of images and of maps, heat maps, dot plots, labelled curves and points."""
+"""Panels, grids of images, labelled rows of images and of maps, heat maps, dot plots, labelled curves and points."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -11,6 +11,7 @@ from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
+from matplotlib.figure import Figure
 from torch import Tensor
 
 from coursekit.figures.style import COLOURS, INK
@@ -18,6 +19,25 @@ from coursekit.validation import require_images, require_integer, require_labels
 
 DASHES = ("-", "--", "-.", ":")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*", "<", ">")
+
+
+def panels(*titles: str, width: float = 11, height: float = 3.5, share_y: bool = False) -> tuple[Figure, list[Axes]]:
+    """A figure with one panel for each title, side by side: width and height in inches.
+
+    >>> import matplotlib.pyplot as plt
+    >>> figure, (left, right) = panels("input", "reconstruction")
+    >>> right.get_title(loc="left")
+    'reconstruction'
+    >>> plt.close(figure)
+    """
+    import matplotlib.pyplot as plt
+
+    if not titles:
+        raise ValueError("expected one title for each panel, got none")
+    figure, axes = plt.subplots(1, len(titles), figsize=(width, height), sharey=share_y, squeeze=False)
+    for ax, title in zip(axes[0], titles, strict=True):
+        ax.set_title(title)
+    return figure, list(axes[0])
 
 
 def image_grid(

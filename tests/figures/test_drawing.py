@@ -201,3 +201,12 @@ def luminance(colour):
 @pytest.mark.parametrize("colour", figures.COLOURS)
 def test_every_colour_stands_out_from_white(colour):
     assert 1.05 / (luminance(colour) + 0.05) >= 3  # WCAG 2.1, 1.4.11: graphical objects
+
+
+def test_panels_have_a_title_each():
+    figure, (left, right) = figures.panels("a", "b", width=6, height=2)
+    assert figure.get_size_inches().tolist() == [6, 2]
+    assert [ax.get_title(loc="left") for ax in (left, right)] == ["a", "b"]
+    plt.close(figure)
+    with pytest.raises(ValueError, match="one title for each panel, got none"):
+        figures.panels()
