@@ -4,7 +4,8 @@ Importing this package imports neither torch nor matplotlib.
 """
 
 from coursekit.course.claims import ClaimFailed, at_least, at_most, between, check, claim, claims_table, within
-from coursekit.course.display import explore, show
+from coursekit.course.controls import explore
+from coursekit.course.display import animate, show
 from coursekit.course.guesses import Guess, guess
 from coursekit.course.session import DEVICES, PROFILES, Session, setup
 
@@ -14,6 +15,7 @@ __all__ = [
     "ClaimFailed",
     "Guess",
     "Session",
+    "animate",
     "at_least",
     "at_most",
     "between",

@@ -1,17 +1,26 @@
-"""Figures with alt text and caption, and figures that answer "what if" with a slider."""
+"""Figures with alt text and caption, still or moving."""
 
-import base64
-import io
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+import time
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any, TypeAlias
 
-from coursekit.course import session
+from coursekit.course import pictures, session
+from coursekit.course.pictures import Drawing
 from coursekit.course.records import require_text
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+    from PIL import Image
 
+# Mime types of figures with controls: the live widgets, and frames that move without a kernel.
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
+FRAMES = "application/vnd.coursekit.frames+json"
+
+PAD = 0.06  # inches around a figure
+DELAY = 2.0  # seconds of drawing before its progress is shown
+
+Draw: TypeAlias = "Callable[..., Figure]"
+Bundle = tuple[dict[str, Any], dict[str, Any]]  # an output: data by mime type, and metadata
 
 
 def show(figure: "Figure", *, alt: str, caption: str) -> None:
@@ -24,126 +33,152 @@ def show(figure: "Figure", *, alt: str, caption: str) -> None:
     """
     from IPython.display import display
 
-    _require_texts(alt, caption)
+    require_texts(alt, caption)
     course = session.current()
-    data, metadata = _bundle(figure, alt)
+    drawing = rendered(figure)
+    data, metadata = bundle(drawing.image, alt, drawing.scale)
     display(data, raw=True, metadata=metadata)
-    _display_caption(course, caption)
+    display_caption(course, caption)
 
 
-def explore(draw: Callable[..., "Figure"], *, alt: str, caption: str, **controls: Any) -> None:
-    """Show a figure with one control for each argument of ``draw``, and redraw it when one is moved.
+def animate(draw: Draw, frames: Iterable[Any], *, alt: str, caption: str, seconds: float = 4.0) -> None:
+    """Show figures one after the other, in an endless loop that rests on the last one for two seconds.
 
-    Where no widget can live (slides, print, a notebook that was not run yet) the figure at the default values is
-    shown instead. At profile ``smoke`` the figure is also drawn at both ends of every control, so that an error at the
-    end of a slider fails the test run.
+    The output is an animated PNG, which every viewer of notebooks shows: an animated GIF moves neither in JupyterLab
+    (beside a PNG) nor in nbconvert. It begins with the last figure, so that print and every program that shows only one
+    frame shows the result. It is made smaller, coarser, and in the end shorter, until it takes less than 400 kB. At
+    profile ``smoke`` only the first and the last figure are drawn.
 
     Args:
-        draw: takes the controls' values by name and returns a figure.
-        alt: what the figure shows at the default values.
-        caption: what to see, or what to try.
-        controls: a widget, or the abbreviations of ``ipywidgets.interact``: ``(low, high)``, a list, a truth value.
+        draw: takes one of ``frames`` and returns a figure.
+        frames: what changes from figure to figure: steps of a descent, snapshots of a training.
+        alt: what moves, and what the last figure shows.
+        caption: what to see.
+        seconds: how long one round takes without the rest at its end.
 
     Raises:
-        TypeError: a control is something else, ``draw`` does not return a figure, or ``alt`` or ``caption`` is not
-            text.
-        ValueError: ``alt`` or ``caption`` is blank.
+        TypeError: ``draw`` does not return a figure, or ``alt`` or ``caption`` is not text.
+        ValueError: there are fewer than two frames, ``seconds`` is not positive, ``alt`` or ``caption`` is blank, or
+            the animation cannot be made small enough.
         RuntimeError: `setup` was not called yet.
     """
-    from IPython.display import clear_output, display
-    from ipywidgets import Output, VBox
+    from coursekit.validation import require_number
 
-    _require_texts(alt, caption)
+    require_texts(alt, caption)
     course = session.current()
-    sliders = _sliders(controls)
-
-    def drawn() -> tuple[dict[str, Any], dict[str, Any]]:
-        return _bundle(draw(**{name: slider.value for name, slider in sliders.items()}), alt)
-
-    still, metadata = drawn()
+    seconds = require_number(seconds, "seconds", above=0)
+    frames = list(frames)
+    if len(frames) < 2:
+        raise ValueError(f"frames: an animation needs at least two, got {len(frames)}")
     if course.profile == "smoke":
-        _visit_ends(sliders, drawn)
+        frames = [frames[0], frames[-1]]
 
-    output = Output()
-    output.outputs = ({"output_type": "display_data", "data": still, "metadata": metadata},)
-
-    def redraw(_change: Any) -> None:
-        with output:
-            data, metadata = drawn()
-            clear_output(wait=True)
-            display(data, raw=True, metadata=metadata)
-
-    for slider in sliders.values():
-        slider.observe(redraw, names="value")
-    # Written out, since ipywidgets 7, which Colab keeps, cannot give its view to others.
-    live = {"version_major": 2, "version_minor": 0, "model_id": VBox([*sliders.values(), output]).model_id}
-    display({WIDGET_VIEW: live} | still, raw=True, metadata=metadata)
-    _display_caption(course, caption)
+    output = LateOutput(len(frames))
+    drawings = []
+    for number, frame in enumerate(frames):
+        drawings.append(drawn(draw, f"at frame {number} of {len(frames)}", frame))
+        output.count()
+    canvas = pictures.on_one_canvas(drawings)
+    data, metadata = bundle(canvas[-1], alt, drawings[-1].scale)
+    data["image/png"] = pictures.base64_text(pictures.animation(canvas, seconds))
+    metadata["image/png"]["animated"] = True
+    output.show(data, metadata)
+    display_caption(course, caption)
 
 
-def _sliders(controls: dict[str, Any]) -> dict[str, Any]:
-    """A widget for each control, with its name as description if it has none."""
-    from ipywidgets import interactive
+class LateOutput:
+    """An output that takes long to draw: it shows the progress until the figure takes its place."""
 
-    sliders = {name: interactive.widget_from_abbrev(spec) for name, spec in controls.items()}
-    for name, slider in sliders.items():
-        if slider is None:
-            raise TypeError(f"no control for {name}={controls[name]!r}: pass a widget, (low, high), or a list")
-        slider.description = slider.description or name.replace("_", " ")
-        slider.style.description_width = "initial"
-    return sliders
+    def __init__(self, total: int) -> None:
+        self.total, self.done = total, 0
+        self.started = time.perf_counter()
+        self.handle: Any = None
 
+    def count(self) -> None:
+        """Count one more frame, and show the progress if that takes long."""
+        from IPython.display import display
 
-def _visit_ends(sliders: dict[str, Any], drawn: Callable[[], Any]) -> None:
-    """Draw the figure with each control at its ends, one control at a time, and put it back."""
-    for slider in sliders.values():
-        default = slider.value
-        for end in _ends(slider):
-            slider.value = end
-            drawn()
-        slider.value = default
+        self.done += 1
+        if self.done == self.total or time.perf_counter() - self.started < DELAY:
+            return
+        progress = {"text/plain": f"{self.done} of {self.total} frames drawn"}
+        if self.handle is None:
+            self.handle = display(progress, raw=True, display_id=True)
+        else:
+            self.handle.update(progress, raw=True)
 
+    def show(self, data: dict[str, Any], metadata: dict[str, Any]) -> None:
+        """Put the figure in place of the progress."""
+        from IPython.display import display
 
-def _ends(slider: Any) -> list[Any]:
-    """The first and the last value of a control, or the other value of a checkbox."""
-    if hasattr(slider, "options"):
-        first, last = slider.options[0], slider.options[-1]
-        return [end[1] if isinstance(end, tuple) else end for end in (first, last)]  # (label, value) or value
-    if hasattr(slider, "min"):
-        return [slider.min, slider.max]
-    return [not slider.value]
+        put = display if self.handle is None else self.handle.update
+        put(data, raw=True, metadata=metadata)
 
 
-def _bundle(figure: "Figure", alt: str) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The figure as an output: data, and the metadata that holds its alternative text and its size."""
+def drawn(draw: Draw, place: str, *args: Any, **values: Any) -> Drawing:
+    """The figure that ``draw`` returns, rendered; an error is told at which place it occurred."""
+    try:
+        return rendered(draw(*args, **values))
+    except Exception as error:
+        error.add_note(f"The error occurred {place}.")
+        raise
+
+
+def rendered(figure: "Figure") -> Drawing:
+    """The figure as a picture that holds all of it, also what is written beside the axes. The figure is closed.
+
+    Raises:
+        TypeError: this is not a figure.
+    """
+    import io
+
     import matplotlib.pyplot as plt
     from matplotlib.figure import Figure
+    from matplotlib.transforms import Bbox
     from PIL import Image
 
     if not isinstance(figure, Figure):
         raise TypeError(
             f"expected a matplotlib figure, got {type(figure).__name__}; a drawing function ends with `return fig`"
         )
-    drawn, packed = io.BytesIO(), io.BytesIO()
-    # Tight: the layout leaves too little room beside images, and cuts off their labels.
-    figure.savefig(drawn, format="png", bbox_inches="tight", pad_inches=0.06)
+    # The layout leaves too little room beside images: take as much as the labels need. Whole pixels, so that the same
+    # line is drawn in the same way in every frame.
+    dpi = plt.rcParams["savefig.dpi"]
+    figure.draw_without_rendering()
+    box = figure.get_tightbbox().padded(PAD)
+    x0, y0, x1, y1 = (round(inches * dpi) for inches in box.extents)
+    # The layout is done, and takes longer than the drawing.
+    layout = figure.get_layout_engine()
+    figure.set_layout_engine("none")
+    file = io.BytesIO()
+    figure.savefig(file, format="png", bbox_inches=Bbox.from_extents(x0 / dpi, y0 / dpi, x1 / dpi, y1 / dpi))
+    figure.set_layout_engine(layout)
     plt.close(figure)
-    # A palette of 256 colours takes a third of the bytes, and nobody sees the difference in a drawing.
-    image = Image.open(drawn).convert("RGB").quantize(256, dither=Image.Dither.NONE)
-    image.save(packed, format="png", optimize=True)
-    width, height = (round(pixels * figure.dpi / plt.rcParams["savefig.dpi"]) for pixels in image.size)
-    png = base64.b64encode(packed.getvalue()).decode()
-    data = {"image/png": png, "text/plain": f"<figure: {alt}>"}
+    height = round(figure.get_figheight() * dpi)
+    return Drawing(Image.open(file).convert("RGB"), left=x0, top=height - y1, scale=figure.dpi / dpi)
+
+
+def bundle(picture: "Image.Image", alt: str, scale: float) -> Bundle:
+    """A picture as an output, with its alternative text and its size in CSS pixels in the metadata."""
+    width, height = (round(pixels * scale) for pixels in picture.size)
+    data = {"image/png": pictures.base64_text(pictures.still(picture)), "text/plain": f"<figure: {alt}>"}
     return data, {"image/png": {"alt": alt, "width": width, "height": height}}
 
 
-def _require_texts(alt: str, caption: str) -> None:
+def label_font() -> str:
+    """The file of the font in which figures are labelled."""
+    from matplotlib.font_manager import findfont
+
+    return findfont("DejaVu Sans")
+
+
+def require_texts(alt: str, caption: str) -> None:
     question = "what would you say of it to someone on the phone?"
     require_text(alt, "alt", f"a figure needs an alternative text: {question}")
     require_text(caption, "caption", "a figure needs a caption that says what to see in it")
 
 
-def _display_caption(course: session.Session, caption: str) -> None:
+def display_caption(course: session.Session, caption: str) -> None:
     from IPython.display import Markdown, display
 
     display(Markdown(f"*Figure {next(course.figure_numbers)}. {caption}*"))

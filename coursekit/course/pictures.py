@@ -1,0 +1,171 @@
+"""Rendered figures as the files that a notebook stores: a still, frames of one size, an animation."""
+
+import base64
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from PIL import Image, ImageDraw, ImageFont, features
+
+FRAMES_LIMIT = 300_000  # bytes in the notebook, for the frames of one figure
+ANIMATION_LIMIT = 400_000  # bytes in the notebook, for one animation
+WIDTH = 1000  # pixels at most, of frames and animations
+PAUSE = 2.0  # seconds for which an animation shows its last frame
+GAP, LABEL = 24, 32  # pixels between the pictures of a strip, and below each of them
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """A rendered figure, and where its upper left corner is: in pixels from the corner of the figure itself."""
+
+    image: Image.Image  # RGB
+    left: int
+    top: int
+    scale: float  # CSS pixels of a pixel
+
+
+def on_one_canvas(drawings: Sequence[Drawing]) -> list[Image.Image]:
+    """The pictures of several figures in one size, so that what is equal in all of them does not move.
+
+    >>> small, tall = (Drawing(Image.new("RGB", size), left=0, top=-3, scale=1) for size in [(20, 10), (20, 15)])
+    >>> [picture.size for picture in on_one_canvas([small, tall])]
+    [(20, 15), (20, 15)]
+    """
+    left, top = min(it.left for it in drawings), min(it.top for it in drawings)
+    right = max(it.left + it.image.width for it in drawings)
+    bottom = max(it.top + it.image.height for it in drawings)
+    pictures = []
+    for drawing in drawings:
+        picture = Image.new("RGB", (right - left, bottom - top), "white")
+        picture.paste(drawing.image, (drawing.left - left, drawing.top - top))
+        pictures.append(picture)
+    return pictures
+
+
+def still(picture: Image.Image) -> bytes:
+    """A picture as PNG."""
+    # A palette of 256 colours takes a third of the bytes, and nobody sees the difference in a drawing.
+    return _file(picture.quantize(256, dither=Image.Dither.NONE), "PNG", optimize=True)
+
+
+def frames(pictures: Sequence[Image.Image]) -> tuple[str, list[bytes]]:
+    """Pictures as the frames of a slider: their mime type (WebP, or PNG where Pillow has no WebP) and the files.
+
+    Raises:
+        ValueError: they would take more than `FRAMES_LIMIT` bytes even if small and coarse.
+    """
+    size = 0
+    for width, quality in ((WIDTH, 85), (WIDTH, 60), (750, 60), (500, 50)):
+        narrowed = [_narrowed(picture, width) for picture in pictures]
+        if features.check("webp"):
+            mime, files = "image/webp", [_webp(picture, quality) for picture in narrowed]
+        else:
+            mime, files = "image/png", [still(picture) for picture in narrowed]
+        size = sum(map(_stored, files))
+        if size <= FRAMES_LIMIT:
+            return mime, files
+    raise ValueError(
+        f"the {len(pictures)} frames take {size // 1000} kB, more than {FRAMES_LIMIT // 1000}: "
+        "draw a smaller figure, or give the first control fewer values"
+    )
+
+
+def animation(pictures: Sequence[Image.Image], seconds: float) -> bytes:
+    """Pictures of one size as an endless animated PNG, the same bytes for the same pictures.
+
+    It starts with its last picture, which stays for `PAUSE` seconds: whoever shows a single frame shows the result.
+
+    Raises:
+        ValueError: it would take more than `ANIMATION_LIMIT` bytes even if small, coarse and with fewer frames.
+    """
+    size = 0
+    for width, colours, every in ((WIDTH, 128, 1), (WIDTH, 48, 1), (750, 48, 1), (750, 48, 2), (500, 32, 3)):
+        # Keep every second or third picture, counted from the last one.
+        kept = list(reversed(pictures[::-1][::every]))
+        coloured = _share_palette([_narrowed(picture, width) for picture in kept], colours)
+        durations = [round(1000 * PAUSE)] + [round(1000 * seconds / len(kept))] * (len(kept) - 1)
+        file = _file(
+            coloured[-1],
+            "PNG",
+            save_all=True,
+            append_images=coloured[:-1],
+            duration=durations,
+            loop=0,
+            optimize=True,
+        )
+        size = _stored(file)
+        if size <= ANIMATION_LIMIT:
+            return file
+    raise ValueError(
+        f"the animation takes {size // 1000} kB, more than {ANIMATION_LIMIT // 1000}: "
+        "draw a smaller or a plainer figure, or fewer frames"
+    )
+
+
+def strip(pictures: Sequence[Image.Image], labels: Sequence[str], font: str, width: int) -> Image.Image:
+    """Pictures of one size side by side, or wide ones below each other, each with its label under it.
+
+    Args:
+        font: The file of a TrueType font.
+        width: Pixels that the strip may take; a row of pictures is scaled down to it.
+    """
+    columns = 1 if pictures[0].width > 2 * pictures[0].height else len(pictures)
+    shrunk = [_narrowed(picture, (width - (columns - 1) * GAP) // columns) for picture in pictures]
+    w, h = shrunk[0].size
+    letters = ImageFont.truetype(font, 20)
+    step = (w + GAP, h + LABEL + GAP)  # from one picture to the next
+    rows = len(pictures) // columns
+    page = Image.new("RGB", (columns * step[0] - GAP, rows * step[1] - GAP), "white")
+    for i, (picture, label) in enumerate(zip(shrunk, labels, strict=True)):
+        x, y = i % columns * step[0], i // columns * step[1]
+        page.paste(picture, (x, y))
+        ImageDraw.Draw(page).text((x + w / 2, y + h + 2), label, fill="black", font=letters, anchor="ma")
+    return page
+
+
+def base64_text(file: bytes) -> str:
+    return base64.b64encode(file).decode()
+
+
+def _narrowed(picture: Image.Image, width: int) -> Image.Image:
+    """The picture, scaled down if it is wider than ``width``."""
+    if picture.width <= width:
+        return picture
+    return picture.resize((width, round(picture.height * width / picture.width)), Image.Resampling.LANCZOS)
+
+
+def _webp(picture: Image.Image, quality: int) -> bytes:
+    """The smaller one of two: lossless with 256 colours, which suits lines, or lossy, which suits photographs."""
+    plain = picture.quantize(256, dither=Image.Dither.NONE).convert("RGB")
+    lossless = _file(plain, "WEBP", lossless=True, quality=100, method=4)
+    return min(lossless, _file(picture, "WEBP", quality=quality, method=4), key=len)
+
+
+def _share_palette(pictures: Sequence[Image.Image], colours: int) -> list[Image.Image]:
+    """The pictures with one palette for all, taken from at most eight of them."""
+    width, height = pictures[0].size
+    samples = pictures[:: -(-len(pictures) // 8)]
+    sheet = Image.new("RGB", (width, height * len(samples)))
+    for i, sample in enumerate(samples):
+        sheet.paste(sample, (0, i * height))
+    palette = sheet.quantize(colours - 1, dither=Image.Dither.NONE)
+    white = colours - 1
+    palette.putpalette([*(palette.getpalette() or [])[: 3 * white], 255, 255, 255])
+    coloured = []
+    for picture in pictures:
+        indexed = picture.quantize(palette=palette, dither=Image.Dither.NONE)
+        # Pillow looks colours up roughly, and would take the background for something that is not quite white.
+        indexed.paste(white, mask=picture.convert("L").point(lambda level: 255 if level >= 250 else 0))
+        coloured.append(indexed)
+    return coloured
+
+
+def _stored(file: bytes) -> int:
+    """The bytes that a file takes in a notebook, as base64."""
+    return 4 * -(-len(file) // 3)
+
+
+def _file(picture: Image.Image, kind: str, **options: object) -> bytes:
+    packed = io.BytesIO()
+    picture.save(packed, format=kind, **options)
+    return packed.getvalue()
