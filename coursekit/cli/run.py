@@ -47,8 +47,8 @@ def run(
 ) -> None:
     """Execute notebooks and report which claims hold.
 
-    The exit status is 0 if all is well, 1 if a notebook, a claim or a widget failed, 2 if an argument is wrong, and 130
-    after Ctrl-C.
+    The exit status is 0 if all is well, 1 if a notebook, a claim, an exercise or a widget failed, 2 if an argument is
+    wrong, and 130 after Ctrl-C. Exercises may be open in notebooks without solutions.
     """
     from coursekit.notebooks.terminal import LiveTable
 

@@ -107,7 +107,7 @@ def _show_open(name: str, message: str) -> None:
     emit(
         "exercise",
         {"name": name, "verdict": "open", "message": message},
-        text=f"○ {name} is open: {message}. {goes_on}",
+        text=f"○ {name} is open: {message}\n  {goes_on}",
         markup=(
             '<div style="border-left: 4px solid #e69f00; padding-left: 0.8em">'
             f"○ <b>{html.escape(name)} is open:</b> {html.escape(message)}<br><small>{goes_on}</small></div>"

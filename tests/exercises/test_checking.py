@@ -131,7 +131,7 @@ def test_an_open_exercise_has_a_record_and_a_note_that_says_what_happens_next(sh
     [(kind, record, text, markup)] = shown
     message = "wrong on a plane: expected a tensor of shape (2, 3), got str '<b>'"
     assert (kind, record) == ("exercise", {"name": "double", "verdict": "open", "message": message})
-    assert text == f"○ double is open: {message}. The notebook goes on with the course's own function."
+    assert text == f"○ double is open: {message}\n  The notebook goes on with the course's own function."
     assert "got str &#x27;&lt;b&gt;&#x27;" in markup
     assert "The notebook goes on with the course's own function." in markup
 

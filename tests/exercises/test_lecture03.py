@@ -223,7 +223,7 @@ RIGHT_MAPS = {
 
 @pytest.mark.parametrize("answer", RIGHT_MAPS.values(), ids=RIGHT_MAPS)
 def test_maps_that_ask_the_net_are_accepted(ask, answer):
-    praise = "it points at the shape that the net names in at least 70 % of the cases"
+    praise = "it points at the shape that the net names in at least 60 % of the cases"
     assert ask(exercise, "my_saliency", answer) == f"✓ my_saliency: {praise}"
 
 
@@ -273,7 +273,7 @@ EMPTY_MAPS = {
 @pytest.mark.parametrize("answer", EMPTY_MAPS.values(), ids=EMPTY_MAPS)
 def test_maps_that_ignore_the_net_are_right_in_half_of_the_cases_at_most(ask, answer):
     said = ask(exercise, "my_saliency", answer)
-    found = re.search(r"the shape that the net names in (\d+) % of the cases; wanted at least 70 %", said)
+    found = re.search(r"the shape that the net names in (\d+) % of the cases; wanted at least 60 %", said)
     assert found, said
     assert int(found[1]) <= 51  # a trace of the net may win one more
 
@@ -283,7 +283,7 @@ def test_maps_that_ignore_the_net_are_right_in_half_of_the_cases_at_most(ask, an
     [
         (
             lambda net, images, labels: images,
-            r"expected one map for each image, shape \(50, 24, 48\), got .*\(50, 3, 24, 48\)",
+            r"expected one map for each image, shape \(51, 24, 48\), got .*\(51, 3, 24, 48\)",
         ),
         (lambda net, images, labels: 3, "got int 3"),
         (lambda net, images, labels: images[:, 0] * torch.nan, "NaN or infinite"),
