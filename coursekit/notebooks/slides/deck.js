@@ -6,9 +6,11 @@
 
 const SCALES = [1.12, 1.06, 1, 0.94, 0.88]; // type sizes for a whole slide
 const SMALLER = [0.82, 0.76, 0.7, 0.64, 0.58, 0.52, 0.46, 0.4]; // for a block that fits alone in none of these
-const FIGURE = 0.95; // the least height of a figure, relative to the height at which it was drawn …
-const HIGHEST = 430; // … and at most this many pixels
+const FIGURE = 0.66; // the least height of a figure, relative to the height at which it was drawn …
+const HIGHEST = 320; // … and at most this many pixels
 const ROWS = 3; // the fewest rows in a piece of a table or a list
+
+const isPrinted = /print-pdf/.test(location.search);
 
 const body = (page) => page.querySelector(".body");
 const fits = (page) => body(page).scrollHeight <= body(page).clientHeight + 1;
@@ -84,6 +86,7 @@ function divide(block, page) {
 }
 
 // The units that stay together: the blocks of a code cell; in text, a paragraph that ends in ":" or "," and what follows.
+// Claims and guesses are short, and stay with what they are about.
 function unitsOf(page) {
   const units = [];
   let open = false; // the last unit announces the next block
@@ -91,7 +94,8 @@ function unitsOf(page) {
     const isText = block.matches(".prose:not(.fragment)");
     for (const part of isText ? [...block.children] : [block]) {
       const sameCell = !isText && units.length && units.at(-1)[0].dataset.cell === block.dataset.cell;
-      if (open || sameCell) units.at(-1).push(part);
+      const about = block.matches(".claim, .guess") && units.length;
+      if (open || sameCell || about) units.at(-1).push(part);
       else units.push([part]);
       open = isText && part.tagName === "P" && /[:,]$/.test(part.textContent.trim());
     }
@@ -215,7 +219,48 @@ function layOut(section) {
 }
 
 // A browser that prints without a window draws no frames, and reveal.js would wait for one.
-if (/print-pdf/.test(location.search)) window.requestAnimationFrame = (then) => setTimeout(then, 0);
+if (isPrinted) window.requestAnimationFrame = (then) => setTimeout(then, 0);
+
+// Figures with controls: on a screen the stored frames move, on paper the still picture stays.
+document.body.classList.toggle("printed", isPrinted);
+for (const figure of document.querySelectorAll(".figure[data-print]")) {
+  const picture = figure.querySelector("img");
+  if (isPrinted) {
+    const [width, height] = figure.dataset.print.split(" ");
+    figure.style.setProperty("--w", width);
+    figure.style.setProperty("--h", height);
+  } else {
+    picture.src = frameOf(picture, [...figure.querySelectorAll("input")]);
+  }
+}
+
+// The frame at the positions of the controls; with two of them the frames are the rows of a grid.
+function frameOf(picture, inputs) {
+  const { controls, frames } = JSON.parse(picture.dataset.frames);
+  const index = inputs.reduce((sum, input, k) => sum * controls[k].labels.length + Number(input.value), 0);
+  return frames[index];
+}
+
+function listen(figure) {
+  const picture = figure.querySelector("img");
+  const inputs = [...figure.querySelectorAll("input")];
+  const { controls } = JSON.parse(picture.dataset.frames);
+  inputs.forEach((input, k) => {
+    const label = () => controls[k].labels[input.value];
+    const tell = () => {
+      input.nextElementSibling.textContent = label();
+      input.setAttribute("aria-valuetext", label());
+    };
+    tell();
+    input.addEventListener("input", () => {
+      picture.src = frameOf(picture, inputs);
+      tell();
+    });
+    // reveal.js leaves the keys to a control that has the focus: give it back, so that the next key turns the slide.
+    input.addEventListener("pointerup", () => input.blur());
+    input.addEventListener("keydown", (event) => /^Page|^ $|Escape/.test(event.key) && input.blur());
+  });
+}
 
 document.body.classList.add("measuring"); // see the end of deck.css
 await MathJax.startup.promise;
@@ -223,6 +268,7 @@ await MathJax.typesetPromise();
 await document.fonts.ready;
 document.body.classList.add("typeset");
 document.querySelectorAll(".slide:not(.title)").forEach(layOut);
+document.querySelectorAll(".figure[data-print]").forEach(listen);
 document.body.classList.remove("measuring");
 const counts = [...document.querySelectorAll(".count")];
 counts.forEach((count, index) => (count.textContent = `${index + 1} / ${counts.length}`));

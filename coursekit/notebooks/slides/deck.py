@@ -21,6 +21,7 @@ from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
 
 from coursekit import __version__
 from coursekit.course.claims import SIGNS
+from coursekit.course.display import FRAMES
 from coursekit.course.lectures import lectures
 from coursekit.errors import CourseError
 from coursekit.notebooks import files, report
@@ -35,26 +36,30 @@ LONGEST = 18  # lines of code or of text that a slide can hold at a readable siz
 
 HEADING = re.compile(r"\A(#{1,3}) +(?:(\d+) · )?(.+)\n*")
 OBJECTIVES = re.compile(r"\A(\S.*)\n\n(?=- )")  # the line above a list
+NOT_ON_SLIDES = {"exercise", "score", "checks", "setup"}  # records of outputs that are for the reader of the notebook
 CAPTION = re.compile(r"\*(Figure \d+\.) (.*)\*", re.DOTALL)  # as `show` writes it
 IMAGES = ("image/png", "image/jpeg")
+JUDGING = re.compile(r"(claim|claims_table|check|exercise\.score|\w+\.reveal|(\w+ = )?guess)\(")
 
 
 @dataclass
 class Figure:
-    """An image, its size in CSS pixels, and its caption."""
+    """An image, its size in CSS pixels, and its caption; a figure with controls also has its frames."""
 
     uri: str
     alt: str
     width: int
     height: int
     caption: Markup | None = None
+    frames: dict[str, Any] | None = None  # as `explore` stores them
+    frame_size: tuple[int, int] = (0, 0)
 
 
 @dataclass
 class Block:
-    """A piece of what a cell shows; a claim is shown as a card, several as a table."""
+    """A piece of what a cell shows; a claim is a line under what it is about, several are a table."""
 
-    kind: Literal["prose", "caption", "html", "code", "text", "figure", "claim", "claims"]
+    kind: Literal["prose", "caption", "html", "code", "text", "figure", "claim", "claims", "guess"]
     html: Markup = field(default_factory=Markup)
     lines: list[str] = field(default_factory=list)  # of code and text, before they become HTML
     claims: list[dict[str, Any]] = field(default_factory=list)  # their records
@@ -198,6 +203,8 @@ def _begin(cell: Any, section: Slide, text: Text) -> tuple[list[Slide], str]:
     """The slide that a cell begins, two at the title of the lecture, and what is left of the cell's source."""
     heading = HEADING.match(cell.source) if cell.cell_type == "markdown" else None
     if heading is None:
+        if "about" in files.tags(cell) and (objectives := OBJECTIVES.match(cell.source)):
+            return [Slide(text.line(objectives[1]), 2)], cell.source[objectives.end() :]
         return [Slide(section.heading, 0, section.number)], cell.source
     slide, rest = Slide(text.line(heading[3]), len(heading[1]), heading[2] or ""), cell.source[heading.end() :]
     if slide.level == 3:
@@ -219,10 +226,10 @@ def _blocks(cell: Any, source: str, text: Text, claims: list[dict[str, Any]]) ->
         yield Block("prose", text.paragraphs(source))
     if cell.cell_type != "code":
         return
-    # A caption joins its figure, and text the text before it. What the check of an exercise says is left out.
+    # A caption joins its figure, and text the text before it. What is said of exercises and checks is left out.
     shown = [] if "hide-input" in cell.metadata.get("tags", ()) else [Block("code", lines=_without_claims(source))]
-    answers = [output for output in cell.outputs if "exercise" in output.get("metadata", {}).get("coursekit", {})]
-    for block in (_output(output, text, claims) for output in cell.outputs if output not in answers):
+    outputs = [it for it in cell.outputs if not it.get("metadata", {}).get("coursekit", {}).keys() & NOT_ON_SLIDES]
+    for block in (_output(output, text, claims) for output in outputs):
         before = shown[-1] if shown else None
         if before and before.figure and block.kind == "caption":
             before.figure.caption = block.html
@@ -244,14 +251,14 @@ def _divided(block: Block) -> Iterator[Block]:
 
 
 def _without_claims(source: str) -> list[str]:
-    """The lines of code without calls of ``claim``: their outputs, on the same slide, say the same in words."""
+    """The lines of code without claims, checks and guesses: their outputs say the same in words, or are left out."""
     lines = source.strip("\n").splitlines()
     try:
         statements = ast.parse(source).body
     except SyntaxError:  # a magic, and cells with magics make no claims
         return lines
     for it in reversed(statements):
-        if isinstance(it, ast.Expr) and ast.unparse(it).startswith(("claim(", "claims_table(")):
+        if JUDGING.match(ast.unparse(it)):
             del lines[it.lineno - 1 : it.end_lineno]
     return "\n".join(lines).strip("\n").splitlines()
 
@@ -262,12 +269,18 @@ def _output(output: Any, text: Text, claims: list[dict[str, Any]]) -> Block:
     record = metadata.get("coursekit", {})
     if "claim" in record:
         return Block("claim", claims=[record["claim"]])
+    if record.keys() & {"guess", "answer"}:
+        return Block("guess", Markup(data["text/html"]))
     if "table" in record:
         return Block("claims", claims=claims[: record["table"]["claims"]])
     if mime := next((mime for mime in IMAGES if mime in data), None):
         size = [metadata.get(mime, {}).get(side) for side in ("width", "height")]
-        uri = f"data:{mime};base64,{''.join(data[mime].split())}"
-        return Block("figure", figure=Figure(uri, files.alt(metadata), *(size if all(size) else _size(data[mime]))))
+        width, height = size if all(size) else _size(data[mime])
+        made = Figure(_uri(mime, data[mime]), files.alt(metadata), width, height)
+        if frames := data.get(FRAMES):
+            made.frames = frames | {"frames": [_uri(frames["mime"], frame) for frame in frames["frames"]]}
+            made.frame_size = _size(frames["frames"][0])
+        return Block("figure", figure=made)
     if caption := CAPTION.fullmatch(data.get("text/markdown", "")):
         return Block("caption", text.line(f"**{caption[1]}** {caption[2]}"))
     if written := data.get("text/markdown") or data.get("text/latex"):
@@ -275,6 +288,10 @@ def _output(output: Any, text: Text, claims: list[dict[str, Any]]) -> Block:
     if "text/html" in data:
         return Block("html", Markup(data["text/html"]))
     return Block("text", lines=(output.get("text") or data.get("text/plain", "")).strip("\n").splitlines())
+
+
+def _uri(mime: str, image: str) -> str:
+    return f"data:{mime};base64,{''.join(image.split())}"
 
 
 def _size(image: str) -> tuple[int, int]:
