@@ -32,14 +32,14 @@ class Guess:
         if not self.options and (isinstance(value, bool) or not isinstance(value, int | float)):
             raise TypeError(f"expected a number, got {value!r}")
         record = {"question": self.question, "said": self.said, "measured": value}
-        said = "You did not guess" if self.said is None else f"You said {self._words(self.said)}"
+        said = "" if self.said is None else f"You said {self._words(self.said)}. "
         hit = " ✓" if self.options and self.said == value else ""
         answer = f'<b><span class="measured">{html.escape(self._words(value))}</span></b>'
         emit(
             "answer",
             record,
-            text=f"{said}; measured: {self._words(value)}{hit}",
-            markup=f"<p><small>{html.escape(self.question)}</small><br>{html.escape(said)}; measured: {answer}{hit}",
+            text=f"{said}The answer: {self._words(value)}{hit}",
+            markup=f"<p><small>{html.escape(self.question)}</small><br>{html.escape(said)}The answer: {answer}{hit}",
         )
 
     def _words(self, value: Any) -> str:

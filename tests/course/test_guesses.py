@@ -19,7 +19,7 @@ def test_without_a_reader_the_question_and_the_answer_are_printed(capsys):
     made = guess("How many will be right?", low=0, high=100, unit="%")
     assert capsys.readouterr().out == "Your guess: How many will be right? (a number from 0 % to 100 %)\n"
     made.reveal(59.25)
-    assert capsys.readouterr().out == "You did not guess; measured: 59.25 %\n"
+    assert capsys.readouterr().out == "The answer: 59.25 %\n"
 
 
 def test_moving_the_control_is_the_answer(capsys):
@@ -28,12 +28,12 @@ def test_moving_the_control_is_the_answer(capsys):
     assert made.said is None
     buttons.value = "net"
     made.reveal("net")
-    assert "You said net; measured: net ✓" in capsys.readouterr().out
+    assert "You said net. The answer: net ✓" in capsys.readouterr().out
 
     number = guess("How much?", low=0, high=1)
     _widget(number).children[1].value = 0.25
     number.reveal(0.5)
-    assert "You said 0.25; measured: 0.5\n" in capsys.readouterr().out
+    assert "You said 0.25. The answer: 0.5\n" in capsys.readouterr().out
 
 
 def test_a_notebook_holds_the_question_and_not_its_answer():
