@@ -5,8 +5,8 @@
 // shows stays together where a page can hold it. Blocks stay whole, except tables and lists that are too long for any
 // page. Claims are lines at the foot of the page that shows what they are about. Figures take the space that is left.
 
-const SCALES = [1.12, 1.06, 1, 0.94, 0.88, 0.82, 0.76]; // type sizes for a whole page
-const SMALLER = [0.7, 0.64, 0.58, 0.52, 0.46, 0.4]; // for a block that fits alone in none of these
+const SCALES = [1.12, 1.06, 1, 0.94, 0.88, 0.82, 0.76, 0.7]; // type sizes for a whole page
+const SMALLER = [0.64, 0.58, 0.52, 0.46, 0.4]; // for a block that fits alone in none of these
 const WHOLE = 0.88; // the smallest type in which a block that could be divided stays whole
 const FIGURE = 0.84; // the least height of a figure, relative to the height at which it was drawn …
 const HIGHEST = 430; // … and at most this many pixels
