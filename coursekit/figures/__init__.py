@@ -1,6 +1,6 @@
 """The one home of matplotlib: style, image grids, curves, dots, points. Functions take an axis and give it back."""
 
-from coursekit.figures.drawing import curves, dots, heat_map, image_grid, image_rows, map_rows, panels, points
+from coursekit.figures.drawing import curves, dots, heat_map, image_grid, image_rows, map_table, panels, points
 from coursekit.figures.style import COLOURS, INK, use_style
 
 __all__ = [
@@ -11,7 +11,7 @@ __all__ = [
     "heat_map",
     "image_grid",
     "image_rows",
-    "map_rows",
+    "map_table",
     "panels",
     "points",
     "use_style",

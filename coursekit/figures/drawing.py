@@ -130,52 +130,66 @@ def heat_map(ax: Axes, image: Float[Tensor, "c h w"], heat: Float[Tensor, "a b"]
     return ax
 
 
-def map_rows(
+def map_table(
     ax: Axes,
     images: Float[Tensor, "n c h w"],
     maps: Mapping[str, Float[Tensor, "_ _ _"]],
     titles: Sequence[str] = (),
     *,
+    across: bool = False,
     limits: Mapping[str, float] | None = None,
 ) -> Axes:
-    """Draw images in a row and, in labelled rows below it, maps over their pixels: blue negative, red positive.
+    """Draw images and, beside them in a table, maps over their pixels: blue negative, red positive.
 
-    All maps of a row share a scale: the colour is full at ± the row's limit, which is written at its right. Unless
-    given, the limit is the 99.5 % quantile of the row's magnitudes. A colour bar stands beside the rows.
+    The images stand in the first row and each method's maps in a row below it; or, with ``across``, the images stand
+    in the first column and each method's maps in a column of their own. All maps of a method share a scale: the colour
+    is full at ± its limit, which is written beside them. Unless given, the limit is the 99.5 % quantile of their
+    magnitudes. A colour bar stands at the right.
 
     Args:
         images: in [0, 1], grey or in colour.
-        maps: by label; the label of the row of images is "input".
-        titles: one for each column.
-        limits: of some of the rows.
+        maps: by the name of the method, one map for each image.
+        titles: one for each image.
+        limits: of some of the methods.
 
     Raises:
         ValueError: maps of another number or size than the images; titles of another number; a limit that is not
             positive.
     """
     require_images(images)
-    n, channels, height, width = images.shape
+    n, _, height, width = images.shape
     if titles and len(titles) != n:
-        raise ValueError(f"expected one title for each of the {n} columns, got {len(titles)}")
-    rows = [images.detach().float().cpu().expand(-1, 3, -1, -1) if channels == 1 else images.detach().float().cpu()]
-    labels, scales = ["input"], [""]
+        raise ValueError(f"expected one title for each of the {n} images, got {len(titles)}")
+
+    # Every map as colours, at the scale of its method.
+    stacks = [images.detach().float().cpu().expand(-1, 3, -1, -1)]  # (n, 3, h, w) each
+    scales = [""]
     for name, values in maps.items():
         require_tensor(values, f"maps[{name!r}]", f"{n} {height} {width}")
         values = values.detach().float().cpu()  # (n, h, w)
         limit = (limits or {}).get(name) or max(np.quantile(values.abs().numpy(), 0.995).item(), 1e-12)
         limit = require_number(limit, f"limits[{name!r}]", above=0)
         coloured = colormaps["RdBu_r"]((0.5 + 0.5 * values / limit).clamp(0, 1).numpy())[..., :3]  # (n, h, w, 3)
-        rows.append(torch.as_tensor(coloured).float().permute(0, 3, 1, 2))
-        labels.append(name)
+        stacks.append(torch.as_tensor(coloured).float().permute(0, 3, 1, 2))
         scales.append(f"±{limit:.2g}")
-    image_grid(ax, torch.cat(rows), columns=n)
-    down, across = height + _gap(width), width + _gap(width)  # from one image to the next
-    for i, (label, scale) in enumerate(zip(labels, scales, strict=True)):
-        _write(ax, label, (-0.5, i * down + height / 2), (-8, 0), "right", "center")
-        _write(ax, scale, (n * across - _gap(width) - 0.5, i * down + height / 2), (6, 0), "left", "center")
-    for j, title in enumerate(titles):
-        _write(ax, title, (j * across + width / 2, -0.5), (0, 5), "center", "bottom")
-    bar = ax.figure.colorbar(ScalarMappable(Normalize(-1, 1), "RdBu_r"), ax=ax, ticks=(-1, 0, 1), shrink=0.5, pad=0.1)
+
+    names, titles = ["input", *maps], list(titles) or [""] * n
+    down, right = height + _gap(width), width + _gap(width)  # from one image to the next
+    if across:
+        image_grid(ax, torch.stack(stacks, dim=1).flatten(0, 1), columns=len(stacks))
+        for j, (name, scale) in enumerate(zip(names, scales, strict=True)):
+            _write(ax, f"{name}\n{scale}", (j * right + width / 2, -0.5), (0, 5), "center", "bottom")
+        for i, title in enumerate(titles):
+            _write(ax, title, (-0.5, i * down + height / 2), (-8, 0), "right", "center")
+    else:
+        image_grid(ax, torch.cat(stacks), columns=n)
+        for i, (name, scale) in enumerate(zip(names, scales, strict=True)):
+            _write(ax, name, (-0.5, i * down + height / 2), (-8, 0), "right", "center")
+            _write(ax, scale, (n * right - _gap(width) - 0.5, i * down + height / 2), (6, 0), "left", "center")
+        for j, title in enumerate(titles):
+            _write(ax, title, (j * right + width / 2, -0.5), (0, 5), "center", "bottom")
+    scale_bar = ScalarMappable(Normalize(-1, 1), "RdBu_r")
+    bar = ax.figure.colorbar(scale_bar, ax=ax, ticks=(-1, 0, 1), shrink=0.5, aspect=25, pad=0.02 if across else 0.1)
     bar.ax.set_yticklabels(["−", "0", "+"])
     return ax
 

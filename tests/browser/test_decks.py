@@ -11,10 +11,13 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from coursekit import cli
+from coursekit.course.display import FRAMES
 from coursekit.notebooks import files
+from coursekit.notebooks.links import tagged
 
 COURSE = files.find_notebooks([Path(__file__).parents[2] / "notebooks"])
 DECKS = [*(path.stem for path in COURSE), "too_much"]
+NEW_FORM = [path.stem for path in COURSE if tagged(files.read(path), "about")]  # the others follow, one by one
 SMALLEST = 14  # pixels on a slide 720 pixels high: the back row can still read it
 
 # What leaves the current slide or overflows its box, the size of the smallest text, and what lacks alternative text.
@@ -58,6 +61,19 @@ def figure(width, height):
     return new_output("display_data", data={"image/png": png}, metadata={"image/png": about})
 
 
+def moving(*colours):
+    """A still picture in black with a frame for each colour; the second is the default."""
+    output = figure(700, 300)
+    frames = []
+    for colour in colours:
+        file = io.BytesIO()
+        Image.new("RGB", (600, 300), colour).save(file, "WEBP", lossless=True)
+        frames.append(base64.b64encode(file.getvalue()).decode())
+    controls = [{"name": "colour", "labels": list(colours), "at": 1}]
+    output["data"][FRAMES] = {"controls": controls, "mime": "image/webp", "frames": frames}
+    return output
+
+
 def too_much():
     """A notebook with too much on every slide."""
     rows = "".join(f"| {k} | words about row {k} |\n" for k in range(60))
@@ -82,6 +98,8 @@ def too_much():
             code("f", figure(300, 1500), tags=hidden),
             md("## 8 · Four figures", "slide"),
             code("f", *[figure(700, 400)] * 4, tags=hidden),
+            md("## 9 · A figure that moves", "slide"),
+            code("f", moving("red", "green", "blue"), tags=hidden),
         ]
     )
 
@@ -136,13 +154,68 @@ def test_what_is_too_much_for_a_slide_continues_on_the_next(open_deck):
         assert f"# line {k}" in words
         assert len(re.findall(rf"row {k}\b", words)) == 1
     assert all(f"item {k} of" in words for k in range(40))
-    assert page.locator("img").count() == 6
+    assert page.locator("img").count() == 7
 
 
 def test_a_square_figure_has_its_text_beside_it(open_deck):
     page = open_deck("too_much")
     assert page.locator(".body.beside").count() == 1
     assert page.locator(".body.beside .figure").count() == 1
+
+
+def colour_of_the_picture(page):
+    picture = page.locator(".present .picture img")
+    return Image.open(io.BytesIO(picture.screenshot())).convert("RGB").getpixel((300, 100))
+
+
+def test_a_slider_moves_through_the_stored_frames_and_gives_the_keys_back(open_deck):
+    page = open_deck("too_much")
+    page.evaluate("Reveal.slide(Reveal.getHorizontalSlides().length - 2)")
+    slider = page.get_by_role("slider", name="colour")
+    assert colour_of_the_picture(page) == (0, 128, 0)
+    slider.focus()
+    page.keyboard.press("ArrowRight")
+    assert colour_of_the_picture(page) == (0, 0, 255)
+    assert page.locator(".present output").text_content() == "blue"
+    assert slider.get_attribute("aria-valuetext") == "blue"
+    page.keyboard.press("ArrowRight")  # the end of the slider, and still the same slide
+    page.keyboard.press("Home")
+    assert colour_of_the_picture(page) == (255, 0, 0)
+
+    here = page.evaluate("Reveal.getIndices().h")
+    page.keyboard.press("PageDown")  # the key of a presenter's remote control
+    assert page.evaluate("Reveal.getIndices().h") == here + 1
+    page.keyboard.press("ArrowLeft")
+    slider.click(position={"x": 5, "y": 8})  # with the mouse, and the next key turns the slide
+    page.keyboard.press("ArrowRight")
+    assert page.evaluate("Reveal.getIndices().h") == here + 1
+
+
+def test_paper_shows_the_still_picture_without_a_slider(page, course_decks):
+    page.goto((course_decks / "too_much.html").as_uri() + "?print-pdf")
+    page.wait_for_function("window.Reveal && Reveal.isReady()", timeout=60_000)
+    assert not page.get_by_role("slider", name="colour").is_visible()
+    source = page.locator(".figure[data-print] img").get_attribute("src")
+    assert source.startswith("data:image/png")
+    assert page.locator(".figure[data-print]").evaluate("it => it.style.getPropertyValue('--w').trim()") == "700"
+
+
+def filled(page):
+    """The fraction of the height between heading and foot that lies between the first and the last ink."""
+    picture = Image.open(io.BytesIO(page.screenshot())).convert("L").crop((40, 110, 1240, 660))
+    paper = picture.getpixel((0, 0))
+    box = picture.point(lambda value: 255 * (abs(value - paper) > 40)).getbbox()
+    return (box[3] - box[1]) / picture.height if box else 0.0
+
+
+@pytest.mark.parametrize("name", NEW_FORM)
+def test_a_deck_has_at_most_30_slides_and_none_is_nearly_empty(open_deck, name):
+    page = open_deck(name)
+    total = page.evaluate("Reveal.getTotalSlides()")
+    assert total <= 30
+    for number in range(2, total + 1):
+        page.keyboard.press("ArrowRight")
+        assert filled(page) >= 1 / 3, f"{name}, slide {number}"
 
 
 def test_the_speaker_sees_the_notes(open_deck):

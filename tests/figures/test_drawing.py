@@ -131,7 +131,7 @@ def test_rows_are_labelled_from_top_to_bottom(ax):
 def test_the_maps_of_a_row_share_a_scale_that_is_written_beside_it(ax):
     images, maps = torch.rand(2, 3, 4, 4), torch.zeros(2, 4, 4)
     maps[0, 0, 0], maps[1, 0, 0] = 2.0, -1.0
-    figures.map_rows(ax, images, {"gradient": maps, "occlusion": 10 * maps}, ["a", "b"], limits={"gradient": 2.0})
+    figures.map_table(ax, images, {"gradient": maps, "occlusion": 10 * maps}, ["a", "b"], limits={"gradient": 2.0})
     canvas = drawn(ax)
     assert canvas.shape == (14, 9, 3)  # three rows and two columns, gaps of one pixel
     assert canvas[5, 0, 0] < 0.5  # dark red: the limit
@@ -143,18 +143,29 @@ def test_the_maps_of_a_row_share_a_scale_that_is_written_beside_it(ax):
     assert written[-2:] == ["a", "b"]
 
 
+def test_methods_can_stand_across(ax):
+    maps = torch.zeros(2, 4, 4)
+    maps[1, 0, 0] = 1.0
+    images = torch.zeros(2, 3, 4, 4)
+    figures.map_table(ax, images, {"gradient": maps}, ["a", "b"], across=True, limits={"gradient": 1.0})
+    canvas = drawn(ax)
+    assert canvas.shape == (9, 9, 3)
+    assert canvas[5, 5, 0] > canvas[5, 5, 2]  # red, in the gradient of the second image
+    assert [text.get_text() for text in ax.texts] == ["input\n", "gradient\n±1", "a", "b"]
+
+
 @pytest.mark.parametrize(
     ("maps", "extra", "message"),
     [
         (torch.zeros(2, 4, 5), {}, r"maps\['m'\]: expected"),
         (torch.zeros(1, 4, 4), {}, r"maps\['m'\]: expected"),
-        (torch.zeros(2, 4, 4), {"titles": ["a"]}, "one title for each of the 2 columns, got 1"),
+        (torch.zeros(2, 4, 4), {"titles": ["a"]}, "one title for each of the 2 images, got 1"),
         (torch.zeros(2, 4, 4), {"limits": {"m": -1.0}}, r"limits\['m'\]: expected a number > 0"),
     ],
 )
 def test_maps_that_do_not_fit_their_images_are_refused(ax, maps, extra, message):
     with pytest.raises(ValueError, match=message):
-        figures.map_rows(ax, torch.rand(2, 3, 4, 4), {"m": maps}, **extra)
+        figures.map_table(ax, torch.rand(2, 3, 4, 4), {"m": maps}, **extra)
 
 
 def test_curves_differ_in_more_than_colour(ax):

@@ -20,7 +20,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from coursekit import cli
-from coursekit.course.display import WIDGET_VIEW
+from coursekit.course.display import FRAMES, WIDGET_VIEW
 from coursekit.errors import CourseError
 from coursekit.notebooks import files
 from coursekit.notebooks.slides import deck, parts, pdf
@@ -90,7 +90,7 @@ class Page(HTMLParser):
     def handle_starttag(self, tag, attributes):
         attributes = dict(attributes)
         self.elements.append((tag, attributes))
-        if tag not in ("meta", "link", "img", "br"):
+        if tag not in ("meta", "link", "img", "br", "input"):
             name = f".{attributes['class'].strip()}" if attributes.get("class") else tag
             self.open.append((tag, name))
             self.texts.setdefault(name, []).append("")
@@ -202,16 +202,68 @@ def test_consecutive_texts_are_joined_and_escaped():
     assert made.one(".text") == "<b>1</b> two"
 
 
-def test_a_claim_is_a_badge_and_its_code_is_not_repeated():
+def test_a_claim_is_one_line_and_its_code_is_not_repeated():
     made = page(md("## 1 · A", "slide"), code('x = 1\nclaim("It falls",\n      True, value=1, source="E23")', claim()))
-    assert made.one(".claim") == "✓ claim 1 holds It falls measured 0.1235 · bound ≤ 0.2 · E23"
+    assert made.one(".claim") == "✓ holds It falls: 0.1235 (≤ 0.2)"
     assert made.all(".code")[0] == "x = 1"
 
 
-def test_a_claim_alone_leaves_no_empty_code():
-    made = page(md("## 1 · A", "slide"), code('claim("It falls", True, 1, "E23")', claim(verdict="not judged")))
-    assert made.one(".verdict") == "○ claim 1 not judged"
+def test_a_claim_shows_what_misses_its_bound_and_what_meets_it():
+    said = claim(verdict="not judged")
+    record = said.metadata["coursekit"]["claim"]
+    record["controls"] = {"noise": 0.98765, "centre": [0.5, 0.6]}
+    record["passes"] = {"another net": 0.1}
+    made = page(md("## 1 · A", "slide"), code('claim("It falls", True, 1, "E23")', said))
+    assert made.one(".claim") == (
+        "○ not judged It falls: 0.1235 (≤ 0.2) · controls: noise 0.9877; centre 0.5, 0.6 · passes: another net 0.1"
+    )
     assert not any("highlight" in name for name in made.texts)
+
+
+def test_checks_scores_and_the_set_up_are_for_the_reader_of_the_notebook():
+    said = [shown({"text/plain": "secret"}, coursekit={kind: {}}) for kind in ("checks", "score", "setup", "exercise")]
+    made = page(md("## 1 · A", "slide"), code('y = 2\ncheck("a", True)\nexercise.score()', *said))
+    assert made.all(".code")[0] == "y = 2"
+    assert "secret" not in made.html
+
+
+def test_a_guess_is_shown_without_its_code():
+    asked = shown({"text/html": "<p>Which?</p>", "text/plain": "Which?"}, coursekit={"guess": {"question": "Which?"}})
+    answer = shown({"text/html": "<p>measured: b</p>", "text/plain": "b"}, coursekit={"answer": {"measured": "b"}})
+    made = page(md("## 1 · A", "slide"), code('g = guess("Which?", ["a", "b"])', asked), code('g.reveal("b")', answer))
+    assert made.all(".guess") == ["Which?", "measured: b"]
+    assert not any("highlight" in name for name in made.texts)
+
+
+def test_a_figure_with_frames_has_a_control_for_each_of_its_sliders():
+    moving = figure(width=70, height=30)
+    moving["data"][FRAMES] = {
+        "controls": [
+            {"name": "window", "labels": ["2", "8"], "at": 1},
+            {"name": "rule", "labels": ["a", "<b>"], "at": 0},
+        ],
+        "mime": "image/png",
+        "frames": [picture(60, 40)] * 4,
+    }
+    made = page(md("## 1 · A", "slide"), code("explore", moving, caption("See."), tags=["hide-input"]))
+    assert made.all("label") == ["window 8", "rule a"]
+    ranges = [(it["max"], it["value"]) for tag, it in made.elements if tag == "input"]
+    assert ranges == [("1", "1"), ("1", "0")]
+    ((_, image),) = [it for it in made.elements if it[0] == "img"]
+    stored = json.loads(image["data-frames"])
+    assert stored["controls"][1]["labels"] == ["a", "<b>"]
+    assert len(stored["frames"]) == 4
+    assert all(uri.startswith("data:image/png;base64,") for uri in stored["frames"])
+    (box,) = [it for tag, it in made.elements if tag == "figure"]
+    assert (box["style"], box["data-print"]) == ("--w: 60; --h: 40", "70 30")
+
+
+def test_the_cell_about_the_notebook_gives_its_slide_the_heading():
+    about = md("After this notebook you can\n\n- count.\n\n**You need** ten fingers.", "slide")
+    about.metadata["tags"] = ["about"]
+    made = page(about)
+    assert "After this notebook you can" in made.all("h2")
+    assert made.all("li")[-1] == "count."
 
 
 def test_code_that_is_not_plain_python_is_shown_as_it_is():

@@ -287,15 +287,12 @@ function addSliders() {
     };
     for (const input of inputs) {
       input.addEventListener("input", show);
-      input.addEventListener("keydown", leaveOnPageKeys);
+      // reveal.js hears no key while a slider has the focus: after a drag, and on the keys of a clicker, let it go.
+      input.addEventListener("pointerup", () => input.blur());
+      input.addEventListener("keydown", (event) => /^(PageDown|PageUp|Escape| )$/.test(event.key) && input.blur());
     }
     show();
   });
-}
-
-// reveal.js hears no key while a slider has the focus. The keys of a presenter's clicker turn the page all the same.
-function leaveOnPageKeys(event) {
-  if (["PageDown", "PageUp", "Escape", " "].includes(event.key)) event.target.blur();
 }
 
 // Animations, each with a button; they stand still in print, and until the button is pressed where less motion is wanted.

@@ -43,7 +43,7 @@ CAPTION = re.compile(r"\*(Figure \d+\.) (.*)\*", re.DOTALL)  # as `show` writes 
 IMAGES = ("image/png", "image/jpeg")
 # What a cell does to the lecture's records. Slides show these as outputs, or not at all, and never as code.
 RECORDING = re.compile(r"(\w+ = )?(guess|exercise)\(|(claim|claims_table|check|exercise\.score)\(|\w+\.reveal\(")
-UNSEEN = {"exercise", "score", "checks"}  # records of outputs that slides leave out
+UNSEEN = {"exercise", "score", "checks", "setup"}  # records of outputs that are for the reader of the notebook
 
 
 @dataclass(frozen=True)
@@ -241,6 +241,8 @@ def _begin(cell: Any, section: Slide, text: Text) -> tuple[list[Slide], str]:
     """The slide that a cell begins, two at the title of the lecture, and what is left of the cell's source."""
     heading = HEADING.match(cell.source) if cell.cell_type == "markdown" else None
     if heading is None:
+        if "about" in files.tags(cell) and (objectives := OBJECTIVES.match(cell.source)):
+            return [Slide(text.line(objectives[1]), 2)], cell.source[objectives.end() :]
         return [Slide(section.heading, 0, section.number)], cell.source
     slide, rest = Slide(text.line(heading[3]), len(heading[1]), heading[2] or ""), cell.source[heading.end() :]
     if slide.level == 3:
