@@ -5,8 +5,9 @@
 // shows stays together where a page can hold it. Blocks stay whole, except tables and lists that are too long for any
 // page. Claims are lines at the foot of the page that shows what they are about. Figures take the space that is left.
 
-const SCALES = [1.12, 1.06, 1, 0.94, 0.88, 0.82, 0.76, 0.7]; // type sizes for a whole page
-const SMALLER = [0.64, 0.58, 0.52, 0.46, 0.4]; // for a block that fits alone in none of these
+const SCALES = [1.12, 1.06, 1, 0.94, 0.88, 0.82, 0.76]; // type sizes for a whole page …
+const LARGER = [1.25, 1.4, 1.55]; // … and for one that would look empty
+const SMALLER = [0.7, 0.64, 0.58, 0.52, 0.46, 0.4]; // for a block that fits alone in none of these
 const WHOLE = 0.88; // the smallest type in which a block that could be divided stays whole
 const FIGURE = 0.84; // the least height of a figure, relative to the height at which it was drawn …
 const HIGHEST = 430; // … and at most this many pixels
@@ -14,7 +15,7 @@ const ROWS = 3; // the fewest rows in a piece of a table or a list
 const LEAST = 0.4; // of a page's height that its blocks take; less looks empty
 
 // What a page costs besides itself, in pages.
-const SMALL_TYPE = 0.9; // for each unit of scale below 1
+const SMALL_TYPE = 2; // for each unit of scale below 1
 const EMPTY = 1.5; // less than `LEAST` of the page is used
 const INSIDE = 0.08; // the page begins inside a slide …
 const INTRODUCED = 0.15; // … or with the code or the figure that the text before it introduces
@@ -197,8 +198,10 @@ function tryPage(home, units, largest) {
   const [first] = units;
   let cost = 1 + SMALL_TYPE * Math.max(0, 1 - scale);
   if (!first.begins) cost += first.blocks[0].matches?.(".code, .figure") && first.afterText ? INTRODUCED : INSIDE;
-  if (measured(home, units, scale, fullness) < LEAST) cost += EMPTY;
-  return { units, scale, cost };
+  if (measured(home, units, scale, fullness) >= LEAST) return { units, scale, cost };
+  const larger = LARGER.filter((it) => measured(home, units, it, fits));
+  const enough = larger.find((it) => measured(home, units, it, fullness) >= LEAST);
+  return { units, scale: enough ?? larger.at(-1) ?? scale, cost: cost + EMPTY };
 }
 
 // The cheapest division of the units into pages, found from the end.
@@ -211,7 +214,7 @@ function paginate(home, units) {
     for (let j = i + 1; j <= units.length; j++) {
       const page = tryPage(home, units.slice(i, j), largest);
       if (!page) break;
-      largest = page.scale;
+      largest = Math.min(largest, page.scale);
       const total = page.cost + best[j].total;
       if (!best[i] || total < best[i].total) best[i] = { total, pages: [page, ...best[j].pages] };
     }
