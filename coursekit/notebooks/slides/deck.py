@@ -202,6 +202,8 @@ def _short(value: Any) -> str:
 
 def _judged(claim: Claim) -> str:
     """The value of a claim against its bound: ``0.93 ≥ 0.85``."""
+    if claim.verdict == "not judged":
+        return claim.verdict
     if not claim.bound:
         return "" if isinstance(claim.value, bool) else _short(claim.value)
     within = "within " if "±" in claim.bound else ""
