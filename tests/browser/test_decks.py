@@ -1,4 +1,4 @@
-"""Every slide of every deck, of one that holds too much and of one that holds little, in a browser without a network."""
+"""Every slide of every deck, and of two that hold too much and little, in a browser without a network."""
 
 import base64
 import io
@@ -160,7 +160,7 @@ def little():
             md("## 4 · An animation", "slide"),
             code("f", gif(), tags=hidden),
             md(
-                "## 5 · Alone\n\nThese few words have a section for themselves, and nothing else to stand with.",
+                "## 5 · Alone\n\nThese few words are a section, and have nothing to stand with.",
                 "slide",
             ),
             md("## 6 · What we saw\n\n- little.", "slide"),
@@ -368,7 +368,7 @@ def test_a_claim_is_one_line_at_the_foot_of_what_it_is_about(open_deck):
     turn_to(page, "One page for four slides")
     lines = page.locator(".present .footers .claim")
     assert lines.count() == 2
-    assert lines.first.text_content() == "✓ It finds the object: 0.93 ≥ 0.85 · untrained net 0.21; centre 0.38"
+    assert lines.first.text_content() == "✓ It finds the object: 0.93 ≥ 0.85 · centre 0.38; untrained net 0.21"
     sizes = lines.evaluate_all("all => all.map((it) => [it.clientHeight, parseFloat(getComputedStyle(it).fontSize)])")
     assert all(height < 1.6 * size and SMALLEST <= size < 18 for height, size in sizes)
     bottom, foot = (page.locator(f".present {it}").bounding_box()["y"] for it in (".footers", ".foot"))
@@ -389,8 +389,9 @@ def test_a_guess_shows_its_question_and_options(open_deck):
 def filled(page):
     """The fraction of the height between heading and foot that lies between the first and the last ink of the body."""
     top, bottom = page.evaluate(
-        """() => {
+        """async () => {
           const page = Reveal.getCurrentSlide().querySelector(".page");
+          await Promise.all([...page.querySelectorAll("img")].map((image) => image.decode()));
           page.querySelector(".footers").style.visibility = "hidden";  // claims fill no slide
           const edge = (it, side) => page.querySelector(it).getBoundingClientRect()[side];
           return [edge(".head", "bottom"), edge(".foot", "top")];

@@ -199,7 +199,8 @@ function tryPage(home, units, largest) {
   let cost = 1 + SMALL_TYPE * Math.max(0, 1 - scale);
   if (!first.begins) cost += first.blocks[0].matches?.(".code, .figure") && first.afterText ? INTRODUCED : INSIDE;
   if (measured(home, units, scale, fullness) >= LEAST) return { units, scale, cost };
-  const larger = LARGER.filter((it) => measured(home, units, it, fits));
+  const holds = (page) => fits(page) && body(page).scrollWidth <= body(page).clientWidth + 1; // wide formulas grow, too
+  const larger = LARGER.filter((it) => measured(home, units, it, holds));
   const enough = larger.find((it) => measured(home, units, it, fullness) >= LEAST);
   return { units, scale: enough ?? larger.at(-1) ?? scale, cost: cost + EMPTY };
 }
@@ -268,16 +269,23 @@ function layOut(stack) {
   [home, ...slides].forEach((section) => section.remove());
 }
 
-// Figures whose sliders choose among stored pictures. In print the image stands alone.
-function addSliders() {
-  const frames = JSON.parse(document.getElementById("frames").textContent);
+// Figures that move. On a screen they have the shape of a frame; in print the still image stands alone.
+function prepareMoving() {
   document.querySelectorAll(".sliders").forEach((sliders, index) => {
-    const figure = sliders.parentElement;
     if (printing) return sliders.remove();
-    figure.style.setProperty("--w", sliders.dataset.w);
-    figure.style.setProperty("--h", sliders.dataset.h);
+    sliders.dataset.figure = index;
+    sliders.parentElement.style.setProperty("--w", sliders.dataset.w);
+    sliders.parentElement.style.setProperty("--h", sliders.dataset.h);
+  });
+  if (printing) document.querySelectorAll(".play").forEach((button) => button.remove());
+}
+
+// Sliders choose among stored frames: the rows of a grid where there are two.
+function startSliders() {
+  const frames = JSON.parse(document.getElementById("frames").textContent);
+  for (const sliders of document.querySelectorAll(".sliders")) {
+    const image = sliders.parentElement.querySelector("img");
     const inputs = [...sliders.querySelectorAll("input")];
-    const image = figure.querySelector("img");
     const show = () => {
       let at = 0;
       for (const input of inputs) {
@@ -286,7 +294,7 @@ function addSliders() {
         input.setAttribute("aria-valuetext", label);
         input.parentElement.querySelector("output").textContent = label;
       }
-      image.src = frames[index][at];
+      image.src = frames[sliders.dataset.figure][at];
     };
     for (const input of inputs) {
       input.addEventListener("input", show);
@@ -295,12 +303,12 @@ function addSliders() {
       input.addEventListener("keydown", (event) => /^(PageDown|PageUp|Escape| )$/.test(event.key) && input.blur());
     }
     show();
-  });
+  }
 }
 
-// Animations, each with a button; they stand still in print, and until the button is pressed where less motion is wanted.
-function addAnimations() {
-  const still = printing || matchMedia("(prefers-reduced-motion: reduce)").matches;
+// Animations have a button. Where less motion is wanted, they stand still until it is pressed.
+function startAnimations() {
+  const still = matchMedia("(prefers-reduced-motion: reduce)").matches;
   for (const button of document.querySelectorAll(".play")) {
     const image = button.parentElement.querySelector("img");
     const sources = { Play: image.src, Pause: image.dataset.animation }; // what the image shows under each label
@@ -309,8 +317,7 @@ function addAnimations() {
       button.textContent = words;
       image.src = sources[words];
     };
-    if (printing) button.remove();
-    else label(still ? "Play" : "Pause");
+    label(still ? "Play" : "Pause");
     button.addEventListener("click", () => label(button.textContent === "Play" ? "Pause" : "Play"));
     button.addEventListener("keydown", (event) => [" ", "Enter"].includes(event.key) && event.stopPropagation());
   }
@@ -320,13 +327,14 @@ function addAnimations() {
 if (printing) window.requestAnimationFrame = (then) => setTimeout(then, 0);
 
 document.body.classList.add("measuring"); // see the end of deck.css
-addSliders();
-addAnimations();
+prepareMoving();
 await MathJax.startup.promise;
 await MathJax.typesetPromise();
 await document.fonts.ready;
 document.body.classList.add("typeset");
 document.querySelectorAll(".slides > section").forEach(layOut);
+startSliders(); // the pages are copies, and copies have no listeners: only now
+startAnimations();
 document.body.classList.remove("measuring");
 const counts = [...document.querySelectorAll(".count")];
 counts.forEach((count, index) => (count.textContent = `${index + 1} / ${counts.length}`));
