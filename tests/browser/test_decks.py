@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
-from PIL import Image, ImageColor
+from PIL import Image, ImageChops, ImageColor
 from typer.testing import CliRunner
 
 from coursekit import cli
@@ -160,7 +160,7 @@ def little():
             md("## 4 · An animation", "slide"),
             code("f", gif(), tags=hidden),
             md(
-                "## 5 · Alone\n\nThese few words are a section, and have nothing to stand with.",
+                "## 5 · Alone\n\n" + "These words are all that their section has, so they are large. " * 4,
                 "slide",
             ),
             md("## 6 · What we saw\n\n- little.", "slide"),
@@ -368,7 +368,7 @@ def test_a_claim_is_one_line_at_the_foot_of_what_it_is_about(open_deck):
     turn_to(page, "One page for four slides")
     lines = page.locator(".present .footers .claim")
     assert lines.count() == 2
-    assert lines.first.text_content() == "✓ It finds the object: 0.93 ≥ 0.85 · centre 0.38; untrained net 0.21"
+    assert lines.first.text_content() == "✓holds: It finds the object: 0.93 ≥ 0.85 · centre 0.38; untrained net 0.21"
     sizes = lines.evaluate_all("all => all.map((it) => [it.clientHeight, parseFloat(getComputedStyle(it).fontSize)])")
     assert all(height < 1.6 * size and SMALLEST <= size < 18 for height, size in sizes)
     bottom, foot = (page.locator(f".present {it}").bounding_box()["y"] for it in (".footers", ".foot"))
@@ -397,9 +397,9 @@ def filled(page):
           return [edge(".head", "bottom"), edge(".foot", "top")];
         }"""
     )
-    picture = Image.open(io.BytesIO(page.screenshot())).convert("L").crop((40, round(top), 1240, round(bottom) - 12))
-    paper = picture.getpixel((0, 0))
-    box = picture.point(lambda value: 255 * (abs(value - paper) > 40)).getbbox()
+    picture = Image.open(io.BytesIO(page.screenshot())).convert("RGB").crop((40, round(top), 1240, round(bottom) - 12))
+    paper = Image.new("RGB", picture.size, picture.getpixel((0, 0)))
+    box = ImageChops.difference(picture, paper).point(lambda value: 255 * (value > 40)).getbbox()
     return (box[3] - box[1]) / picture.height if box else 0.0
 
 
