@@ -109,21 +109,21 @@ def _ask(made: Guess) -> None:
 
 
 def _widget(made: Guess) -> Any:
-    """The question above a row of buttons or a slider; using it is the answer."""
-    from ipywidgets import HTML, FloatSlider, RadioButtons, VBox
+    """The question above a row of buttons or a box for a number; using it is the answer."""
+    from ipywidgets import HTML, BoundedFloatText, RadioButtons, VBox
 
     said = HTML("<small>choose before you run on</small>")
     if made.options:
         control = RadioButtons(options=made.options, value=None, layout={"width": "max-content"})
     else:
-        # A slider must stand somewhere: it counts as an answer only once it was moved.
-        control = FloatSlider(
+        # A box, not a slider: ipywidgets gives a slider no name that a screen reader could say. The number in the box
+        # counts as an answer only once it was changed.
+        control = BoundedFloatText(
+            description="your guess",
             min=made.low,
             max=made.high,
             value=(made.low + made.high) / 2,
             step=(made.high - made.low) / 100,
-            readout_format=".3g",
-            continuous_update=False,
         )
 
     def commit(change: Any) -> None:

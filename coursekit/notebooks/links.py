@@ -64,7 +64,7 @@ def run_times(lecture: Lecture) -> str:
     """The sentence on how long the lecture's notebook runs.
 
     >>> run_times(lectures()[0])
-    '**Running**, on one CPU core: smoke 5 s, quick 5 s, full 5 s.'
+    '**Running**, on one CPU core: smoke 5 s, quick 10 s, full 10 s.'
     """
     return f"**Running**, on one CPU core: {lecture.runs_in.replace(' · ', ', ')}."
 

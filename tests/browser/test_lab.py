@@ -142,7 +142,7 @@ def test_all_claims_are_shown_with_their_verdicts(ran):
     for number, index in enumerate(claims, start=1):
         verdict = re.compile(rf"✓ Claim {number} holds\.|○ Claim {number} not judged\.")
         expect(ran.cell(index).locator(".jp-OutputArea")).to_contain_text(verdict)
-    assert len(claims) >= 2
+    assert len(claims) >= (1 if ran.name.startswith("00") else 2)
 
 
 def test_a_slider_moved_with_the_keyboard_changes_its_figure(ran):

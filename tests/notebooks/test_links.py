@@ -51,7 +51,7 @@ def old_notebook():
 def test_generated_pieces_are_brought_up_to_date_and_nothing_else():
     old = old_notebook()
     running, colab, imports, links = (it.source for it in bring_up_to_date(old, "00_start_here", ROOT).cells)
-    expected = "**Running**, on one CPU core: smoke 5 s, quick 5 s, full 5 s."
+    expected = "**Running**, on one CPU core: smoke 5 s, quick 10 s, full 10 s."
     assert running == f"**Reading** takes long. {expected} **Data**: none."
     assert colab == colab_lines(ROOT)
     assert imports == "import torch"
@@ -67,7 +67,7 @@ def test_bringing_up_to_date_twice_changes_nothing_more():
 def test_run_times_are_found_in_the_cell_about_the_notebook():
     about = new_markdown_cell("**Running**, on one CPU core: smoke 1 s.", metadata={"tags": ["about"]})
     [made] = bring_up_to_date(new_notebook(cells=[about]), "00_start_here", ROOT).cells
-    assert made.source == "**Running**, on one CPU core: smoke 5 s, quick 5 s, full 5 s."
+    assert made.source == "**Running**, on one CPU core: smoke 5 s, quick 10 s, full 10 s."
 
 
 def test_what_is_no_lecture_of_the_checkout_stays_as_it_is(tmp_path):
