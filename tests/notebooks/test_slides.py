@@ -214,7 +214,9 @@ def test_a_claim_shows_what_misses_its_bound_and_what_meets_it():
     record["controls"] = {"noise": 0.98765, "centre": [0.5, 0.6]}
     record["passes"] = {"another net": 0.1}
     made = page(md("## 1 · A", "slide"), code('claim("It falls", True, 1, "E23")', said))
-    assert made.one(".claim") == ("✓holds: It falls: 0.123 ≤ 0.2 · noise 0.988; centre 0.5, 0.6 · passes: another net 0.1")
+    assert made.one(".claim") == (
+        "✓holds: It falls: 0.123 ≤ 0.2 · noise 0.988; centre 0.5, 0.6 · passes: another net 0.1"
+    )
     assert not any("highlight" in name for name in made.texts)
 
 
