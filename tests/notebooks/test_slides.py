@@ -127,8 +127,8 @@ def test_a_deck_loads_no_other_file():
 
 def test_scripts_and_licences_cannot_close_their_tags_early():
     made = page(md("## 1 · A", "slide"))
-    assert sum(tag == "script" for tag, _ in made.elements) == 4
-    assert made.html.count("<script") == made.html.count("</script>") == 4
+    assert sum(tag == "script" for tag, _ in made.elements) == 5
+    assert made.html.count("<script") == made.html.count("</script>") == 5
     assert "MIT, in full" in made.html
 
 
@@ -204,20 +204,38 @@ def test_consecutive_texts_are_joined_and_escaped():
 
 def test_a_claim_is_one_line_and_its_code_is_not_repeated():
     made = page(md("## 1 · A", "slide"), code('x = 1\nclaim("It falls",\n      True, value=1, source="E23")', claim()))
-    assert made.one(".claim") == "✓ holds It falls: 0.1235 (≤ 0.2)"
+    assert made.one(".claim") == "✓holds: It falls: 0.123 ≤ 0.2"
     assert made.all(".code")[0] == "x = 1"
 
 
 def test_a_claim_shows_what_misses_its_bound_and_what_meets_it():
-    said = claim(verdict="not judged")
+    said = claim()
     record = said.metadata["coursekit"]["claim"]
     record["controls"] = {"noise": 0.98765, "centre": [0.5, 0.6]}
     record["passes"] = {"another net": 0.1}
     made = page(md("## 1 · A", "slide"), code('claim("It falls", True, 1, "E23")', said))
     assert made.one(".claim") == (
-        "○ not judged It falls: 0.1235 (≤ 0.2) · controls: noise 0.9877; centre 0.5, 0.6 · passes: another net 0.1"
+        "✓holds: It falls: 0.123 ≤ 0.2 · noise 0.988; centre 0.5, 0.6 · passes: another net 0.1"
     )
     assert not any("highlight" in name for name in made.texts)
+
+
+@pytest.mark.parametrize(
+    ("change", "line"),
+    [
+        ({"verdict": "not judged"}, "○not judged: It falls: not judged"),
+        ({"verdict": "fails"}, "✗fails: It falls: 0.123 not ≤ 0.2"),
+        ({"bound": "0.1 ± 0.05"}, "✓holds: It falls: 0.123 within 0.1 ± 0.05"),
+        ({"value": [0.1, 0.2, 0.3, 0.4], "bound": "in [0, 1]"}, "✓holds: It falls: 0.1, 0.2, 0.3, … in [0, 1]"),
+        ({"value": True, "bound": None}, "✓holds: It falls"),
+        ({"value": "8 of 9", "bound": None}, "✓holds: It falls: 8 of 9"),
+    ],
+)
+def test_the_line_of_a_claim_says_how_it_was_judged(change, line):
+    said = claim()
+    said.metadata["coursekit"]["claim"].update(change)
+    made = page(md("## 1 · A", "slide"), code("f", said, tags=["hide-input"]))
+    assert made.one(".claim") == line
 
 
 def test_checks_scores_and_the_set_up_are_for_the_reader_of_the_notebook():
@@ -228,10 +246,13 @@ def test_checks_scores_and_the_set_up_are_for_the_reader_of_the_notebook():
 
 
 def test_a_guess_is_shown_without_its_code():
-    asked = shown({"text/html": "<p>Which?</p>", "text/plain": "Which?"}, coursekit={"guess": {"question": "Which?"}})
-    answer = shown({"text/html": "<p>measured: b</p>", "text/plain": "b"}, coursekit={"answer": {"measured": "b"}})
+    record = {"question": "Which?", "options": ["a", "b"]}
+    asked = shown({"text/html": "<p>x</p>", "text/plain": "x"}, coursekit={"guess": record})
+    record = {"question": "Which?", "said": None, "measured": "b"}
+    answer = shown({"text/html": "<p>x</p>", "text/plain": "x"}, coursekit={"answer": record})
     made = page(md("## 1 · A", "slide"), code('g = guess("Which?", ["a", "b"])', asked), code('g.reveal("b")', answer))
-    assert made.all(".guess") == ["Which?", "measured: b"]
+    assert made.one(".guess") == "Your guess? Which? ab"
+    assert made.one(".answer") == "Which? Measured: b."
     assert not any("highlight" in name for name in made.texts)
 
 
@@ -250,12 +271,56 @@ def test_a_figure_with_frames_has_a_control_for_each_of_its_sliders():
     ranges = [(it["max"], it["value"]) for tag, it in made.elements if tag == "input"]
     assert ranges == [("1", "1"), ("1", "0")]
     ((_, image),) = [it for it in made.elements if it[0] == "img"]
-    stored = json.loads(image["data-frames"])
-    assert stored["controls"][1]["labels"] == ["a", "<b>"]
-    assert len(stored["frames"]) == 4
-    assert all(uri.startswith("data:image/png;base64,") for uri in stored["frames"])
+    assert image["src"].startswith("data:image/png;base64,")
     (box,) = [it for tag, it in made.elements if tag == "figure"]
-    assert (box["style"], box["data-print"]) == ("--w: 60; --h: 40", "70 30")
+    assert box["style"] == "--w: 70; --h: 30"  # of the still image, a strip for example
+    (sliders,) = [it for tag, it in made.elements if it.get("class") == "sliders"]
+    assert (sliders["data-w"], sliders["data-h"]) == ("30", "20")  # of a frame, at the scale of the image
+    labels = [json.loads(it["data-labels"]) for tag, it in made.elements if tag == "input"]
+    assert labels == [["2", "8"], ["a", "<b>"]]
+    (stored,) = stored_frames(made)
+    assert stored == [f"data:image/png;base64,{picture(60, 40)}"] * 4
+
+
+def stored_frames(made):
+    return json.loads(re.search(r'id="frames">(.*?)</script>', made.html, re.DOTALL)[1])
+
+
+def test_frames_of_the_shape_of_the_image_have_its_size_and_are_stored_in_order():
+    cells = []
+    for count in (2, 3):
+        moving = figure()
+        controls = [{"name": "k", "labels": list(map(str, range(count))), "at": 0}]
+        moving["data"][FRAMES] = {"controls": controls, "mime": "image/png", "frames": [picture(30, 20)] * count}
+        cells.append(code("explore", moving, tags=["hide-input"]))
+    made = page(md("## 1 · A", "slide"), *cells)
+    assert [len(uris) for uris in stored_frames(made)] == [2, 3]
+    assert [it["data-w"] for _, it in made.elements if it.get("class") == "sliders"] == ["60", "60"]
+    assert stored_frames(page()) == []
+
+
+def test_a_gif_moves_in_place_of_its_still_image():
+    moving = figure()
+    moving["data"]["image/gif"] = "R0lGODlh\n"
+    made = page(md("## 1 · A", "slide"), code("f", moving, tags=["hide-input"]))
+    ((_, image),) = [it for it in made.elements if it[0] == "img"]
+    assert image["src"] == f"data:image/png;base64,{picture(120, 80)}"
+    assert image["data-animation"] == "data:image/gif;base64,R0lGODlh"
+    assert made.one(".play") == "Pause"
+
+
+def test_an_animated_png_stands_still_at_its_first_frame():
+    file = io.BytesIO()
+    first, second = (Image.new("RGB", (12, 8), colour) for colour in ("navy", "white"))
+    first.save(file, "PNG", save_all=True, append_images=[second], duration=100, loop=0)
+    data = base64.b64encode(file.getvalue()).decode()
+    about = {"alt": "A square that fades.", "width": 12, "height": 8, "animated": True}
+    made = page(code("f", shown({"image/png": data}, **{"image/png": about}), kind="slide", tags=["hide-input"]))
+    ((_, image),) = [it for it in made.elements if it[0] == "img"]
+    assert image["data-animation"] == f"data:image/png;base64,{data}"
+    with Image.open(io.BytesIO(base64.b64decode(image["src"].partition(",")[2]))) as still:
+        assert not getattr(still, "is_animated", False)
+        assert still.getpixel((0, 0)) == (0, 0, 128)
 
 
 def test_the_cell_about_the_notebook_gives_its_slide_the_heading():
@@ -273,8 +338,16 @@ def test_code_that_is_not_plain_python_is_shown_as_it_is():
 def test_the_table_of_claims_is_that_of_the_report():
     table = shown({"text/html": "<table></table>"}, coursekit={"table": {"claims": 2}})
     made = page(code("f", claim(1), claim(2, "fails", "It rises"), kind="slide"), code("claims_table()", table))
+    assert made.one(".claims") == ("claimmeasured ✓holds: 1. It falls0.123 ≤ 0.2 ✗fails: 2. It rises0.123 not ≤ 0.2")
+
+
+def test_the_table_of_claims_has_a_column_for_controls_where_one_has_them():
+    said = claim()
+    said.metadata["coursekit"]["claim"] |= {"controls": {"noise": 0.9}, "passes": {"net": 0.1}}
+    table = shown({"text/html": "<table></table>"}, coursekit={"table": {"claims": 2}})
+    made = page(code("f", said, claim(2), kind="slide"), code("claims_table()", table))
     assert made.one(".claims") == (
-        "verdictclaimmeasuredbound ✓ holds1. It falls0.1235≤ 0.2 ✗ fails2. It rises0.1235≤ 0.2"
+        "claimmeasuredcontrols ✓holds: 1. It falls0.123 ≤ 0.2noise 0.9; passes: net 0.1 ✓holds: 2. It falls0.123 ≤ 0.2"
     )
 
 

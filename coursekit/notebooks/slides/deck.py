@@ -1,13 +1,14 @@
 """A notebook as a deck of slides: which cell goes on which slide, and in what form.
 
 Every cell of slide type ``slide`` or ``subslide`` begins a slide, and the cells after it (``-``, ``fragment``)
-continue it. What does not fit on one slide continues on the next. ``deck.js`` divides them, because only a browser
-knows how high a formula is.
+continue it. ``deck.js`` divides what does not fit on one page and joins a slide and its subslides where one page holds
+them, because only a browser knows how high a formula is.
 """
 
 import ast
 import base64
 import io
+import json
 import re
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
@@ -23,8 +24,10 @@ from coursekit import __version__
 from coursekit.course.claims import SIGNS
 from coursekit.course.display import FRAMES
 from coursekit.course.lectures import lectures
+from coursekit.course.records import Claim
 from coursekit.errors import CourseError
 from coursekit.notebooks import files, report
+from coursekit.notebooks.normalize import is_folded
 from coursekit.notebooks.problems import find_problems
 from coursekit.notebooks.slides.parts import Parts, packages
 from coursekit.notebooks.student import without_solutions
@@ -36,33 +39,45 @@ LONGEST = 18  # lines of code or of text that a slide can hold at a readable siz
 
 HEADING = re.compile(r"\A(#{1,3}) +(?:(\d+) · )?(.+)\n*")
 OBJECTIVES = re.compile(r"\A(\S.*)\n\n(?=- )")  # the line above a list
-NOT_ON_SLIDES = {"exercise", "score", "checks", "setup"}  # records of outputs that are for the reader of the notebook
 CAPTION = re.compile(r"\*(Figure \d+\.) (.*)\*", re.DOTALL)  # as `show` writes it
 IMAGES = ("image/png", "image/jpeg")
-JUDGING = re.compile(r"(claim|claims_table|check|exercise\.score|\w+\.reveal|(\w+ = )?guess)\(")
+# What a cell does to the lecture's records. Slides show these as outputs, or not at all, and never as code.
+RECORDING = re.compile(r"(\w+ = )?(guess|exercise)\(|(claim|claims_table|check|exercise\.score)\(|\w+\.reveal\(")
+UNSEEN = {"exercise", "score", "checks", "setup"}  # records of outputs that are for the reader of the notebook
+
+
+@dataclass(frozen=True)
+class Frames:
+    """The pictures among which sliders choose: row by row where there are two sliders."""
+
+    controls: list[dict[str, Any]]  # name, labels of the values, and the index at which the slider begins
+    uris: list[str]
+    width: int  # in CSS pixels
+    height: int
 
 
 @dataclass
 class Figure:
-    """An image, its size in CSS pixels, and its caption; a figure with controls also has its frames."""
+    """An image, its size in CSS pixels, its caption, and what moves in its place on a screen."""
 
     uri: str
     alt: str
     width: int
     height: int
     caption: Markup | None = None
-    frames: dict[str, Any] | None = None  # as `explore` stores them
-    frame_size: tuple[int, int] = (0, 0)
+    frames: Frames | None = None
+    animation: str = ""  # the URI
 
 
 @dataclass
 class Block:
-    """A piece of what a cell shows; a claim is a line under what it is about, several are a table."""
+    """A piece of what a cell shows; a claim is a line at the foot of the slide, several are a table."""
 
-    kind: Literal["prose", "caption", "html", "code", "text", "figure", "claim", "claims", "guess"]
+    kind: Literal["prose", "caption", "html", "code", "text", "figure", "claim", "claims", "guess", "answer"]
     html: Markup = field(default_factory=Markup)
     lines: list[str] = field(default_factory=list)  # of code and text, before they become HTML
-    claims: list[dict[str, Any]] = field(default_factory=list)  # their records
+    claims: list[Claim] = field(default_factory=list)
+    record: dict[str, Any] = field(default_factory=dict)  # of a guess or its answer
     figure: Figure | None = None
     cell: str = ""  # the id of the cell
     fragment: bool = False  # appears after a key press
@@ -143,12 +158,14 @@ def render(nb: Any, path: Path, parts: Parts, decks: Collection[str]) -> str:
     order = list(dict.fromkeys(lecture.part for lecture in lectures()))
     part = next((lecture.part for lecture in lectures() if lecture.name == path.stem), "")
     environment = Environment(loader=FileSystemLoader(HERE), autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    environment.filters["value"] = report.value
+    environment.filters |= {"value": report.value, "short": _short, "judged": _judged}
+    stacks = _stacks(nb, Text(path.parent, decks))
     return environment.get_template("deck.html.jinja").render(
         name=files.title(nb) or path.stem,
         part=part,
         colour=order.index(part) if part else 0,
-        stacks=_stacks(nb, Text(path.parent, decks)),
+        stacks=stacks,
+        frames=_script(json.dumps(_frames(stacks))),
         signs=SIGNS,
         course=COURSE,
         source=path.name,
@@ -170,6 +187,29 @@ def _script(text: str) -> Markup:
     return Markup(text.replace("</script", "<\\/script").replace("<!--", "<\\!--"))
 
 
+def _frames(stacks: list[list[Slide]]) -> list[list[str]]:
+    """The pictures of all figures with sliders, in the order of the figures."""
+    figures = [block.figure for stack in stacks for slide in stack for block in slide.blocks if block.figure]
+    return [figure.frames.uris for figure in figures if figure.frames]
+
+
+def _short(value: Any) -> str:
+    """A claim's value in three significant digits, and at most three of many numbers."""
+    if isinstance(value, list):
+        return ", ".join(map(_short, value[:3])) + (", …" if len(value) > 3 else "")
+    return f"{value:.3g}" if isinstance(value, float) else report.value(value)
+
+
+def _judged(claim: Claim) -> str:
+    """The value of a claim against its bound: ``0.93 ≥ 0.85``."""
+    if claim.verdict == "not judged":
+        return claim.verdict
+    if not claim.bound:
+        return "" if isinstance(claim.value, bool) else _short(claim.value)
+    within = "within " if "±" in claim.bound else ""
+    return f"{_short(claim.value)} {'not ' if claim.verdict == 'fails' else ''}{within}{claim.bound}"
+
+
 def _slide_type(cell: Any) -> str:
     return cell.metadata.get("slideshow", {}).get("slide_type", "-")
 
@@ -178,7 +218,7 @@ def _stacks(nb: Any, text: Text) -> list[list[Slide]]:
     """The slides of the notebook; a slide and its subslides form a stack."""
     stacks: list[list[Slide]] = []
     section = Slide(Markup(), 2)  # the last with a heading of level 1 or 2
-    claims = files.records(nb, "claim")
+    claims = [Claim(**record) for record in files.records(nb, "claim")]
     for cell in nb.cells:
         kind, source = _slide_type(cell), cell.source
         if kind == "skip":
@@ -220,16 +260,16 @@ def _begin(cell: Any, section: Slide, text: Text) -> tuple[list[Slide], str]:
     return [slide, Slide(slide.heading, 2, notes=slide.notes)], rest
 
 
-def _blocks(cell: Any, source: str, text: Text, claims: list[dict[str, Any]]) -> Iterator[Block]:
+def _blocks(cell: Any, source: str, text: Text, claims: list[Claim]) -> Iterator[Block]:
     """What a cell shows, in pieces that a slide can hold; ``claims`` are all that the notebook makes."""
     if cell.cell_type == "markdown" and source:
         yield Block("prose", text.paragraphs(source))
     if cell.cell_type != "code":
         return
-    # A caption joins its figure, and text the text before it. What is said of exercises and checks is left out.
-    shown = [] if "hide-input" in cell.metadata.get("tags", ()) else [Block("code", lines=_without_claims(source))]
-    outputs = [it for it in cell.outputs if not it.get("metadata", {}).get("coursekit", {}).keys() & NOT_ON_SLIDES]
-    for block in (_output(output, text, claims) for output in outputs):
+    # A caption joins its figure, and text the text before it.
+    shown = [] if is_folded(cell) else [Block("code", lines=_without_records(source))]
+    seen = [it for it in cell.outputs if UNSEEN.isdisjoint(it.get("metadata", {}).get("coursekit", {}))]
+    for block in (_output(output, text, claims) for output in seen):
         before = shown[-1] if shown else None
         if before and before.figure and block.kind == "caption":
             before.figure.caption = block.html
@@ -250,37 +290,33 @@ def _divided(block: Block) -> Iterator[Block]:
         yield Block(block.kind, Markup(html))
 
 
-def _without_claims(source: str) -> list[str]:
-    """The lines of code without claims, checks and guesses: their outputs say the same in words, or are left out."""
+def _without_records(source: str) -> list[str]:
+    """The lines of code without claims, guesses and the like: their outputs say the same in words."""
     lines = source.strip("\n").splitlines()
     try:
         statements = ast.parse(source).body
-    except SyntaxError:  # a magic, and cells with magics make no claims
+    except SyntaxError:  # a magic, and cells with magics make no records
         return lines
     for it in reversed(statements):
-        if JUDGING.match(ast.unparse(it)):
+        if RECORDING.match(ast.unparse(it)):
             del lines[it.lineno - 1 : it.end_lineno]
     return "\n".join(lines).strip("\n").splitlines()
 
 
-def _output(output: Any, text: Text, claims: list[dict[str, Any]]) -> Block:
+def _output(output: Any, text: Text, claims: list[Claim]) -> Block:
     """An output in the richest form that a slide can show."""
     data, metadata = output.get("data", {}), output.get("metadata", {})
     record = metadata.get("coursekit", {})
     if "claim" in record:
-        return Block("claim", claims=[record["claim"]])
-    if record.keys() & {"guess", "answer"}:
-        return Block("guess", Markup(data["text/html"]))
+        return Block("claim", claims=[Claim(**record["claim"])])
+    if "guess" in record:
+        return Block("guess", record=record["guess"])
+    if "answer" in record:
+        return Block("answer", record=record["answer"])
     if "table" in record:
         return Block("claims", claims=claims[: record["table"]["claims"]])
-    if mime := next((mime for mime in IMAGES if mime in data), None):
-        size = [metadata.get(mime, {}).get(side) for side in ("width", "height")]
-        width, height = size if all(size) else _size(data[mime])
-        made = Figure(_uri(mime, data[mime]), files.alt(metadata), width, height)
-        if frames := data.get(FRAMES):
-            made.frames = frames | {"frames": [_uri(frames["mime"], frame) for frame in frames["frames"]]}
-            made.frame_size = _size(frames["frames"][0])
-        return Block("figure", figure=made)
+    if figure := _figure(data, metadata):
+        return Block("figure", figure=figure)
     if caption := CAPTION.fullmatch(data.get("text/markdown", "")):
         return Block("caption", text.line(f"**{caption[1]}** {caption[2]}"))
     if written := data.get("text/markdown") or data.get("text/latex"):
@@ -288,6 +324,31 @@ def _output(output: Any, text: Text, claims: list[dict[str, Any]]) -> Block:
     if "text/html" in data:
         return Block("html", Markup(data["text/html"]))
     return Block("text", lines=(output.get("text") or data.get("text/plain", "")).strip("\n").splitlines())
+
+
+def _figure(data: Any, metadata: Any) -> Figure | None:
+    """The image of an output, if it has one, with its frames or its animation."""
+    mime = next((mime for mime in IMAGES if mime in data), None)
+    if mime is None:
+        return None
+    image = "".join(data[mime].split())
+    wide, high = _size(image)
+    width, height = (metadata.get(mime, {}).get(side) for side in ("width", "height"))
+    if not (width and height):
+        width, height = wide, high
+    figure = Figure(_uri(mime, image), files.alt(metadata), width, height)
+    if FRAMES in data:
+        record = data[FRAMES]
+        # The image may be a strip of frames, so that a frame has another shape.
+        w, h = _size(record["frames"][0])
+        scale = width / wide
+        size = (width, height) if abs(w * high - h * wide) < 0.02 * h * wide else (round(scale * w), round(scale * h))
+        figure.frames = Frames(record["controls"], [_uri(record["mime"], it) for it in record["frames"]], *size)
+    elif "image/gif" in data:
+        figure.animation = _uri("image/gif", data["image/gif"])
+    elif still := _first_frame(image):
+        figure.uri, figure.animation = _uri("image/png", still), figure.uri
+    return figure
 
 
 def _uri(mime: str, image: str) -> str:
@@ -300,3 +361,15 @@ def _size(image: str) -> tuple[int, int]:
 
     with Image.open(io.BytesIO(base64.b64decode(image))) as opened:
         return opened.size
+
+
+def _first_frame(image: str) -> str:
+    """The first frame of an animated PNG, as PNG; empty if the image stands still."""
+    from PIL import Image
+
+    with Image.open(io.BytesIO(base64.b64decode(image))) as opened:
+        if not getattr(opened, "is_animated", False):
+            return ""
+        file = io.BytesIO()
+        opened.convert("RGB").save(file, "PNG", optimize=True)
+        return base64.b64encode(file.getvalue()).decode()

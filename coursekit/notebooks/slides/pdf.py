@@ -53,6 +53,7 @@ def print_deck(browser: str, deck: Path) -> None:
             said = done.stderr.strip()[-500:]
         except subprocess.TimeoutExpired:
             said = f"no PDF within {TIMEOUT} s"
-    slides = deck.read_text(encoding="utf-8").count('<section class="slide')
-    if not printed.is_file() or len(PAGE.findall(printed.read_bytes())) < slides:
+    # Slides of one stack may share a page, but every stack has a page of its own.
+    stacks = deck.read_text(encoding="utf-8").count('<section>\n<section class="slide')
+    if not printed.is_file() or len(PAGE.findall(printed.read_bytes())) < stacks:
         raise CourseError(f"{browser} could not print {deck.name}: {said}")
