@@ -6,6 +6,8 @@ from urllib.parse import unquote
 
 import pytest
 
+from coursekit.notebooks import files
+
 KINDS = ["good", "bad"]
 WORDS = {"holds": "held", "fails": "failed", "not judged": "not judged"}
 
@@ -46,7 +48,7 @@ def test_every_claim_is_shown_with_its_verdict_in_words(opened, run, width):
     opened.set_viewport_size({"width": width, "height": 800})
     claims = [claim for entry in recorded(run) for claim in entry["claims"]]
     rows = opened.locator(".claims tbody tr").all()
-    assert len(rows) == len(claims) > 1
+    assert len(rows) == len(claims) > 0
     for row, claim in zip(rows, claims, strict=True):
         told = " ".join(row.inner_text().split())
         assert re.match(rf"\W*{WORDS[claim['verdict']]} {claim['number']}\. {re.escape(claim['statement'])} ", told)
@@ -74,8 +76,9 @@ def test_what_failed_is_on_the_page_with_its_cell_and_its_message(page, reports)
 
 def test_the_figures_are_shown(page, reports):
     page.goto((reports["good"] / "index.html").as_uri())
+    (executed,) = (reports["good"] / "notebooks").glob("*.ipynb")
     pictures = page.locator(".figures img").all()
-    assert len(pictures) == 2
+    assert len(pictures) == len(files.figures(files.read(executed))) > 1
     for picture in pictures:
         picture.scroll_into_view_if_needed()
         assert picture.evaluate("(it) => it.decode().then(() => it.naturalWidth)") > 100
