@@ -1,9 +1,10 @@
 """Claims: sentences of the lecture as computations that must hold. Checks: identities of our own code."""
 
 import html
-from collections.abc import Callable, Iterator, Mapping
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from coursekit.course import session
 from coursekit.course.records import Check, Claim, Verdict, emit, in_words, measured, plain, require_text, unboxed
@@ -110,6 +111,9 @@ def claim(
     require_text(source, "source", "a claim needs a source: an erratum, a paper, or a section of the lecture")
     bound, true = _judged(holds, value)
     controls, passes = _named(controls, "controls", holds), _named(passes, "passes", holds)
+    for name, it in controls.items():
+        if not all(map(math.isfinite, _numbers_in(it))):
+            raise ValueError(f"controls: {name!r} is {_words(it)}: a control that could not be computed proves nothing")
     wrong = [] if true else [_missed(bound, value)]
     if isinstance(holds, Bound):
         wrong += [
@@ -126,7 +130,7 @@ def claim(
     if trained and course.profile == "smoke":
         verdict = "not judged"
     made = Claim(
-        number=len(course.claims) + 1,
+        number=_number_of(statement, course.claims),
         statement=statement,
         verdict=verdict,
         value=plain(value),
@@ -136,7 +140,7 @@ def claim(
         passes={name: plain(it) for name, it in passes.items()},
         trained=trained,
     )
-    course.claims.append(made)
+    _put(made, course.claims)
     emit("claim", asdict(made), text=_line(made), markup=_markup(made))
     if verdict == "fails":
         raise ClaimFailed(f"claim {made.number}: {statement}: {'; '.join(wrong)} ({source})")
@@ -163,13 +167,13 @@ def check(statement: str, holds: object, value: Any = None) -> None:
     bound, true = _judged(holds, value)
     course = session.current()
     made = Check(
-        number=len(course.checks) + 1,
+        number=_number_of(statement, course.checks),
         statement=statement,
         verdict="holds" if true else "fails",
         value=None if value is None else plain(value),
         bound=bound,
     )
-    course.checks.append(made)
+    _put(made, course.checks)
     course.unshown.append(made)
     _at_end_of_cell(course)
     if not true:
@@ -187,6 +191,19 @@ def claims_table() -> None:
         held = f"{sum(it.verdict == 'holds' for it in checks)} of {len(checks)} checks hold."
         table, lines = f"{table}<p>{held}</p>", [*lines, held]
     emit("table", {"claims": len(claims)}, "\n".join(lines), table)
+
+
+Made = TypeVar("Made", Claim, Check)
+
+
+def _number_of(statement: str, made: Sequence[Claim | Check]) -> int:
+    """Its number: the old one if the cell runs again, else the next."""
+    return next((it.number for it in made if it.statement == statement), len(made) + 1)
+
+
+def _put(new: Made, made: list[Made]) -> None:
+    """Enter a claim or a check, in place of the one with the same number."""
+    made[new.number - 1 : new.number] = [new]
 
 
 def _judged(holds: object, value: Any) -> tuple[str | None, bool]:
@@ -246,13 +263,13 @@ def _show_checks(course: session.Session) -> None:
         for it in made
     )
     lines = [f"{SIGNS[it.verdict]} {it.statement}" + (f" [{it.bound}]" if it.bound else "") for it in made]
-    emit("checks", [asdict(it) for it in made], "\n".join(lines), f"<table><small>{rows}</small></table>")
+    emit("checks", [asdict(it) for it in made], "\n".join(lines), f'<table style="font-size:smaller">{rows}</table>')
 
 
 def _line(claim: Claim) -> str:
     bound = f" [{claim.bound}]" if claim.bound else ""
-    beside = f"; not so: {', '.join(claim.controls)}" if claim.controls else ""
-    beside += f"; so, too: {', '.join(claim.passes)}" if claim.passes else ""
+    beside = f"; controls: {', '.join(claim.controls)}" if claim.controls else ""
+    beside += f"; also pass: {', '.join(claim.passes)}" if claim.passes else ""
     sign = SIGNS[claim.verdict]
     return f"{sign} claim {claim.number} {claim.verdict}: {claim.statement}{bound} ({claim.source}){beside}"
 
@@ -301,7 +318,7 @@ def _numbers_in(value: Any) -> Iterator[float]:
     if isinstance(value, list | tuple):
         for part in value:
             yield from _numbers_in(part)
-    elif isinstance(value, int | float):
+    elif isinstance(value, int | float) and not isinstance(value, bool):
         yield float(value)
     else:
         raise TypeError(f"a bound needs numbers, got {type(value).__name__} {value!r}")

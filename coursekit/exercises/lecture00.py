@@ -10,6 +10,7 @@ from coursekit.exercises.checking import Answer, Exercise, Exercises, Wrong, by_
 POINTS = torch.tensor([[0.0, 0.0], [1.0, 0.0], [0.0, -4.0], [7.0, 8.0], [5.0, 1.0], [6.0, 2.0], [5.0, 9.0], [0.0, 1.0]])
 # From the origin the nearest mean is (4, 1), by the sum of the coordinates (4.5, 0), by the largest one (3, 3).
 QUERIES = torch.tensor([[0.0, 0.0], [5.0, 0.0], [2.0, 4.0], [0.0, -4.0]])
+SOLID = torch.arange(15.0).view(5, 3) ** 2 / 3
 MEANS = torch.tensor([[3.0, 3.0], [4.5, 0.0], [4.0, 1.0]])
 
 
@@ -39,7 +40,11 @@ def check_my_classifier(answer: Answer) -> str:
     labels = torch.randperm(10, generator=generator)[torch.cat([data.train.labels, data.test.labels])]  # (n,)
     unseen, seen = torch.randperm(len(images), generator=generator).split([360, len(images) - 360])
 
-    found = answer(images[seen], labels[seen], images[unseen])
+    given = images[seen], labels[seen], images[unseen]
+    kept = [it.clone() for it in given]
+    found = answer(*given)
+    if not all(map(torch.equal, given, kept)):
+        raise Wrong("it changes its arguments in place; make copies instead")
     found = require_result(found, (len(unseen),), "one label for each image")
     accuracy = (found == labels[unseen]).double().mean().item()
     if accuracy < 0.96:
@@ -55,6 +60,7 @@ exercise = Exercises(
         {
             "two classes": (POINTS, torch.tensor([0, 0, 0, 0, 1, 1, 1, 1]), 2),
             "labels in any order": (POINTS, torch.tensor([2, 0, 1, 0, 0, 1, 2, 2]), 3),
+            "three dimensions": (SOLID, torch.tensor([1, 0, 1, 1, 0]), 2),
         },
     ),
     by_cases(

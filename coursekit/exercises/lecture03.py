@@ -134,7 +134,6 @@ def _light_beside_dark(light: SegmentedImages, dark: SegmentedImages) -> tuple[T
 
 
 exercise = Exercises(
-    by_cases(relu_backward, {rule: (F_BELOW, R_ABOVE, rule) for rule in ("gradient", "deconvnet", "guided")}),
     by_cases(
         occlusion_drops,
         {
@@ -143,5 +142,6 @@ exercise = Exercises(
             "a window over everything": (lambda x: x.sum(dim=(1, 2, 3)), IMAGE[:, :, :4], 4),
         },
     ),
+    by_cases(relu_backward, {rule: (F_BELOW, R_ABOVE, rule) for rule in ("gradient", "deconvnet", "guided")}),
     Exercise(my_saliency, check_my_saliency),
 )

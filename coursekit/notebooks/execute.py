@@ -3,11 +3,12 @@
 import asyncio
 import logging
 import os
+import queue
 import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import CancelledError
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -101,6 +102,23 @@ class CourseClient(PapermillNotebookClient):
             transport="ipc" if sockets else "tcp",
         )
         return self.km
+
+    def start_new_kernel_client(self) -> Any:
+        """A client that looks for replies again every second.
+
+        With several notebooks in one process a reply is now and then in the socket without waking the wait for it
+        (once in about fifteen runs on a busy machine), and nbclient waits without a limit.
+        """
+        client = super().start_new_kernel_client()
+        channel, get_once = client.shell_channel, client.shell_channel.get_msg
+
+        async def get_message(timeout: float | None = None) -> Any:
+            while True:
+                with suppress(queue.Empty) if timeout is None else nullcontext():
+                    return await get_once(timeout=1 if timeout is None else timeout)
+
+        channel.get_msg = get_message
+        return client
 
     def execute(self) -> None:
         environment = {name: value for name, value in os.environ.items() if name != "COURSEKIT_PROFILE"}

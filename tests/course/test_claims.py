@@ -143,7 +143,7 @@ def test_a_bound_on_infinite_values_compares_them():
 
 def test_a_control_is_shown_beside_the_value_and_recorded(capsys):
     claim("It learns", at_least(0.9), value=0.97, source="section 1", controls={"untrained net": torch.tensor(0.2)})
-    assert capsys.readouterr().out == "✓ claim 1 holds: It learns [≥ 0.9] (section 1); not so: untrained net\n"
+    assert capsys.readouterr().out == "✓ claim 1 holds: It learns [≥ 0.9] (section 1); controls: untrained net\n"
     (made,) = session.current().claims
     assert made.controls["untrained net"] == pytest.approx(0.2)
 
@@ -157,7 +157,7 @@ def test_a_control_that_meets_the_bound_empties_the_claim(capsys):
 
 def test_a_pass_must_meet_the_bound(capsys):
     claim("Guided fails", at_least(0.5), 0.8, "section 1", passes={"deconvnet": 0.6})
-    assert "so, too: deconvnet" in capsys.readouterr().out
+    assert "also pass: deconvnet" in capsys.readouterr().out
     with pytest.raises(ClaimFailed, match=r"'gradient' was to pass the same test: expected ≥ 0\.5, measured 0\.1"):
         claim("Guided fails", at_least(0.5), 0.8, "section 1", passes={"gradient": 0.1})
 
@@ -196,10 +196,29 @@ def test_controls_that_cannot_be_judged_are_refused(without_annotations, holds, 
         claim("So it is", holds, 2.0, "section 1", passes=controls)
 
 
-def test_a_nan_control_misses_every_bound_and_a_nan_pass_does_not_pass():
-    claim("So it is", at_least(1), 2.0, "section 1", controls={"broken": math.nan})
+def test_a_control_that_could_not_be_computed_proves_nothing_and_a_nan_does_not_pass():
+    for broken in (math.nan, [0.1, math.inf]):
+        with pytest.raises(ValueError, match=r"controls: 'broken' is .*: a control that could not be computed"):
+            claim("So it is", at_least(1), 2.0, "section 1", controls={"broken": broken})
     with pytest.raises(ClaimFailed, match="measured nan"):
         claim("So it is", at_least(1), 2.0, "section 1", passes={"broken": math.nan})
+
+
+def test_a_truth_value_is_no_number():
+    with pytest.raises(TypeError, match="a bound needs numbers, got bool False"):
+        check("They agree", at_most(1e-6), torch.allclose(torch.ones(2), torch.zeros(2)))
+
+
+def test_a_cell_that_runs_again_replaces_what_it_said(capsys):
+    claim("First", at_least(1), 2, "a")
+    with pytest.raises(ClaimFailed):
+        claim("Second", at_least(1), 0, "b")
+    claim("Second", at_least(1), 1, "b")
+    claim("Third", at_least(1), 1, "c")
+    check("same", True)
+    check("same", True)
+    assert [(it.number, it.verdict) for it in session.current().claims] == [(1, "holds"), (2, "holds"), (3, "holds")]
+    assert len(session.current().checks) == 1
 
 
 # Checks
