@@ -165,7 +165,7 @@ def test_an_exercise_can_be_failed_and_solved(ran):
     assert re.search(r"○ class_means is open: wrong on two classes: at index \(\d, \d\) expected \S+, got", told)
     ran.write(exercise, right)
     ran.run(exercise)
-    assert ran.run(exercise + 1).strip() == "✓ class_means: right on two classes, labels in any order"
+    assert ran.run(exercise + 1).strip() == "✓ class_means: right on two classes, labels in any order, three dimensions"
 
 
 @pytest.mark.parametrize("ran", LECTURES[:1], indirect=True)
