@@ -268,13 +268,13 @@ def _show_checks(course: session.Session) -> None:
 
 def _line(claim: Claim) -> str:
     bound = f" [{claim.bound}]" if claim.bound else ""
-    beside = f"; controls: {', '.join(claim.controls)}" if claim.controls else ""
-    beside += f"; also pass: {', '.join(claim.passes)}" if claim.passes else ""
+    compared = f"; controls: {', '.join(claim.controls)}" if claim.controls else ""
+    compared += f"; also pass: {', '.join(claim.passes)}" if claim.passes else ""
     sign = SIGNS[claim.verdict]
-    return f"{sign} claim {claim.number} {claim.verdict}: {claim.statement}{bound} ({claim.source}){beside}"
+    return f"{sign} claim {claim.number} {claim.verdict}: {claim.statement}{bound} ({claim.source}){compared}"
 
 
-def beside(claim: Claim) -> str:
+def _comparison(claim: Claim) -> str:
     """HTML of the controls and passes of a claim with their values: ``controls: untrained net 0.21``."""
     parts = [
         f"{title}: " + ", ".join(f"{html.escape(name)} {measured(it)}" for name, it in values.items())
@@ -286,7 +286,7 @@ def beside(claim: Claim) -> str:
 
 def _markup(claim: Claim) -> str:
     bound = f", bound {html.escape(claim.bound)}" if claim.bound else ""
-    controls = f"{shown} · " if (shown := beside(claim)) else ""
+    controls = f"{shown} · " if (shown := _comparison(claim)) else ""
     return (
         f"<p>{SIGNS[claim.verdict]} <b>Claim {claim.number} {claim.verdict}.</b> "
         f"{html.escape(claim.statement)}<br>"
@@ -299,7 +299,7 @@ def _row(claim: Claim) -> str:
         f"<tr><td>{SIGNS[claim.verdict]} {claim.verdict}</td>"
         f'<td style="text-align:left">{claim.number}. {html.escape(claim.statement)}</td>'
         f"<td>{measured(claim.value)}</td><td>{html.escape(claim.bound or '')}</td>"
-        f'<td style="text-align:left">{beside(claim)}</td>'
+        f'<td style="text-align:left">{_comparison(claim)}</td>'
         f'<td style="text-align:left">{html.escape(claim.source)}</td></tr>'
     )
 

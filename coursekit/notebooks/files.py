@@ -13,6 +13,7 @@ from types import ModuleType
 from typing import Any
 
 import coursekit
+from coursekit.course.records import Claim
 from coursekit.errors import CourseError, unknown
 from coursekit.files import write_text
 
@@ -138,6 +139,11 @@ def records(nb: Notebook, kind: str) -> list[Any]:
     """The records of one kind (``"setup"``, ``"claim"``, ``"exercise"``) in the metadata of the outputs."""
     found = (output.get("metadata", {}).get("coursekit", {}).get(kind) for _, output in outputs(nb))
     return [record for record in found if record is not None]
+
+
+def claims(nb: Notebook) -> list[Claim]:
+    """All claims, in the order of the notebook."""
+    return [Claim(**record) for record in records(nb, "claim")]
 
 
 def checks(nb: Notebook) -> list[dict[str, Any]]:

@@ -6,6 +6,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+from decks import turn_to
 from lab import ROOT, Notebook, start
 from PIL import Image
 from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
@@ -45,14 +46,7 @@ def deck(browser: Browser, folder: Path) -> None:
     page.wait_for_function("window.Reveal && Reveal.isReady()")
     sheet = Image.new("RGB", (2 * 640 + 8, 2 * 360 + 8), "#888f98")
     for place, words in enumerate(SLIDES):
-        page.evaluate(
-            """(words) => {
-              const slide = [...document.querySelectorAll(".slide")].find((it) => it.textContent.includes(words));
-              const {h, v} = Reveal.getIndices(slide);
-              Reveal.slide(h, v);
-            }""",
-            words,
-        )
+        turn_to(page, words)
         small = shot(page).resize((640, 360), Image.Resampling.LANCZOS)
         sheet.paste(small, (place % 2 * 648, place // 2 * 368))
     save(sheet, "deck.png")

@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 import pytest
+from decks import turn_to
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 from PIL import Image, ImageChops, ImageColor
 from typer.testing import CliRunner
@@ -230,18 +231,6 @@ def test_a_square_figure_has_its_text_beside_it(open_deck):
     page = open_deck("too_much")
     assert page.locator(".body.beside").count() == 1
     assert page.locator(".body.beside .figure").count() == 1
-
-
-def turn_to(page, words):
-    """Show the slide with this heading."""
-    page.evaluate(
-        """(words) => {
-          const slide = [...document.querySelectorAll(".slide")].find((it) => it.textContent.includes(words));
-          const {h, v} = Reveal.getIndices(slide);
-          Reveal.slide(h, v);
-        }""",
-        words,
-    )
 
 
 def colour_of_the_picture(page):

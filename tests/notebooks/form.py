@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from coursekit.course.records import Claim
+from coursekit.course.display import FRAMES
 from coursekit.notebooks import files
+from coursekit.notebooks.files import tags
 from coursekit.notebooks.links import bring_up_to_date, tagged
 from coursekit.notebooks.normalize import is_folded, normalize
 from coursekit.notebooks.problems import find_problems
@@ -20,9 +21,8 @@ BEGINNING = ("opening", "colab", "imports", "parameters", "setup")  # the tags o
 END = ("summary", "claims-table", "references", "links")  # and of the last ones
 SLIDE_TYPES = {"slide", "subslide", "fragment", "skip", "notes", "-"}
 CHECKED = "nbval-check-output"
-FRAMES = "application/vnd.coursekit.frames+json"
 LONGEST_CELL, MEDIAN_CELL = 25, 8
-LARGEST_FILE, LARGEST_OLD_FILE, LARGEST_GIF = 1_500_000, 700_000, 400_000  # bytes
+LARGEST_FILE, LARGEST_OLD_FILE, LARGEST_ANIMATION = 1_500_000, 700_000, 400_000  # bytes
 WORDS_TO_FIGURE = 150
 MOST_FOLDED = 0.6  # of the lines of code: what is folded must not outweigh what is taught
 WIDEST_LINE = 120  # characters, without the texts: these are never wrapped by hand
@@ -47,14 +47,6 @@ def problems(path: Path) -> list[str]:
 
 def code(nb: Any) -> list[Any]:
     return [cell for cell in nb.cells if cell.cell_type == "code"]
-
-
-def tags(cell: Any) -> list[str]:
-    return cell.metadata.get("tags", [])
-
-
-def claims_of(nb: Any) -> list[Claim]:
-    return [Claim(**record) for record in files.records(nb, "claim")]
 
 
 def source(nb: Any, tag: str) -> str:
@@ -183,7 +175,7 @@ def comparison(nb: Any, path: Path) -> Iterator[str]:
 
 
 def claims(nb: Any, path: Path) -> Iterator[str]:
-    made = claims_of(nb)
+    made = files.claims(nb)
     if not made:
         yield "no claim"
     for claim in made:
@@ -200,7 +192,7 @@ def errata(nb: Any, path: Path) -> Iterator[str]:
     """Every erratum has a box (as printed, corrected, why) and a claim or a check that computes the difference."""
     text = "\n".join(cell.source for cell in nb.cells if cell.cell_type == "markdown")
     boxed = set(re.findall(r"^> \*\*Erratum (E\d\d)\.\*\*", text, re.MULTILINE))
-    said = [claim.source for claim in claims_of(nb)] + [check["statement"] for check in files.checks(nb)]
+    said = [claim.source for claim in files.claims(nb)] + [check["statement"] for check in files.checks(nb)]
     computed = set(re.findall(r"\bE\d\d\b", " ".join(said)))
     for name in boxed ^ computed:
         yield f"erratum {name} has {'a box but no claim or check' if name in boxed else 'a claim or check but no box'}"
@@ -244,7 +236,7 @@ def picture_first(nb: Any, path: Path) -> Iterator[str]:
 
 def headline_claims(nb: Any, path: Path) -> Iterator[str]:
     """Five to seven claims, each beside what misses its bound or what passes the same test."""
-    made = claims_of(nb)
+    made = files.claims(nb)
     least = 1 if path.stem == SHOWS_THE_MEANS else 5
     if not least <= len(made) <= 7:
         yield f"{len(made)} claims, expected {least} to 7"
@@ -278,9 +270,11 @@ def what_if(nb: Any, path: Path) -> Iterator[str]:
             if not 2 <= count <= 12:
                 yield f"cell {cell.id} stores {count} frames, expected 2 to 12"
         for output in cell.outputs:
-            gif = output.get("data", {}).get("image/gif", "")
-            if (size := len(gif) * 3 // 4) > LARGEST_GIF:  # base64 writes 3 bytes in 4 characters
-                yield f"cell {cell.id} holds an animation of {size} bytes, expected at most {LARGEST_GIF}"
+            data, metadata = output.get("data", {}), output.get("metadata", {})
+            moves = metadata.get("image/png", {}).get("animated")  # as `animate` says
+            moving = data.get("image/gif") or (data["image/png"] if moves else "")
+            if (size := len(moving) * 3 // 4) > LARGEST_ANIMATION:  # base64 writes 3 bytes in 4 characters
+                yield f"cell {cell.id} holds an animation of {size} bytes, expected at most {LARGEST_ANIMATION}"
 
 
 def guesses(nb: Any, path: Path) -> Iterator[str]:

@@ -392,6 +392,12 @@ def animate_much(nb):
     calling(nb, "show(").outputs[0].data["image/gif"] = "A" * 600_000
 
 
+def animate_a_large_png(nb):
+    output = calling(nb, "show(").outputs[0]
+    output.data["image/png"] = "A" * 600_000
+    output.metadata["image/png"]["animated"] = True
+
+
 def ask_nothing(nb):
     nb.cells.remove(calling(nb, "guess("))
 
@@ -451,6 +457,7 @@ def grow(nb):
         (store_one_frame, "stores 1 frames, expected 2 to 12"),
         (store_many_frames, "stores 14 frames, expected 2 to 12"),
         (animate_much, "holds an animation of 450000 bytes, expected at most 400000"),
+        (animate_a_large_png, "holds an animation of 450000 bytes, expected at most 400000"),
         (ask_nothing, "no guess"),
         (never_answer, "no later cell answers the guess g by g.reveal(…)"),
         (answer_first, "no later cell answers the guess g by g.reveal(…)"),

@@ -218,7 +218,7 @@ def _stacks(nb: Any, text: Text) -> list[list[Slide]]:
     """The slides of the notebook; a slide and its subslides form a stack."""
     stacks: list[list[Slide]] = []
     section = Slide(Markup(), 2)  # the last with a heading of level 1 or 2
-    claims = [Claim(**record) for record in files.records(nb, "claim")]
+    claims = files.claims(nb)
     for cell in nb.cells:
         kind, source = _slide_type(cell), cell.source
         if kind == "skip":
