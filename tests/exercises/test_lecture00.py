@@ -84,7 +84,7 @@ def test_means_are_accepted_in_any_form(ask, answer):
 
 @pytest.mark.parametrize("answer", RIGHT_NEAREST)
 def test_the_nearest_mean_is_accepted_in_any_form(ask, answer):
-    praise = "right on four points and three means, means of unequal length"
+    praise = "right on four points and three means, means of unequal length, points beside the midpoint"
     assert ask(exercise, "nearest_mean", answer) == f"✓ nearest_mean: {praise}"
 
 
@@ -141,6 +141,20 @@ WRONG_NEAREST = {
 def test_what_is_not_the_nearest_is_wrong_on_the_first_case(ask, answer):
     said = ask(exercise, "nearest_mean", answer)
     assert "nearest_mean is open: wrong on four points and three means: " in said
+
+
+WRONG_WEIGHTS = {  # of the two terms of x·m − ½‖m‖²
+    "mean for sum": lambda x, m: (x @ m.T - m.square().mean(dim=1) / 2).argmax(dim=1),
+    "three quarters": lambda x, m: (x @ m.T - 0.75 * m.square().sum(dim=1)).argmax(dim=1),
+    "a third": lambda x, m: (x @ m.T - m.square().sum(dim=1) / 3).argmax(dim=1),
+    "four products": lambda x, m: (4 * x @ m.T - m.square().sum(dim=1)).argmax(dim=1),
+}
+
+
+@pytest.mark.parametrize("answer", WRONG_WEIGHTS.values(), ids=WRONG_WEIGHTS)
+def test_only_half_of_the_squared_length_puts_the_border_in_the_middle(ask, answer):
+    said = ask(exercise, "nearest_mean", answer)
+    assert said.startswith("○ nearest_mean is open: right on four points and three means, means of unequal length; wrong on ")
 
 
 @pytest.mark.parametrize(

@@ -93,7 +93,7 @@ def one_exercise():
     ]
     tags = [[], [], ["nbval-check-output"], []]
     cells = [new_code_cell(source, metadata={"tags": it}) for source, it in zip(sources, tags, strict=True)]
-    praise = "✓ nearest_mean: right on four points and three means, means of unequal length"
+    praise = "✓ nearest_mean: right on four points and three means, means of unequal length, points beside the midpoint"
     cells[2].execution_count = 1
     cells[2].outputs = [new_output("display_data", data={"text/plain": praise})]
     return new_notebook(cells=cells)
