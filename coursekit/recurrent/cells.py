@@ -46,9 +46,9 @@ def rnn_step(
 def lstm_step(
     x: Float[Tensor, "b i"],
     state: tuple[Float[Tensor, "b h"], Float[Tensor, "b h"]],
-    U: Float[Tensor, "4*h i"],
-    w: Float[Tensor, "4*h h"],
-    b: Float[Tensor, " 4*h"],
+    U: Float[Tensor, "gates_h i"],
+    w: Float[Tensor, "gates_h h"],
+    b: Float[Tensor, " gates_h"],
 ) -> tuple[Float[Tensor, "b h"], Float[Tensor, "b h"]]:
     """(h_t, c_t) from (h_{t−1}, c_{t−1}), with the gates i, f, g, o of `lstm_update`.
 
@@ -65,10 +65,10 @@ def lstm_step(
 def gru_step(
     x: Float[Tensor, "b i"],
     h: Float[Tensor, "b h"],
-    U: Float[Tensor, "3*h i"],
-    w: Float[Tensor, "3*h h"],
-    b: Float[Tensor, " 3*h"],
-    b_w: Float[Tensor, " 3*h"] | None = None,
+    U: Float[Tensor, "gates_h i"],
+    w: Float[Tensor, "gates_h h"],
+    b: Float[Tensor, " gates_h"],
+    b_w: Float[Tensor, " gates_h"] | None = None,
 ) -> Float[Tensor, "b h"]:
     """h_t from h_{t−1}, with the gates r, u and the candidate h̃ of `gru_update`.
 
@@ -85,7 +85,7 @@ def gru_step(
 
 
 def lstm_update(
-    a: Float[Tensor, "b 4*h"], c: Float[Tensor, "b h"]
+    a: Float[Tensor, "b gates_h"], c: Float[Tensor, "b h"]
 ) -> tuple[Float[Tensor, "b h"], Float[Tensor, "b h"]]:
     """(h_t, c_t) from a = b + U x_t + w h_{t−1} and c_{t−1}.
 
@@ -98,7 +98,9 @@ def lstm_update(
     return o.sigmoid() * c.tanh(), c
 
 
-def gru_update(ux: Float[Tensor, "b 3*h"], wh: Float[Tensor, "b 3*h"], h: Float[Tensor, "b h"]) -> Float[Tensor, "b h"]:
+def gru_update(
+    ux: Float[Tensor, "b gates_h"], wh: Float[Tensor, "b gates_h"], h: Float[Tensor, "b h"]
+) -> Float[Tensor, "b h"]:
     """h_t from ux = b + U x_t, wh = w h_{t−1} and h_{t−1}.
 
     r = σ(ux_r + wh_r), u = σ(ux_u + wh_u) and h̃ = tanh(ux_h + r ⊙ wh_h); then h_t = u ⊙ h_{t−1} + (1 − u) ⊙ h̃. The

@@ -30,7 +30,8 @@ def step_jacobians(
     """
     require_layer(layer)
     require_one_layer(layer)
-    parts = tuple(part[0] for part in layer.start(x, state))  # (B, H) each
+    x, start = layer.start(x, state)
+    parts = tuple(part[0] for part in start)  # (B, H) each
     if isinstance(layer, RNN):
         _, w, _, _ = layer.weights(0)
         outputs, _ = layer.scan(x, parts, 0)
@@ -87,7 +88,7 @@ def gradient_norm_by_distance(
     torch.Size([100])
     """
     require_layer(layer)
-    start = layer.start(x, state)
+    x, start = layer.start(x, state)
     with torch.enable_grad():
         x = x.detach().requires_grad_()
         output, _ = layer.run(x, start)

@@ -57,45 +57,54 @@ class Recurrent(nn.Module):
         """Run one layer: from x (T, B, I) and a state of (B, H) each to h_1, …, h_T (B, H) and the last state."""
         raise NotImplementedError
 
-    def run(self, x: Tensor, states: tuple[Tensor, ...]) -> tuple[Tensor, tuple[Tensor, ...]]:
-        """Run all layers from states of (num_layers, B, H) each to the output (T, B, H) and the last states."""
+    def run(self, x: Tensor, start: tuple[Tensor, ...]) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """Run all layers from a state of (num_layers, B, H) each to the output (T, B, H) and the last state."""
         last = []
-        for layer in range(self.num_layers):
-            outputs, state = self.scan(x, tuple(s[layer] for s in states), layer)
-            x = torch.stack(outputs)  # (T, B, H)
-            last.append(state)
-        return x, tuple(torch.stack(parts) for parts in zip(*last, strict=True))
+        # Roundings to half precision would add up from step to step.
+        with torch.autocast(x.device.type, enabled=False):
+            for layer in range(self.num_layers):
+                outputs, state = self.scan(x, tuple(part[layer] for part in start), layer)
+                x = torch.stack(outputs)  # (T, B, H)
+                last.append(state)
+            return x, tuple(torch.stack(parts) for parts in zip(*last, strict=True))
 
-    def start(self, x: Tensor, state: State | tuple[State, State] | None) -> tuple[Tensor, ...]:
-        """Check the input and the state at the start, and return the parts of the state; they are zero by default."""
-        self._check_input(x)
-        return (self._check_state(state, x, "state"),)
+    def start(self, x: Tensor, state: State | tuple[State, State] | None) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """Check the input and the state, and return the input and the parts of the state, which are zero by default."""
+        x = self._check_input(x)
+        return x, (self._check_state(state, x, "state"),)
 
-    def _check_input(self, x: Tensor) -> None:
-        """A sequence (T, B, I) of at least one step and one element, in the precision of the layer."""
+    def _check_input(self, x: Tensor) -> Tensor:
+        """A sequence (T, B, I) of at least one step and one element, in the precision of the parameters."""
         if isinstance(x, nn.utils.rnn.PackedSequence):
             raise TypeError(
                 "x: expected a tensor (T, B, I), got a PackedSequence; unpack it with "
                 "torch.nn.utils.rnn.pad_packed_sequence, and leave the padding out of the loss"
             )
-        require_tensor(x, "x", empty=True)
+        x = require_tensor(self._undo_autocast(x), "x", empty=True)
         if x.ndim != 3 or x.shape[2] != self.input_size:
             raise ValueError(
-                f"x: expected (T, B, I), which is time, batch and {self.input_size} features; got {tuple(x.shape)}"
+                f"x: expected (T, B, I), which is time, batch and {self.input_size} features, got {tuple(x.shape)}"
             )
-        require_tensor(x, "x")
         require_same_dtype(x, self.get_parameter("weight_ih_l0"), "x, parameters")
+        return require_tensor(x, "x")
 
     def _check_state(self, state: object, x: Tensor, name: str) -> Tensor:
         """One part (num_layers, B, H) of the state."""
         shape = (self.num_layers, x.shape[1], self.hidden_size)
         if state is None:
             return x.new_zeros(shape)
-        part = require_tensor(state, name)
+        part = require_tensor(self._undo_autocast(state), name)
         if part.shape != shape:
             raise ValueError(f"{name}: expected (num_layers, B, H) = {shape}, got {tuple(part.shape)}")
         require_same_dtype(part, x, f"{name}, x")
         return part
+
+    def _undo_autocast(self, value: object) -> object:
+        """Under autocast, what other layers hand on in half precision, in the precision of the parameters."""
+        half = isinstance(value, Tensor) and value.dtype in (torch.float16, torch.bfloat16)
+        if half and torch.is_autocast_enabled(value.device.type):
+            return value.to(self.get_parameter("weight_ih_l0").dtype)
+        return value
 
     def extra_repr(self) -> str:
         return f"{self.input_size}, {self.hidden_size}, num_layers={self.num_layers}"
@@ -129,7 +138,7 @@ class RNN(Recurrent):
 
     def forward(self, x: Float[Tensor, "t b i"], state: State | None = None) -> tuple[Float[Tensor, "t b h"], State]:
         """The outputs h_1, …, h_T of the last layer, and h_T of all layers."""
-        output, (h,) = self.run(x, self.start(x, state))
+        output, (h,) = self.run(*self.start(x, state))
         return output, h
 
     def scan(self, x: Tensor, state: tuple[Tensor, ...], layer: int) -> tuple[list[Tensor], tuple[Tensor, ...]]:
@@ -187,13 +196,13 @@ class LSTM(Recurrent):
         self, x: Float[Tensor, "t b i"], state: tuple[State, State] | None = None
     ) -> tuple[Float[Tensor, "t b h"], tuple[State, State]]:
         """The outputs h_1, …, h_T of the last layer, and (h_T, c_T) of all layers."""
-        output, (h, c) = self.run(x, self.start(x, state))
+        output, (h, c) = self.run(*self.start(x, state))
         return output, (h, c)
 
-    def start(self, x: Tensor, state: State | tuple[State, State] | None) -> tuple[Tensor, ...]:
-        self._check_input(x)
+    def start(self, x: Tensor, state: State | tuple[State, State] | None) -> tuple[Tensor, tuple[Tensor, ...]]:
+        x = self._check_input(x)
         h, c = (None, None) if state is None else require_pair(state)
-        return self._check_state(h, x, "state h"), self._check_state(c, x, "state c")
+        return x, (self._check_state(h, x, "state h"), self._check_state(c, x, "state c"))
 
     def scan(self, x: Tensor, state: tuple[Tensor, ...], layer: int) -> tuple[list[Tensor], tuple[Tensor, ...]]:
         h, c = state
@@ -221,7 +230,7 @@ class GRU(Recurrent):
 
     def forward(self, x: Float[Tensor, "t b i"], state: State | None = None) -> tuple[Float[Tensor, "t b h"], State]:
         """The outputs h_1, …, h_T of the last layer, and h_T of all layers."""
-        output, (h,) = self.run(x, self.start(x, state))
+        output, (h,) = self.run(*self.start(x, state))
         return output, h
 
     def scan(self, x: Tensor, state: tuple[Tensor, ...], layer: int) -> tuple[list[Tensor], tuple[Tensor, ...]]:
