@@ -2,10 +2,10 @@
 
 A step takes the input x_t and the state at t − 1 to the state at t. U multiplies the input, w the hidden state h_{t−1},
 and b is added. The parameters of all gates are stacked in one matrix each, in the order of torch.nn, so that one
-product serves them all: rows i, f, g, o for the LSTM and r, u, h for the GRU. In the letters of torch.nn, U is
-``weight_ih``, w is ``weight_hh``, and b is ``bias_ih + bias_hh``; its z is the lecture's u, its n is the lecture's h̃.
+product serves them all: rows i, f, g, o for the LSTM and r, u, h for the GRU. torch.nn calls U ``weight_ih``, w
+``weight_hh``, and b ``bias_ih + bias_hh``; its gate g is the lecture's c̃, its z is u, and its n is h̃.
 
-Each step is a product followed by an update of the state. The layers share the updates, but take the products U x_t of
+A step is a product and then an update of the state. The layers use the same updates, but compute the products U x_t of
 all times at once.
 """
 
@@ -79,9 +79,9 @@ def gru_step(
     Source: K. Cho et al., Learning phrase representations using RNN encoder-decoder, EMNLP 2014. There the candidate
     contains w^h (r ⊙ h) in place of r ⊙ (w^h h).
     """
-    b_w = torch.zeros_like(b) if b_w is None else b_w
-    _check(3, x, h, U, w, b=b, b_w=b_w)
-    return gru_update(b + x @ U.T, b_w + h @ w.T, h)
+    _check(3, x, h, U, w, b=b, b_w=b if b_w is None else b_w)
+    wh = h @ w.T
+    return gru_update(b + x @ U.T, wh if b_w is None else b_w + wh, h)
 
 
 def lstm_update(

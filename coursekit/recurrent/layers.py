@@ -33,7 +33,7 @@ class Recurrent(nn.Module):
         self.num_layers = require_integer(num_layers, "num_layers", low=1)
         rows = self.gates * self.hidden_size
         for layer in range(self.num_layers):
-            # The outputs h_t of a layer are the inputs of the next one. Each layer has parameters of its own (E17).
+            # Each layer has parameters of its own (E17).
             inputs = self.hidden_size if layer else self.input_size
             self.register_parameter(f"weight_ih_l{layer}", nn.Parameter(torch.empty(rows, inputs)))
             self.register_parameter(f"weight_hh_l{layer}", nn.Parameter(torch.empty(rows, self.hidden_size)))
@@ -60,7 +60,7 @@ class Recurrent(nn.Module):
     def run(self, x: Tensor, start: tuple[Tensor, ...]) -> tuple[Tensor, tuple[Tensor, ...]]:
         """Run all layers from a state of (num_layers, B, H) each to the output (T, B, H) and the last state."""
         last = []
-        # Roundings to half precision would add up from step to step.
+        # In half precision, rounding errors would accumulate from step to step.
         with torch.autocast(x.device.type, enabled=False):
             for layer in range(self.num_layers):
                 outputs, state = self.scan(x, tuple(part[layer] for part in start), layer)
@@ -100,10 +100,10 @@ class Recurrent(nn.Module):
         return part
 
     def _undo_autocast(self, value: object) -> object:
-        """Under autocast, what other layers hand on in half precision, in the precision of the parameters."""
-        half = isinstance(value, Tensor) and value.dtype in (torch.float16, torch.bfloat16)
-        if half and torch.is_autocast_enabled(value.device.type):
-            return value.to(self.get_parameter("weight_ih_l0").dtype)
+        """What other layers hand on in half precision under autocast, converted to the precision of the parameters."""
+        if isinstance(value, Tensor) and torch.is_autocast_enabled(value.device.type):
+            half = value.dtype in (torch.float16, torch.bfloat16)
+            return value.to(self.get_parameter("weight_ih_l0").dtype) if half else value
         return value
 
     def extra_repr(self) -> str:
@@ -113,13 +113,19 @@ class Recurrent(nn.Module):
 class RNN(Recurrent):
     """h_t = tanh(b + w h_{t−1} + U x_t), or the same with ReLU.
 
-    The parameters U, w, b are the same at all times. The second layer takes the h_t of the first as its inputs.
+    The parameters U, w and b are the same at all times.
 
     Args:
         input_size: I, the length of x_t.
         hidden_size: H, the length of h_t.
-        num_layers: how many layers stand on one another.
+        num_layers: how many layers are stacked; the outputs of one are the inputs of the next.
         nonlinearity: tanh or relu.
+
+    Raises:
+        TypeError: sizes that are not integers; later, an input or a state that is no tensor or has not the precision of
+            the parameters, and packed sequences.
+        ValueError: sizes below 1; later, an input that is not (T, B, I), a state that is not (num_layers, B, H), and
+            NaN or infinite numbers in either.
 
     >>> rnn = RNN(input_size=4, hidden_size=3)
     >>> output, state = rnn(torch.zeros(10, 2, 4))
@@ -145,8 +151,8 @@ class RNN(Recurrent):
         (h,) = state
         U, w, b_U, b_w = self.weights(layer)
         activation = NONLINEARITIES[self.nonlinearity]
-        # One product for all times. `unbind` divides it at once; the backward pass of ux[t] would fill a tensor of the
-        # size of ux at every t.
+        # One product for all times. It is divided by `unbind`, because the backward pass of each ux[t] would fill a
+        # tensor of the size of ux: T² work.
         ux = F.linear(x, U, b_U + b_w)  # (T, B, H)
         outputs, w_T = [], w.T
         for a in ux.unbind():
@@ -158,12 +164,12 @@ class RNN(Recurrent):
 class LSTM(Recurrent):
     """Long short-term memory: a memory cell c_t beside h_t, and gates that forget, write and show it.
 
-    `cells.lstm_update` holds the equations. The state is the pair (h, c).
+    `cells.lstm_update` holds the equations. The state is the pair (h, c), and errors are those of `RNN`.
 
     Args:
         input_size: I, the length of x_t.
         hidden_size: H, the length of h_t and of c_t.
-        num_layers: how many layers stand on one another.
+        num_layers: how many layers are stacked; the outputs of one are the inputs of the next.
         forget_bias: the bias b^f of the forget gate to begin with. The larger it is, the longer a new layer remembers:
             while the weights are small, c_t decays by σ(b^f) a step. By default b^f is drawn as all other parameters.
 
@@ -218,12 +224,12 @@ class LSTM(Recurrent):
 class GRU(Recurrent):
     """Gated recurrent unit: h_t = u ⊙ h_{t−1} + (1 − u) ⊙ h̃, so that an update gate u near 1 keeps the state.
 
-    `cells.gru_update` holds the equations.
+    `cells.gru_update` holds the equations, and errors are those of `RNN`.
 
     Args:
         input_size: I, the length of x_t.
         hidden_size: H, the length of h_t.
-        num_layers: how many layers stand on one another.
+        num_layers: how many layers are stacked; the outputs of one are the inputs of the next.
     """
 
     gates = 3

@@ -113,6 +113,8 @@ def test_wrong_arguments_are_named(x, h, c, without_annotations):
         gru_step(x, h, U[:12], w, b[:12])
     with pytest.raises(ValueError, match=r"^b_w: expected shape \(12\), got \(4,\)"):
         gru_step(x, h, U[:12], w[:12], b[:12], b[:4])
+    with pytest.raises(TypeError, match=r"^b: expected a tensor, got ndarray"):
+        gru_step(x, h, U[:12], w[:12], b[:12].detach().numpy())
     with pytest.raises(TypeError, match=r"^x, b: expected one dtype, got float64 and float32"):
         rnn_step(x, h, U[:4], w[:4], b[:4].float())
     with pytest.raises(TypeError, match=r"^x: expected a tensor, got ndarray"):
