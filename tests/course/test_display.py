@@ -88,6 +88,36 @@ def test_the_same_figure_is_the_same_bytes(shown):
     assert shown[0][0] == shown[2][0]
 
 
+def colour_bar(side):
+    """Noise of many colours, which takes most of a palette, above a bar that goes from red to white."""
+    noise = np.random.default_rng(0).integers(0, 256, (side, 256, 3))
+    bar = np.stack([np.full(256, 255), np.arange(256), np.arange(256)], axis=1)  # (256, 3)
+    return Image.fromarray(np.concatenate([noise, np.tile(bar, (20, 1, 1))]).astype(np.uint8))
+
+
+def read(file):
+    return np.asarray(Image.open(io.BytesIO(file)).convert("RGB"), dtype=int)
+
+
+def test_a_still_keeps_all_colours_where_a_palette_would_be_seen():
+    assert np.array_equal(read(pictures.still(colour_bar(40))), np.asarray(colour_bar(40)))
+
+
+def test_a_still_of_few_colours_has_a_palette_and_is_exact():
+    bar = colour_bar(0)
+    file = pictures.still(bar)
+    assert Image.open(io.BytesIO(file)).mode == "P"
+    assert np.array_equal(read(file), np.asarray(bar))
+
+
+def test_a_still_that_would_take_too_many_bytes_has_a_palette_that_fits_it():
+    large = colour_bar(300)
+    file = pictures.still(large)
+    assert Image.open(io.BytesIO(file)).mode == "P"
+    error = np.abs(read(file) - np.asarray(large)).mean()
+    assert error < 0.97 * np.abs(np.asarray(large.quantize(256, dither=0).convert("RGB"), dtype=int) - large).mean()
+
+
 def test_a_figure_without_alt_text_or_caption_is_refused(shown):
     with pytest.raises(ValueError, match="needs an alternative text"):
         show(a_line(), alt=" ", caption="It rises.")
