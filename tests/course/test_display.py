@@ -24,8 +24,22 @@ from nbformat import validate
 from nbformat.v4 import new_code_cell, new_notebook, new_output
 from PIL import Image
 
-from coursekit.course import animate, display, explore, pictures, setup, show
+from coursekit.course import (
+    Guess,
+    animate,
+    check,
+    claim,
+    claims_table,
+    display,
+    explore,
+    guess,
+    pictures,
+    setup,
+    show,
+)
 from coursekit.course.display import FRAMES, WIDGET_VIEW
+from coursekit.course.session import current
+from coursekit.exercises.checking import Exercises
 from coursekit.figures import image_rows
 
 
@@ -321,6 +335,33 @@ def test_a_strip_shows_some_values_beside_or_below_each_other(shown, figsize, di
     width, height = picture(bundle).size
     assert metadata["image/png"]["width"] == round(width / 1.6) <= 960
     assert height > 4 * one.shape[0] if direction == "below" else width > 3 * one.shape[1] > height
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        lambda: claim("It holds.", True, 1, "E1"),
+        lambda: check("It holds.", True),
+        lambda: guess("How many?", low=0, high=1),
+        lambda: Guess("How many?", [], 0, 1, "").reveal(1),
+        lambda: show(a_line(), alt="A line.", caption="It rises."),
+        claims_table,
+        Exercises().score,
+    ],
+)
+def test_a_drawing_function_only_draws(shown, capsys, record):
+    def draw(k):
+        record()
+        return a_line(k=k)
+
+    for attempt in (
+        lambda: explore(draw, k=(0, 5), alt="A line.", caption="Move k."),
+        lambda: animate(draw, range(3), alt="A line.", caption="It rises."),
+    ):
+        with pytest.raises(RuntimeError, match=r"a drawing function runs many times, so it only returns a figure"):
+            attempt()
+    assert (shown, current().claims, current().checks) == ([], [], [])
+    record()  # outside of it, and after an error in it, all is well
 
 
 @pytest.mark.parametrize("count", [2, 6])
