@@ -112,7 +112,7 @@ def setup(profile: str = "quick", seed: int = 0, device: str = "auto") -> Sessio
     seed_everything(seed)
     # The models of smoke and quick are small: two threads that wait for each other beside another busy program take
     # many times as long as one.
-    threads = _threads_at_start()
+    threads = _threads_at_start()  # before they are set
     torch.set_num_threads(threads if profile == "full" else 1)
     _current = Session(profile, seed, resolve_device(device))
     record = {
