@@ -14,7 +14,7 @@ CALLS = (
     dict.fromkeys(("show", "explore", "animate"), "drawing")
     | dict.fromkeys(("claim", "check", "claims_table", "guess", ".reveal"), "judging")
     | dict.fromkeys(("exercise", ".score"), "exercise")
-)  # a statement that calls one of these is of this kind
+)  # a statement that calls one of these is of this kind; of several, the first here decides
 
 
 def calls(tree: ast.AST) -> set[str]:
@@ -40,9 +40,10 @@ def kinds(cell: Cell) -> Counter[str]:
         main = "drawing"  # with all that prepares the figure
     of_line = [main] * len(lines)
     for statement in tree.body:
-        for name in calls(statement) & CALLS.keys():
+        called = calls(statement)
+        if kind := next((kind for name, kind in CALLS.items() if name in called), None):
             span = slice(statement.lineno - 1, statement.end_lineno)
-            of_line[span] = [CALLS[name]] * len(of_line[span])
+            of_line[span] = [kind] * len(of_line[span])
     return Counter(kind for kind, line in zip(of_line, lines, strict=True) if line.strip())
 
 

@@ -56,7 +56,7 @@ def explore(draw: Draw, *, alt: str, caption: str, strip: int | None = None, **c
             text.
         ValueError: there is no control, or a list without a default; ``alt`` or ``caption`` is blank; ``strip`` is not
             between 3 and 5; or the frames cannot be made smaller than 300 kB.
-        RuntimeError: `setup` was not called yet.
+        RuntimeError: `setup` was not called yet, or `draw` claims, checks, asks or shows something.
     """
     from coursekit.validation import require_integer
 

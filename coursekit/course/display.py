@@ -118,7 +118,9 @@ class LateOutput:
 def drawn(draw: Draw, place: str, *args: Any, **values: Any) -> Drawing:
     """The figure that ``draw`` returns, rendered; an error is told at which place it occurred."""
     try:
-        return rendered(draw(*args, **values))
+        with session.drawing():
+            figure = draw(*args, **values)
+        return rendered(figure)
     except Exception as error:
         error.add_note(f"The error occurred {place}.")
         raise

@@ -21,11 +21,13 @@ class Guess:
         """Show what was measured beside what the reader said.
 
         Args:
-            value: one of the options, or a number.
+            value: one of the options, or a number. A number beyond the limits of the guess is shown with a remark.
 
         Raises:
             TypeError, ValueError: it is neither.
+            RuntimeError: a drawing function asks for it.
         """
+        session.current()
         value = plain(value)
         if self.options and value not in self.options:
             raise ValueError(f"expected one of {', '.join(map(repr, self.options))}, got {value!r}")
@@ -33,17 +35,31 @@ class Guess:
             raise TypeError(f"expected a number, got {value!r}")
         record = {"question": self.question, "said": self.said, "measured": value}
         said = "" if self.said is None else f"You said {self._words(self.said)}. "
-        hit = " ✓" if self.options and self.said == value else ""
+        remark = " ✓" if self.options and self.said == value else ""
+        if not self.options and not self.low <= value <= self.high:
+            remark = f", beyond the numbers to choose from, {self._limits()}"
         answer = f'<b><span class="measured">{html.escape(self._words(value))}</span></b>'
         emit(
             "answer",
             record,
-            text=f"{said}The answer: {self._words(value)}{hit}",
-            markup=f"<p><small>{html.escape(self.question)}</small><br>{html.escape(said)}The answer: {answer}{hit}",
+            text=f"{said}The answer: {self._words(value)}{remark}",
+            markup=f"<p><small>{html.escape(self.question)}</small><br>"
+            f"{html.escape(said)}The answer: {answer}{html.escape(remark)}",
         )
 
     def _words(self, value: Any) -> str:
-        return f"{in_words(value)}{self.unit}" if self.options or not self.unit else f"{in_words(value)} {self.unit}"
+        return f"{in_words(value)} {self.unit}".rstrip()
+
+    def _limits(self) -> str:
+        return f"{self._words(self.low)} to {self._words(self.high)}"
+
+    def _number(self, text: str) -> float | None:
+        """The number that the reader typed, with or without the unit; None if it is none within the limits."""
+        try:
+            number = float(text.strip().removesuffix(self.unit))
+        except ValueError:
+            return None
+        return number if self.low <= number <= self.high else None
 
 
 def guess(
@@ -62,8 +78,9 @@ def guess(
         unit: of the number, ``"%"`` for example.
 
     Raises:
-        TypeError: the question or an option is not text, or a limit is not a number.
-        ValueError: the question is blank; neither options nor limits, or both, or only one; low ≥ high.
+        TypeError: the question, an option or the unit is not text, or a limit is not a number.
+        ValueError: the question is blank; neither options nor limits, or both, or only one; low ≥ high; options with a
+            unit.
         RuntimeError: `setup` was not called yet.
     """
     from coursekit.validation import require_number  # loads torch, which importing this package must not
@@ -80,6 +97,10 @@ def guess(
         require_number(limit, "low, high")
     if limits and limits[0] >= limits[1]:
         raise ValueError(f"low, high: expected low < high, got {low} and {high}")
+    if unit != "":
+        require_text(unit, "unit", "leave it out where a number has none")
+        if options:
+            raise ValueError("unit: only a number has one; write it into the options")
     session.current()
 
     least, greatest = limits or (0.0, 0.0)
@@ -93,7 +114,7 @@ def _ask(made: Guess) -> None:
     from IPython import get_ipython
     from IPython.display import display
 
-    choice = " · ".join(made.options) or f"a number from {made._words(made.low)} to {made._words(made.high)}"
+    choice = " · ".join(made.options) or f"a number from {made._limits()}"
     text = f"Your guess: {made.question} ({choice})"
     if get_ipython() is None:
         print(text)
@@ -109,26 +130,25 @@ def _ask(made: Guess) -> None:
 
 
 def _widget(made: Guess) -> Any:
-    """The question above a row of buttons or a box for a number; using it is the answer."""
-    from ipywidgets import HTML, BoundedFloatText, RadioButtons, VBox
+    """The question above a row of buttons or a field for a number; using it is the answer."""
+    from ipywidgets import HTML, RadioButtons, Text, VBox
 
-    said = HTML("<small>choose before you run on</small>")
     if made.options:
+        advice = "choose"
         control = RadioButtons(options=made.options, value=None, layout={"width": "max-content"})
     else:
-        # A box, not a slider: ipywidgets gives a slider no name that a screen reader could say. The number in the box
-        # counts as an answer only once it was changed.
-        control = BoundedFloatText(
-            description="your guess",
-            min=made.low,
-            max=made.high,
-            value=(made.low + made.high) / 2,
-            step=(made.high - made.low) / 100,
-        )
+        # Not a slider: ipywidgets gives a slider no name that a screen reader could say. Not a box for numbers: it
+        # begins with a number, to which nobody could commit. The text counts when the reader presses Enter or leaves.
+        advice = f"type a number from {made._limits()} and press Enter"
+        control = Text(description="your guess", continuous_update=False)
+    said = HTML(f"<small>{html.escape(advice)} before you run on</small>")
 
     def commit(change: Any) -> None:
-        made.said = change["new"]
-        said.value = f"<small>you said {html.escape(made._words(made.said))}</small>"
+        made.said = change["new"] if made.options else made._number(change["new"])
+        words = (
+            f"expected a number from {made._limits()}" if made.said is None else f"you said {made._words(made.said)}"
+        )
+        said.value = f"<small>{html.escape(words)}</small>"
 
     control.observe(commit, names="value")
     return VBox([HTML(f"<b>Your guess.</b> {html.escape(made.question)}"), control, said])

@@ -5,10 +5,12 @@ import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from PIL import Image, ImageDraw, ImageFont, features
+from PIL import Image, ImageChops, ImageDraw, ImageFont, features
 
 FRAMES_LIMIT = 300_000  # bytes in the notebook, for the frames of one figure
 ANIMATION_LIMIT = 400_000  # bytes in the notebook, for one animation
+EXACT_LIMIT = 50_000  # bytes of a still that keeps all its colours; a notebook of twenty large ones would take 3 MB
+VISIBLE = 12  # levels of 255 by which a pixel may differ unseen
 WIDTH = 1000  # pixels at most, of frames and animations
 PAUSE = 2.0  # seconds for which an animation shows its last frame
 GAP, LABEL = 24, 32  # pixels between the pictures of a strip, and below each of them
@@ -43,9 +45,16 @@ def on_one_canvas(drawings: Sequence[Drawing]) -> list[Image.Image]:
 
 
 def still(picture: Image.Image) -> bytes:
-    """A picture as PNG."""
-    # A palette of 256 colours takes a third of the bytes, and nobody sees the difference in a drawing.
-    return _file(picture.quantize(256, dither=Image.Dither.NONE), "PNG", optimize=True)
+    """A picture as PNG: with 256 colours, or with all of them where that would be seen and they take few bytes."""
+    import numpy as np
+
+    # Median cut, improved by k-means until an iteration moves fewer than 1 % of the pixels to another colour: half the
+    # largest errors of median cut alone, in no more bytes.
+    indexed = picture.quantize(256, dither=Image.Dither.NONE, kmeans=picture.width * picture.height // 100 or 1)
+    errors = np.asarray(ImageChops.difference(picture, indexed.convert("RGB"))).max(axis=2)  # (h, w), of 255 levels
+    if (errors > VISIBLE).mean() > 0.01 and len(exact := _file(picture, "PNG", optimize=True)) <= EXACT_LIMIT:
+        return exact
+    return _file(indexed, "PNG", optimize=True)
 
 
 def frames(pictures: Sequence[Image.Image]) -> tuple[str, list[bytes]]:

@@ -1,9 +1,11 @@
 """The set-up of a lecture notebook: profile, seed, device, inline figures."""
 
+import functools
 import itertools
 import os
 import platform
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -22,7 +24,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Session:
-    """One run of one notebook: its profile, seed and device, and what it has claimed and shown so far."""
+    """One run of one notebook: its profile, seed and device, and what it has claimed, shown and solved so far."""
 
     profile: str
     seed: int
@@ -30,6 +32,7 @@ class Session:
     claims: list[Claim] = field(default_factory=list, repr=False, compare=False)
     checks: list[Check] = field(default_factory=list, repr=False, compare=False)
     unshown: list[Check] = field(default_factory=list, repr=False, compare=False)  # those that no table shows yet
+    solved: set[str] = field(default_factory=set, repr=False, compare=False)  # names of exercises
     figure_numbers: Iterator[int] = field(default_factory=partial(itertools.count, 1), repr=False, compare=False)
 
     def pick(self, *, quick: T, smoke: T | None = None, full: T | None = None) -> T:
@@ -39,14 +42,20 @@ class Session:
 
 
 _current: Session | None = None
+_drawing = False  # a drawing function of `explore` or `animate` is running
 
 
 def current() -> Session:
     """The session that `setup` made in this kernel.
 
     Raises:
-        RuntimeError: there is none yet.
+        RuntimeError: there is none yet, or a drawing function asks for it.
     """
+    if _drawing:
+        raise RuntimeError(
+            "a drawing function runs many times, so it only returns a figure: "
+            "claim, check, guess, show and exercise outside of it"
+        )
     if _current is None:
         raise RuntimeError(
             "no session yet: run the cell with `course = setup(PROFILE, SEED, DEVICE)` at the top of the notebook"
@@ -54,11 +63,30 @@ def current() -> Session:
     return _current
 
 
+@contextmanager
+def drawing() -> Iterator[None]:
+    """While a drawing function runs, nothing can be recorded in the session."""
+    global _drawing
+    _drawing = True
+    try:
+        yield
+    finally:
+        _drawing = False
+
+
+@functools.cache
+def _threads_at_start() -> int:
+    """The threads on which PyTorch computed before the first `setup`."""
+    import torch
+
+    return torch.get_num_threads()
+
+
 def setup(profile: str = "quick", seed: int = 0, device: str = "auto") -> Session:
     """Make this kernel ready for a lecture: inline figures in the course's style, seeds, device, threads.
 
     At smoke and quick PyTorch computes on one thread, at full on as many as it finds. Claims and figures are numbered
-    from 1 again.
+    from 1 again, and no exercise is solved.
 
     Args:
         profile: ``"smoke"`` (seconds; identities and shapes), ``"quick"`` (about a minute, embedded data) or
@@ -82,10 +110,10 @@ def setup(profile: str = "quick", seed: int = 0, device: str = "auto") -> Sessio
     _show_figures_inline()
     use_style()
     seed_everything(seed)
-    if profile != "full":
-        # The models are small: two threads that wait for each other beside another busy program take many times as
-        # long as one.
-        torch.set_num_threads(1)
+    # The models of smoke and quick are small: two threads that wait for each other beside another busy program take
+    # many times as long as one.
+    threads = _threads_at_start()  # before they are set
+    torch.set_num_threads(threads if profile == "full" else 1)
     _current = Session(profile, seed, resolve_device(device))
     record = {
         "profile": profile,

@@ -8,16 +8,19 @@ with the student's function if that is right, and else with the course's own.
 
 import copy
 import html
+import random
 import textwrap
 import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
-from coursekit.course.records import emit
+from coursekit.course import session
+from coursekit.course.records import emit, in_words
 
 Answer = Callable[..., Any]  # what a student writes
 Check = Callable[[Answer], str]
@@ -48,7 +51,6 @@ class Exercises:
 
     def __init__(self, *exercises: Exercise) -> None:
         self.by_name = {exercise.name: exercise for exercise in exercises}
-        self.solved: set[str] = set()  # by the answers checked last
 
     def __call__(self, function: Answer) -> Answer:
         """Check the student's ``function`` by its name, and say what is right about it or what differs.
@@ -59,7 +61,9 @@ class Exercises:
         Raises:
             LookupError: the lecture has no exercise of this name.
             TypeError: this is not a function.
+            RuntimeError: `setup` was not called yet.
         """
+        solved = session.current().solved  # by the answers checked last
         name = getattr(function, "__name__", None)
         if name is None:
             raise TypeError(f"exercise: expected your function itself, got {_describe(function)}")
@@ -69,17 +73,18 @@ class Exercises:
         try:
             praise = _judge(self.by_name[name], function)
         except Wrong as error:
-            self.solved.discard(name)
+            solved.discard(name)
             _show_open(name, str(error))
             return self.by_name[name].solution
-        self.solved.add(name)
+        solved.add(name)
         emit("exercise", {"name": name, "verdict": "solved", "message": praise}, text=f"✓ {name}: {praise}")
         return function
 
     def score(self) -> None:
         """Show how many exercises of the lecture are solved, and which are open."""
-        still_open = [name for name in self.by_name if name not in self.solved]
-        record = {"solved": len(self.solved), "exercises": len(self.by_name)}
+        solved = session.current().solved
+        still_open = [name for name in self.by_name if name not in solved]
+        record = {"solved": len(self.by_name) - len(still_open), "exercises": len(self.by_name)}
         listed = f"; open: {', '.join(still_open)}" if still_open else ""
         sign = "○" if still_open else "✓"
         emit("score", record, text=f"{sign} {record['solved']} of {record['exercises']} exercises solved{listed}")
@@ -90,8 +95,10 @@ def _judge(exercise: Exercise, function: Answer) -> str:
     if function is exercise.solution:
         # After `f = exercise(f)` the name of an open exercise means the course's own function.
         raise Wrong("this is the course's own function; run the cell that defines yours, then this one")
+    # The notebook's random numbers do not depend on the answer.
+    python, numpy = random.getstate(), np.random.get_state()  # noqa: NPY002, the generator that students may use
     try:
-        with torch.random.fork_rng(devices=[]):  # the notebook's random numbers do not depend on the answer
+        with torch.random.fork_rng(devices=[]):
             return exercise.check(function)
     except NotImplementedError:
         raise Wrong("not written yet") from None
@@ -99,6 +106,9 @@ def _judge(exercise: Exercise, function: Answer) -> str:
         raise
     except Exception as error:  # also one in a module that the function returned
         raise Wrong(_raised(error, function)) from error
+    finally:
+        random.setstate(python)
+        np.random.set_state(numpy)  # noqa: NPY002
 
 
 def _show_open(name: str, message: str) -> None:
@@ -170,7 +180,9 @@ def by_cases(solution: Answer, cases: Mapping[str, tuple[Any, ...]]) -> Exercise
 def differs(expected: Any, got: Any, tolerance: float) -> str:
     """What differs between two values, in words; empty if they are equal within ``tolerance``.
 
-    Numbers and tensors may differ by ``tolerance · (1 + max |expected|)``, all other values not at all.
+    Real and complex numbers and tensors of them may differ by ``tolerance · (1 + max |expected|)``, the maximum over
+    the finite entries; infinite ones must agree in sign, and NaN equals NaN. All other values, integers and truth
+    values among them, may not differ at all.
 
     >>> differs(torch.tensor([1.0, 2.0]), torch.tensor([1.0, 3.0]), tolerance=1e-5)
     'at index (1,) expected 2, got 3'
@@ -184,27 +196,37 @@ def differs(expected: Any, got: Any, tolerance: float) -> str:
         return "; ".join(f"value {i}: {part}" for i, part in enumerate(parts, start=1) if part)
     if isinstance(expected, Tensor) and expected.ndim and not hasattr(got, "shape"):
         return f"expected a tensor of shape {tuple(expected.shape)}, got {_describe(got)}"
-    if isinstance(expected, Tensor | float | int):
+    whole = isinstance(expected, int) and isinstance(got, int)  # of any size, or truth values
+    if isinstance(expected, Tensor | complex | float | int) and not whole:
         return _numbers_differ(expected, got, tolerance)
     return "" if expected == got else f"expected {expected!r}, got {got!r}"
 
 
-def _numbers_differ(expected: Tensor | float, got: Any, tolerance: float) -> str:
+def _numbers_differ(expected: Tensor | complex, got: Any, tolerance: float) -> str:
     """`differs` for a number or a tensor of numbers."""
     try:
-        a, b = (torch.as_tensor(value).detach().double().cpu() for value in (expected, got))
+        wanted, given = (torch.as_tensor(value).detach().cpu() for value in (expected, got))
     except (TypeError, ValueError, RuntimeError):
         return f"expected {_describe(expected)}, got {_describe(got)}"
-    if a.shape != b.shape:
-        return f"expected shape {tuple(a.shape)}, got {tuple(b.shape)}"
-    if b.isnan().any() and not a.isnan().any():
+    if wanted.shape != given.shape:
+        return f"expected shape {tuple(wanted.shape)}, got {tuple(given.shape)}"
+    if (given.isnan() & ~wanted.isnan()).any():
         return "the result holds NaN"
-    gap = (a - b).abs()
-    if not gap.numel() or gap.max() <= tolerance * (1 + a.abs().max()):
+
+    # Compare in the widest type of their kind: integers, real or complex numbers.
+    kind = torch.promote_types(wanted.dtype, given.dtype)
+    wide = torch.complex128 if kind.is_complex else torch.float64 if kind.is_floating_point else torch.int64
+    a, b = wanted.to(wide), given.to(wide)
+    equal = (a == b) | (a.isnan() & b.isnan())  # infinite numbers of one sign have no difference
+    if equal.all():
+        return ""
+    gap = (a - b).abs().masked_fill(equal, 0)
+    inexact = wanted.is_floating_point() or wanted.is_complex()
+    if inexact and gap.max() <= tolerance * (1 + a.abs().nan_to_num(0, posinf=0).max()):
         return ""
     place = tuple(int(i) for i in torch.unravel_index(gap.argmax(), gap.shape))
     where = f"at index {place} " if place else ""
-    return f"{where}expected {a[place].item():.4g}, got {b[place].item():.4g}"
+    return f"{where}expected {in_words(wanted[place].item())}, got {in_words(given[place].item())}"
 
 
 def require_result(got: Any, shape: tuple[int, ...], what: str) -> Tensor:

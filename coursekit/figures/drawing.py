@@ -2,11 +2,12 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Literal
+from itertools import zip_longest
+from typing import Any, Literal
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Shaped
 from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
@@ -15,7 +16,14 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from coursekit.figures.style import COLOURS, INK
-from coursekit.validation import require_images, require_integer, require_labels, require_number, require_tensor
+from coursekit.validation import (
+    require_images,
+    require_instance,
+    require_integer,
+    require_labels,
+    require_number,
+    require_tensor,
+)
 
 DASHES = ("-", "--", "-.", ":")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*", "<", ">")
@@ -34,6 +42,9 @@ def panels(*titles: str, width: float = 11, height: float = 3.5, share_y: bool =
 
     if not titles:
         raise ValueError("expected one title for each panel, got none")
+    for title in titles:
+        require_instance(title, "titles", str)
+    width, height = require_number(width, "width", above=0), require_number(height, "height", above=0)
     figure, axes = plt.subplots(1, len(titles), figsize=(width, height), sharey=share_y, squeeze=False)
     for ax, title in zip(axes[0], titles, strict=True):
         ax.set_title(title)
@@ -98,14 +109,9 @@ def image_rows(
     if len({stack.shape for stack in stacks}) != 1:
         raise ValueError(f"expected rows of one shape, got {[tuple(stack.shape) for stack in stacks]}")
     n, _, height, width = stacks[0].shape
-    if titles and len(titles) != n:
-        raise ValueError(f"expected one title for each of the {n} columns, got {len(titles)}")
+    _require_titles(titles, n, "columns")
     image_grid(ax, torch.cat(stacks), columns=n, signed=signed)
-    down, across = height + _gap(width), width + _gap(width)  # from one image to the next
-    for i, label in enumerate(rows):
-        _write(ax, label, (-0.5, i * down + height / 2), (-8, 0), "right", "center")
-    for j, title in enumerate(titles):
-        _write(ax, title, (j * across + width / 2, -0.5), (0, 5), "center", "bottom")
+    _label(ax, height, width, left=list(rows), above=titles)
     return ax
 
 
@@ -144,7 +150,7 @@ def map_table(
     The images stand in the first row and each method's maps in a row below it; or, with ``across``, the images stand
     in the first column and each method's maps in a column of their own. All maps of a method share a scale: the colour
     is full at ± its limit, which is written beside them. Unless given, the limit is the 99.5 % quantile of their
-    magnitudes. A colour bar stands at the right.
+    magnitudes, or where that is 0 their maximum, or 1 if all of them are 0. A colour bar stands at the right.
 
     Args:
         images: in [0, 1], grey or in colour.
@@ -153,13 +159,18 @@ def map_table(
         limits: of some of the methods.
 
     Raises:
-        ValueError: maps of another number or size than the images; titles of another number; a limit that is not
-            positive.
+        TypeError: a map that is no tensor; titles that are not a list of texts.
+        ValueError: images of other than 1 or 3 channels; maps of another number or size than the images; titles of
+            another number; a limit that is not positive, or of a method without maps.
     """
     require_images(images)
-    n, _, height, width = images.shape
-    if titles and len(titles) != n:
-        raise ValueError(f"expected one title for each of the {n} images, got {len(titles)}")
+    n, channels, height, width = images.shape
+    if channels not in (1, 3):
+        raise ValueError(f"images: expected 1 or 3 channels, got shape {tuple(images.shape)}")
+    limits = {} if limits is None else limits
+    if unknown := limits.keys() - maps.keys():
+        raise ValueError(f"limits: expected names of maps, got {sorted(unknown)}")
+    _require_titles(titles, n, "images")
 
     # Every map as colours, at the scale of its method.
     stacks = [images.detach().float().cpu().expand(-1, 3, -1, -1)]  # (n, 3, h, w) each
@@ -167,27 +178,21 @@ def map_table(
     for name, values in maps.items():
         require_tensor(values, f"maps[{name!r}]", f"{n} {height} {width}")
         values = values.detach().float().cpu()  # (n, h, w)
-        limit = (limits or {}).get(name) or max(np.quantile(values.abs().numpy(), 0.995).item(), 1e-12)
+        size = values.abs().numpy()
+        limit = limits[name] if name in limits else (np.quantile(size, 0.995).item() or size.max().item() or 1.0)
         limit = require_number(limit, f"limits[{name!r}]", above=0)
         coloured = colormaps["RdBu_r"]((0.5 + 0.5 * values / limit).clamp(0, 1).numpy())[..., :3]  # (n, h, w, 3)
         stacks.append(torch.as_tensor(coloured).float().permute(0, 3, 1, 2))
         scales.append(f"±{limit:.2g}")
 
     names, titles = ["input", *maps], list(titles) or [""] * n
-    down, right = height + _gap(width), width + _gap(width)  # from one image to the next
     if across:
         image_grid(ax, torch.stack(stacks, dim=1).flatten(0, 1), columns=len(stacks))
-        for j, (name, scale) in enumerate(zip(names, scales, strict=True)):
-            _write(ax, f"{name}\n{scale}", (j * right + width / 2, -0.5), (0, 5), "center", "bottom")
-        for i, title in enumerate(titles):
-            _write(ax, title, (-0.5, i * down + height / 2), (-8, 0), "right", "center")
+        above = [f"{name}\n{scale}" for name, scale in zip(names, scales, strict=True)]
+        _label(ax, height, width, left=titles, above=above)
     else:
         image_grid(ax, torch.cat(stacks), columns=n)
-        for i, (name, scale) in enumerate(zip(names, scales, strict=True)):
-            _write(ax, name, (-0.5, i * down + height / 2), (-8, 0), "right", "center")
-            _write(ax, scale, (n * right - _gap(width) - 0.5, i * down + height / 2), (6, 0), "left", "center")
-        for j, title in enumerate(titles):
-            _write(ax, title, (j * right + width / 2, -0.5), (0, 5), "center", "bottom")
+        _label(ax, height, width, left=names, above=titles, right=scales)
     scale_bar = ScalarMappable(Normalize(-1, 1), "RdBu_r")
     bar = ax.figure.colorbar(scale_bar, ax=ax, ticks=(-1, 0, 1), shrink=0.5, aspect=25, pad=0.02 if across else 0.1)
     bar.ax.set_yticklabels(["−", "0", "+"])
@@ -211,13 +216,13 @@ def curves(ax: Axes, x: Sequence[float], lines: Mapping[str, Sequence[float]], *
     return ax
 
 
-def dots(ax: Axes, series: Mapping[str, Mapping[str, Float[Tensor, " _"]]]) -> Axes:
+def dots(ax: Axes, series: Mapping[str, Mapping[str, Shaped[Tensor, " _"]]]) -> Axes:
     """Compare means row by row: a dot at the mean of each sample, with a bar of two standard errors to either side.
 
     Args:
-        series: by name, the samples of that series by row. Each series has its own colour and marker; several get a
-            legend, and the dots of a row are joined by a line. Rows are drawn from top to bottom in the order in which
-            they first appear.
+        series: by name, the samples of that series by row: numbers, or truth values, the mean of which is a fraction.
+            Each series has its own colour and marker; several get a legend, and the dots of a row are joined by a line.
+            Rows are drawn from top to bottom in the order in which they first appear.
 
     >>> import matplotlib.pyplot as plt
     >>> figure, ax = plt.subplots()
@@ -226,12 +231,18 @@ def dots(ax: Axes, series: Mapping[str, Mapping[str, Float[Tensor, " _"]]]) -> A
     ['occlusion', 'noise']
     >>> plt.close(figure)
     """
-    rows = list(dict.fromkeys(row for samples in series.values() for row in samples))
+    checked = {
+        name: {row: _sample(it, f"series[{name!r}][{row!r}]") for row, it in samples.items()}
+        for name, samples in series.items()
+    }
+    rows = list(dict.fromkeys(row for samples in checked.values() for row in samples))
+    if not rows:
+        raise ValueError("series: expected at least one sample, got none")
     for row in rows:
-        means = [samples[row].double().mean().item() for samples in series.values() if row in samples]
+        means = [samples[row].mean().item() for samples in checked.values() if row in samples]
         ax.plot([min(means), max(means)], [rows.index(row)] * 2, color="#c4c9d0", linewidth=3, zorder=1)
-    for i, (name, samples) in enumerate(series.items()):
-        values = [require_tensor(it.double(), f"series[{name!r}]", "n").cpu() for it in samples.values()]  # (n,) each
+    for i, (name, samples) in enumerate(checked.items()):
+        values = list(samples.values())
         errors = [2 * it.std().item() / len(it) ** 0.5 if len(it) > 1 else 0.0 for it in values]
         ax.errorbar(
             [it.mean().item() for it in values],
@@ -246,9 +257,14 @@ def dots(ax: Axes, series: Mapping[str, Mapping[str, Float[Tensor, " _"]]]) -> A
     ax.set_yticks(range(len(rows)), rows)
     ax.invert_yaxis()
     ax.grid(axis="x")
-    if len(series) > 1:
+    if len(checked) > 1:
         ax.legend()
     return ax
+
+
+def _sample(value: Any, name: str) -> Float[Tensor, " n"]:
+    """A sample of real numbers or truth values in double precision."""
+    return require_tensor(require_instance(value, name, Tensor).detach().double(), name, "n").cpu()
 
 
 def points(ax: Axes, xy: Float[Tensor, "n 2"], labels: Int[Tensor, " n"], names: Sequence[str]) -> Axes:
@@ -298,6 +314,28 @@ def _mosaic(images: Float[Tensor, "n c h w"], columns: int) -> Float[np.ndarray,
 def _gap(width: int) -> int:
     """Pixels between images of this width in a mosaic."""
     return max(1, round(0.12 * width))
+
+
+def _require_titles(titles: Any, count: int, what: str) -> None:
+    """No titles, or a list with a text for each of the columns or images."""
+    if isinstance(titles, str) or not all(isinstance(title, str) for title in titles):
+        raise TypeError(f"titles: expected a list of texts, got {titles!r}")
+    if titles and len(titles) != count:
+        raise ValueError(f"expected one title for each of the {count} {what}, got {len(titles)}")
+
+
+def _label(
+    ax: Axes, height: int, width: int, *, left: Sequence[str], above: Sequence[str], right: Sequence[str] = ()
+) -> None:
+    """Write beside the rows and above the columns of a mosaic of images of this size."""
+    down, across = height + _gap(width), width + _gap(width)  # from one image to the next
+    end = len(above) * across - _gap(width) - 0.5  # the right edge of the last column
+    for i, (before, after) in enumerate(zip_longest(left, right, fillvalue="")):
+        _write(ax, before, (-0.5, i * down + height / 2), (-8, 0), "right", "center")
+        if right:
+            _write(ax, after, (end, i * down + height / 2), (6, 0), "left", "center")
+    for j, text in enumerate(above):
+        _write(ax, text, (j * across + width / 2, -0.5), (0, 5), "center", "bottom")
 
 
 def _write(

@@ -26,6 +26,7 @@ ALONE = """() => {
   document.body.append(paper);
   return shown.length;
 }"""
+ACTIVATE = "(index) => { window.jupyterapp.shell.currentWidget.content.activeCellIndex = index; }"
 
 
 def solutions(name):
@@ -153,6 +154,23 @@ def test_a_slider_moved_with_the_keyboard_changes_its_figure(ran):
     ran.page.keyboard.press("ArrowRight")
     expect(cell.locator("img")).not_to_have_attribute("src", before)
     assert cell.locator("[data-mime-type$='stderr']").count() == 0
+
+
+@pytest.mark.parametrize("ran", LECTURES[:1], indirect=True)
+def test_a_guess_is_typed_and_told_again_beside_the_answer(ran):
+    sources = [cell.source for cell in SOLVED[ran.name].cells]
+    asked = next(k for k, source in enumerate(sources) if "how_many = guess(" in source)
+    cell = ran.cell(asked)
+    field = cell.get_by_role("textbox", name="your guess")
+    expect(field).to_have_value("")
+    field.focus()
+    ran.page.keyboard.type("50")  # the middle of the limits
+    ran.page.keyboard.press("Enter")
+    expect(cell.locator(".jp-OutputArea")).to_contain_text("you said 50 %")
+    answered = next(k for k, source in enumerate(sources) if "how_many.reveal(" in source)
+    ran.page.evaluate(ACTIVATE, answered)  # its code is folded, so there is no editor to click into
+    ran.command("notebook:run-cell")
+    expect(ran.cell(answered).locator(".jp-OutputArea")).to_contain_text("You said 50 %. The answer: ")
 
 
 @pytest.mark.parametrize("ran", LECTURES[:1], indirect=True)

@@ -24,8 +24,22 @@ from nbformat import validate
 from nbformat.v4 import new_code_cell, new_notebook, new_output
 from PIL import Image
 
-from coursekit.course import animate, display, explore, pictures, setup, show
+from coursekit.course import (
+    Guess,
+    animate,
+    check,
+    claim,
+    claims_table,
+    display,
+    explore,
+    guess,
+    pictures,
+    setup,
+    show,
+)
 from coursekit.course.display import FRAMES, WIDGET_VIEW
+from coursekit.course.session import current
+from coursekit.exercises.checking import Exercises
 from coursekit.figures import image_rows
 
 
@@ -86,6 +100,36 @@ def test_the_same_figure_is_the_same_bytes(shown):
     show(a_line(k=1), alt="A line.", caption="It rises.")
     show(a_line(k=1), alt="A line.", caption="It rises.")
     assert shown[0][0] == shown[2][0]
+
+
+def colour_bar(side):
+    """Noise of many colours, which takes most of a palette, above a bar that goes from red to white."""
+    noise = np.random.default_rng(0).integers(0, 256, (side, 256, 3))
+    bar = np.stack([np.full(256, 255), np.arange(256), np.arange(256)], axis=1)  # (256, 3)
+    return Image.fromarray(np.concatenate([noise, np.tile(bar, (20, 1, 1))]).astype(np.uint8))
+
+
+def read(file):
+    return np.asarray(Image.open(io.BytesIO(file)).convert("RGB"), dtype=int)
+
+
+def test_a_still_keeps_all_colours_where_a_palette_would_be_seen():
+    assert np.array_equal(read(pictures.still(colour_bar(40))), np.asarray(colour_bar(40)))
+
+
+def test_a_still_of_few_colours_has_a_palette_and_is_exact():
+    bar = colour_bar(0)
+    file = pictures.still(bar)
+    assert Image.open(io.BytesIO(file)).mode == "P"
+    assert np.array_equal(read(file), np.asarray(bar))
+
+
+def test_a_still_that_would_take_too_many_bytes_has_a_palette_that_fits_it():
+    large = colour_bar(300)
+    file = pictures.still(large)
+    assert Image.open(io.BytesIO(file)).mode == "P"
+    error = np.abs(read(file) - np.asarray(large)).mean()
+    assert error < 0.97 * np.abs(np.asarray(large.quantize(256, dither=0).convert("RGB"), dtype=int) - large).mean()
 
 
 def test_a_figure_without_alt_text_or_caption_is_refused(shown):
@@ -291,6 +335,33 @@ def test_a_strip_shows_some_values_beside_or_below_each_other(shown, figsize, di
     width, height = picture(bundle).size
     assert metadata["image/png"]["width"] == round(width / 1.6) <= 960
     assert height > 4 * one.shape[0] if direction == "below" else width > 3 * one.shape[1] > height
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        lambda: claim("It holds.", True, 1, "E1"),
+        lambda: check("It holds.", True),
+        lambda: guess("How many?", low=0, high=1),
+        lambda: Guess("How many?", [], 0, 1, "").reveal(1),
+        lambda: show(a_line(), alt="A line.", caption="It rises."),
+        claims_table,
+        Exercises().score,
+    ],
+)
+def test_a_drawing_function_only_draws(shown, capsys, record):
+    def draw(k):
+        record()
+        return a_line(k=k)
+
+    for attempt in (
+        lambda: explore(draw, k=(0, 5), alt="A line.", caption="Move k."),
+        lambda: animate(draw, range(3), alt="A line.", caption="It rises."),
+    ):
+        with pytest.raises(RuntimeError, match=r"a drawing function runs many times, so it only returns a figure"):
+            attempt()
+    assert (shown, current().claims, current().checks) == ([], [], [])
+    record()  # outside of it, and after an error in it, all is well
 
 
 @pytest.mark.parametrize("count", [2, 6])

@@ -31,9 +31,37 @@ def test_moving_the_control_is_the_answer(capsys):
     assert "You said net. The answer: net ✓" in capsys.readouterr().out
 
     number = guess("How much?", low=0, high=1)
-    _widget(number).children[1].value = 0.25
+    _widget(number).children[1].value = "0.25"
     number.reveal(0.5)
     assert "You said 0.25. The answer: 0.5\n" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("typed", "said"), [("50", 50.0), (" 50 % ", 50.0), ("0%", 0.0), ("1e2", 100.0)])
+def test_a_number_may_be_typed_with_its_unit(typed, said):
+    made = guess("How many?", low=0, high=100, unit="%")
+    _, field, told = _widget(made).children
+    assert (field.value, field.continuous_update) == ("", False)
+    assert "type a number from 0 % to 100 % and press Enter" in told.value
+    field.value = typed
+    assert made.said == said
+    assert told.value == f"<small>you said {said:g} %</small>"
+
+
+@pytest.mark.parametrize("typed", ["half", "101", "-1", "nan", "inf", "5 kg", "0,5", ""])
+def test_what_is_typed_and_is_no_number_within_the_limits_is_no_guess(typed):
+    made = guess("How many?", low=0, high=100, unit="%")
+    _, field, told = _widget(made).children
+    for text in ("50", typed):
+        field.value = text
+    assert made.said is None
+    assert told.value == "<small>expected a number from 0 % to 100 %</small>"
+
+
+def test_an_answer_beyond_the_limits_says_so(capsys):
+    guess("How many?", low=0, high=100, unit="%").reveal(120)
+    assert capsys.readouterr().out.splitlines()[-1] == (
+        "The answer: 120 %, beyond the numbers to choose from, 0 % to 100 %"
+    )
 
 
 def test_a_notebook_holds_the_question_and_not_its_answer():
@@ -58,6 +86,10 @@ def test_a_notebook_holds_the_question_and_not_its_answer():
         ({"question": "Why?", "low": 1, "high": 1}, ValueError, "expected low < high, got 1 and 1"),
         ({"question": "Why?", "low": "0", "high": 1}, TypeError, "low, high: expected a number, got str '0'"),
         ({"question": "Why?", "options": "ab"}, TypeError, "expected a list of answers, got str 'ab'"),
+        ({"question": "Why?", "low": 0, "high": 1, "unit": 5}, TypeError, "unit: expected text, got int"),
+        ({"question": "Why?", "low": 0, "high": 1, "unit": 0}, TypeError, "unit: expected text, got int"),
+        ({"question": "Why?", "low": 0, "high": 1, "unit": " "}, ValueError, "unit: leave it out where a number has"),
+        ({"question": "Why?", "options": ["a", "b"], "unit": "%"}, ValueError, "unit: only a number has one"),
         ({"question": "Why?", "options": [1, 2]}, TypeError, "options: expected text, got int"),
     ],
 )

@@ -49,6 +49,18 @@ def test_each_set_up_makes_a_session_of_its_own():
     first.claims.append("made")
     assert (next(first.figure_numbers), next(first.figure_numbers), next(second.figure_numbers)) == (1, 2, 1)
     assert second.claims == []
+    first.solved.add("one")
+    assert second.solved == set()
+
+
+def test_full_takes_all_threads_again_after_quick(monkeypatch):
+    monkeypatch.setattr(session_module, "_threads_at_start", lambda: 2)
+    threads = torch.get_num_threads()
+    try:
+        seen = [setup(profile, device="cpu") and torch.get_num_threads() for profile in ("quick", "full", "smoke")]
+    finally:
+        torch.set_num_threads(threads)
+    assert seen == [1, 2, 1]
 
 
 def test_asking_for_the_session_before_set_up_says_what_to_do(monkeypatch):

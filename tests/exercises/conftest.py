@@ -2,7 +2,16 @@
 
 import pytest
 
+from coursekit.course import setup
+
 GOES_ON = "  The notebook goes on with the course's own function."
+
+
+@pytest.fixture(autouse=True)
+def quick(capsys):
+    """Every test has a session of its own, in which nothing is solved."""
+    setup("quick", device="cpu")
+    capsys.readouterr()
 
 
 @pytest.fixture

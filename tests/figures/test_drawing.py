@@ -106,6 +106,25 @@ ONE = torch.zeros(1, 1, 2, 2)
         (lambda ax: figures.heat_map(ax, ONE[0], ONE[0]), ValueError, r"heat: expected shape \(a, b\)"),
         (lambda ax: figures.heat_map(ax, ONE[0], ONE[0, 0] > 0), TypeError, "heat: expected float32 .* got bool"),
         (lambda ax: figures.heat_map(ax, ONE[0], ONE[0, 0], -1.0), ValueError, "limit: expected a number ≥ 0, got -1"),
+        (lambda ax: figures.image_rows(ax, {"x": ONE}, "a"), TypeError, "titles: expected a list of texts, got 'a'"),
+        (lambda ax: figures.map_table(ax, ONE, {}, [1]), TypeError, r"titles: expected a list of texts, got \[1\]"),
+        (lambda ax: figures.map_table(ax, ONE.expand(-1, 2, -1, -1), {}), ValueError, "expected 1 or 3 channels"),
+        (lambda ax: figures.map_table(ax, ONE, {"m": [[0]]}), TypeError, r"maps\['m'\]: expected a tensor, got list"),
+        (
+            lambda ax: figures.map_table(ax, ONE, {"m": ONE[0]}, limits={"n": 1}),
+            ValueError,
+            r"names of maps, got \['n'",
+        ),
+        (lambda ax: figures.map_table(ax, ONE, {"m": ONE[0]}, limits={"m": 0}), ValueError, r"limits\['m'\]: .* > 0"),
+        (lambda ax: figures.dots(ax, {}), ValueError, "series: expected at least one sample, got none"),
+        (
+            lambda ax: figures.dots(ax, {"a": {"b": [1.0]}}),
+            TypeError,
+            r"series\['a'\]\['b'\]: expected Tensor, got list",
+        ),
+        (lambda ax: figures.dots(ax, {"a": {"b": torch.ones(2, 2)}}), ValueError, r"\['b'\]: expected shape \(n\)"),
+        (lambda ax: figures.dots(ax, {"a": {"b": torch.ones(0)}}), ValueError, r"\['b'\]: expected at least one"),
+        (lambda ax: figures.dots(ax, {"a": {"b": torch.ones(2) / 0}}), ValueError, r"\['b'\]: 2 of 2 numbers"),
         (lambda ax: figures.points(ax, torch.zeros(2, 3), torch.tensor([0, 0]), "a"), ValueError, r"xy: .* \(n, 2\)"),
         (lambda ax: figures.points(ax, torch.zeros(1, 2), torch.tensor([1]), "a"), ValueError, r"labels: .*got \[1\]"),
     ],
@@ -114,6 +133,7 @@ def test_what_cannot_be_drawn_is_told(ax, draw, error, message):
     with pytest.raises(error, match=message):
         draw(ax)
     assert not ax.images
+    assert not ax.lines
 
 
 def test_rows_are_labelled_from_top_to_bottom(ax):
@@ -143,6 +163,14 @@ def test_the_maps_of_a_row_share_a_scale_that_is_written_beside_it(ax):
     assert written[-2:] == ["a", "b"]
 
 
+@pytest.mark.parametrize(("largest", "scale"), [(4.0, "±4"), (0.0, "±1")])
+def test_maps_that_are_nearly_all_zero_have_the_scale_of_the_rest(ax, largest, scale):
+    maps = torch.zeros(1, 20, 20)
+    maps[0, 0, 0] = largest  # one of 400 pixels, beyond the quantile
+    figures.map_table(ax, torch.zeros(1, 1, 20, 20), {"sparse": maps})
+    assert [text.get_text() for text in ax.texts][3] == scale
+
+
 def test_methods_can_stand_across(ax):
     maps = torch.zeros(2, 4, 4)
     maps[1, 0, 0] = 1.0
@@ -151,7 +179,7 @@ def test_methods_can_stand_across(ax):
     canvas = drawn(ax)
     assert canvas.shape == (9, 9, 3)
     assert canvas[5, 5, 0] > canvas[5, 5, 2]  # red, in the gradient of the second image
-    assert [text.get_text() for text in ax.texts] == ["input\n", "gradient\n±1", "a", "b"]
+    assert [text.get_text() for text in ax.texts] == ["a", "b", "input\n", "gradient\n±1"]
 
 
 @pytest.mark.parametrize(
@@ -194,6 +222,11 @@ def test_dots_stand_at_the_means_with_two_standard_errors(ax):
     assert [text.get_text() for text in ax.get_legend().get_texts()] == ["trained", "random"]
 
 
+def test_dots_of_truth_values_stand_at_fractions(ax):
+    figures.dots(ax, {"": {"right": torch.tensor([True, True, False, True])}})
+    assert list(ax.containers[0][0].get_xdata()) == [0.75]
+
+
 def test_points_are_drawn_with_the_name_of_their_class_or_get_a_legend(ax):
     xy, labels = torch.tensor([[0.0, 0.0], [1.0, 1.0], [2.0, 0.0]]), torch.tensor([0, 1, 1])
     figures.points(ax, xy, labels, ["0", "1"])
@@ -219,5 +252,19 @@ def test_panels_have_a_title_each():
     assert figure.get_size_inches().tolist() == [6, 2]
     assert [ax.get_title(loc="left") for ax in (left, right)] == ["a", "b"]
     plt.close(figure)
-    with pytest.raises(ValueError, match="one title for each panel, got none"):
-        figures.panels()
+
+
+@pytest.mark.usefixtures("without_annotations")
+@pytest.mark.parametrize(
+    ("titles", "size", "error", "message"),
+    [
+        ([], {}, ValueError, "one title for each panel, got none"),
+        ([["a", "b"]], {}, TypeError, "titles: expected str, got list"),
+        (["a"], {"width": 0}, ValueError, "width: expected a number > 0, got 0"),
+        (["a"], {"height": "2"}, TypeError, "height: expected a number, got str '2'"),
+    ],
+)
+def test_panels_without_titles_or_size_are_refused(titles, size, error, message):
+    with pytest.raises(error, match=message):
+        figures.panels(*titles, **size)
+    assert plt.get_fignums() == []

@@ -85,7 +85,7 @@ def nbval(name, folder):
 def one_exercise():
     """The course's own edition of a notebook with one exercise, executed."""
     sources = [
-        "from coursekit.exercises.lecture00 import exercise",
+        "from coursekit.course import setup\nfrom coursekit.exercises.lecture00 import exercise\nsetup()",
         "def nearest_mean(x, means):\n    ### BEGIN SOLUTION\n"
         "    return (x[:, None] - means).norm(dim=2).argmin(dim=1)\n    ### END SOLUTION",
         "nearest_mean = exercise(nearest_mean)",

@@ -208,6 +208,21 @@ def test_a_claim_is_one_line_and_its_code_is_not_repeated():
     assert made.all(".code")[0] == "x = 1"
 
 
+@pytest.mark.parametrize(
+    ("source", "left"),
+    [
+        ('x = f(); check("a", x)', ["x = f()"]),
+        ('check("é", x); y = 2; claim("b", y)', ["y = 2"]),
+        ('x = f(\n    1); check("a",\n    x); y = 2  # two', ["x = f(", "    1); y = 2  # two"]),
+        ('\n\nx = 1\ncheck("a", x)  # sure\n\ny = 2', ["x = 1", "", "y = 2"]),
+        ('check("a", x); exercise.score()', []),
+        ('%time x\ncheck("a", x)', ["%time x", 'check("a", x)']),
+    ],
+)
+def test_records_leave_the_code_statement_by_statement(source, left):
+    assert deck._without_records(source) == left
+
+
 def test_a_claim_shows_what_misses_its_bound_and_what_meets_it():
     said = claim()
     record = said.metadata["coursekit"]["claim"]
@@ -299,16 +314,6 @@ def test_frames_of_the_shape_of_the_image_have_its_size_and_are_stored_in_order(
     assert stored_frames(page()) == []
 
 
-def test_a_gif_moves_in_place_of_its_still_image():
-    moving = figure()
-    moving["data"]["image/gif"] = "R0lGODlh\n"
-    made = page(md("## 1 · A", "slide"), code("f", moving, tags=["hide-input"]))
-    ((_, image),) = [it for it in made.elements if it[0] == "img"]
-    assert image["src"] == f"data:image/png;base64,{picture(120, 80)}"
-    assert image["data-animation"] == "data:image/gif;base64,R0lGODlh"
-    assert made.one(".play") == "Pause"
-
-
 def test_an_animated_png_stands_still_at_its_first_frame():
     file = io.BytesIO()
     first, second = (Image.new("RGB", (12, 8), colour) for colour in ("navy", "white"))
@@ -318,6 +323,7 @@ def test_an_animated_png_stands_still_at_its_first_frame():
     made = page(code("f", shown({"image/png": data}, **{"image/png": about}), kind="slide", tags=["hide-input"]))
     ((_, image),) = [it for it in made.elements if it[0] == "img"]
     assert image["data-animation"] == f"data:image/png;base64,{data}"
+    assert made.one(".play") == "Pause"
     with Image.open(io.BytesIO(base64.b64decode(image["src"].partition(",")[2]))) as still:
         assert not getattr(still, "is_animated", False)
         assert still.getpixel((0, 0)) == (0, 0, 128)

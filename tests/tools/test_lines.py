@@ -3,6 +3,7 @@
 import runpy
 import sys
 
+import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
 from coursekit.notebooks import files
@@ -38,6 +39,18 @@ def test_every_line_of_code_is_of_one_kind():
     assert idea == {"idea": 2, "judging": 1}
     assert solution == {"exercise": 2}
     assert answer == {"exercise": 2}
+
+
+@pytest.mark.parametrize(
+    ("source", "kind"),
+    [
+        ("claim(1, exercise(f))", "judging"),
+        ("exercise.score(check(1))", "judging"),
+        ("if guess(1): g.reveal(2)\nelse: show(f)", "drawing"),
+    ],
+)
+def test_a_statement_that_calls_two_kinds_is_of_the_first_of_the_table(source, kind):
+    assert kinds(cell(source)).keys() == {kind}
 
 
 def test_a_cell_with_a_magic_is_set_up_or_idea():

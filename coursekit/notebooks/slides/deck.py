@@ -292,15 +292,20 @@ def _divided(block: Block) -> Iterator[Block]:
 
 def _without_records(source: str) -> list[str]:
     """The lines of code without claims, guesses and the like: their outputs say the same in words."""
-    lines = source.strip("\n").splitlines()
+    source = source.strip("\n")
     try:
         statements = ast.parse(source).body
     except SyntaxError:  # a magic, and cells with magics make no records
-        return lines
+        return source.splitlines()
+    lines = source.encode().split(b"\n")  # bytes, because ast counts columns in them
     for it in reversed(statements):
         if RECORDING.match(ast.unparse(it)):
-            del lines[it.lineno - 1 : it.end_lineno]
-    return "\n".join(lines).strip("\n").splitlines()
+            # Other statements may stand before it and after it, with semicolons between.
+            before = lines[it.lineno - 1][: it.col_offset].rstrip(b"; ")
+            after = lines[(it.end_lineno or it.lineno) - 1][it.end_col_offset :].lstrip(b"; ")
+            others = [code for code in (before, after) if code and not code.startswith(b"#")]
+            lines[it.lineno - 1 : it.end_lineno] = [b"; ".join(others)] if others else []
+    return b"\n".join(lines).decode().strip("\n").splitlines()
 
 
 def _output(output: Any, text: Text, claims: list[Claim]) -> Block:
@@ -344,8 +349,6 @@ def _figure(data: Any, metadata: Any) -> Figure | None:
         scale = width / wide
         size = (width, height) if abs(w * high - h * wide) < 0.02 * h * wide else (round(scale * w), round(scale * h))
         figure.frames = Frames(record["controls"], [_uri(record["mime"], it) for it in record["frames"]], *size)
-    elif "image/gif" in data:
-        figure.animation = _uri("image/gif", data["image/gif"])
     elif still := _first_frame(image):
         figure.uri, figure.animation = _uri("image/png", still), figure.uri
     return figure
