@@ -33,7 +33,7 @@ class Guess:
             raise ValueError(f"expected one of {', '.join(map(repr, self.options))}, got {value!r}")
         if not self.options and (isinstance(value, bool) or not isinstance(value, int | float)):
             raise TypeError(f"expected a number, got {value!r}")
-        record = {"question": self.question, "said": self.said, "measured": value}
+        record = {"question": self.question, "said": self.said, "measured": self._words(value)}
         said = "" if self.said is None else f"You said {self._words(self.said)}. "
         remark = " ✓" if self.options and self.said == value else ""
         if not self.options and not self.low <= value <= self.high:

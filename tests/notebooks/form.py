@@ -272,7 +272,7 @@ def what_if(nb: Any, path: Path) -> Iterator[str]:
         for output in cell.outputs:
             data, metadata = output.get("data", {}), output.get("metadata", {})
             moves = metadata.get("image/png", {}).get("animated")  # as `animate` says
-            moving = data.get("image/gif") or (data["image/png"] if moves else "")
+            moving = data["image/png"] if moves else ""
             if (size := len(moving) * 3 // 4) > LARGEST_ANIMATION:  # base64 writes 3 bytes in 4 characters
                 yield f"cell {cell.id} holds an animation of {size} bytes, expected at most {LARGEST_ANIMATION}"
 

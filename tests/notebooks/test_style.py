@@ -388,10 +388,6 @@ def store_many_frames(nb):
     calling(nb, "explore(").outputs[0].data[form.FRAMES].frames *= 7
 
 
-def animate_much(nb):
-    calling(nb, "show(").outputs[0].data["image/gif"] = "A" * 600_000
-
-
 def animate_a_large_png(nb):
     output = calling(nb, "show(").outputs[0]
     output.data["image/png"] = "A" * 600_000
@@ -456,7 +452,6 @@ def grow(nb):
         (drop_frames, "calls explore but stores no frames"),
         (store_one_frame, "stores 1 frames, expected 2 to 12"),
         (store_many_frames, "stores 14 frames, expected 2 to 12"),
-        (animate_much, "holds an animation of 450000 bytes, expected at most 400000"),
         (animate_a_large_png, "holds an animation of 450000 bytes, expected at most 400000"),
         (ask_nothing, "no guess"),
         (never_answer, "no later cell answers the guess g by g.reveal(…)"),
