@@ -12,7 +12,7 @@ from coursekit import datasets
 from coursekit.datasets import SegmentedImages
 from coursekit.exercises.checking import Answer, Exercise, Exercises, Wrong, by_cases, require_result
 from coursekit.exercises.trained import trained_classifier
-from coursekit.interpret import occlusion, pointing_game, saliency
+from coursekit.interpret import input_gradient, occlusion, pointing_game
 
 # Every pair of signs: f is the input of a ReLU, R the signal that comes down to it.
 F_BELOW, R_ABOVE = torch.meshgrid(torch.tensor([-2.0, 0.0, 3.0]), torch.tensor([-5.0, 0.0, 4.0]), indexing="ij")
@@ -44,8 +44,10 @@ def occlusion_drops(score: Callable[[Tensor], Tensor], image: Tensor, window: in
 
 
 def my_saliency(net: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
-    """Maps (n, h, w) for images (n, 3, h, w) and their classes (n,): the saliency, averaged over 5×5 pixels."""
-    return F.avg_pool2d(saliency(net, images, labels), 5, stride=1, padding=2)
+    """Maps (n, h, w) for images (n, 3, h, w) and their classes (n,): gradient × (x − x̄), averaged over 13×13 pixels."""
+    away = images - images.mean(dim=(2, 3), keepdim=True)  # (n, 3, h, w), from the mean colour x̄
+    products = (input_gradient(net, images, labels) * away).sum(dim=1, keepdim=True)
+    return F.avg_pool2d(products, 13, stride=1, padding=6)[:, 0]
 
 
 def check_my_saliency(answer: Answer) -> str:
@@ -54,6 +56,9 @@ def check_my_saliency(answer: Answer) -> str:
     Two nets look at the same images. Each shows a light shape and a dark one of the same class; one net has learned to
     name the light shape, the other one the dark shape. So whoever does not ask the net, but looks for contrast, edges
     or the class, is right for at most one of the two nets: in 50 % of the cases.
+
+    An honest map may still draw all shapes of an image, whichever class is asked about. So what the answer does with
+    two light shapes of different classes does not decide, but the verdict tells it.
     """
     images, labels, masks = _judged_images()
     fractions = []
@@ -71,7 +76,38 @@ def check_my_saliency(answer: Answer) -> str:
             "light shape, another one the dark shape, so a map that ignores the net is right in at most 50 %. Where a "
             "single pixel jumps, its neighbours may help"
         )
-    return f"it points at the shape that the net names in at least {100 * POINTING:.0f} % of the cases"
+    tells = "tells" if _on_the_asked(answer) >= POINTING else "does not tell"
+    return (
+        f"it points at the shape that the net names in at least {100 * POINTING:.0f} % of the cases; "
+        f"it {tells} two classes in one image apart"
+    )
+
+
+def _on_the_asked(answer: Answer) -> float:
+    """Of what the answer puts on two light shapes (values > 0), the fraction on the one whose class is asked about."""
+    net, _ = _nets()
+    images, classes, masks = _two_classes()
+    fractions = []
+    for asked in (0, 1):
+        maps = torch.as_tensor(answer(copy.deepcopy(net), images.clone(), classes[asked].clone())).float().clamp(min=0)
+        on, off = ((maps * mask).sum(dim=(1, 2)) for mask in (masks[asked], masks[1 - asked]))  # (n,) each
+        fractions.append(torch.where(on + off > 0, on / (on + off), 0.5).mean().item())
+    return sum(fractions) / 2
+
+
+@functools.cache
+def _two_classes() -> tuple[Tensor, tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
+    """Images with two light shapes, whose classes are the first two answers of the net; these classes; the masks."""
+    shapes = datasets.shapes(480, size=SIDE, seed=2)
+    order = torch.randperm(480, generator=torch.Generator().manual_seed(0))
+    left, right = shapes[order[:240]], shapes[order[240:]]
+    images = torch.cat([left.images, right.images], dim=3)
+    net, _ = _nets()
+    named = net(images).topk(2).indices.sort(dim=1).values  # (n, 2)
+    both = (named == torch.stack([left.labels, right.labels], dim=1).sort(dim=1).values).all(dim=1)
+    nothing = torch.zeros_like(left.masks)
+    masks = torch.cat([left.masks, nothing], dim=2)[both], torch.cat([nothing, right.masks], dim=2)[both]
+    return images[both], (left.labels[both], right.labels[both]), masks
 
 
 @functools.cache

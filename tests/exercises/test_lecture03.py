@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from coursekit.exercises import lecture03
 from coursekit.exercises.lecture03 import exercise
 from coursekit.interpret import input_gradient, occlusion, relu_rule, saliency, spread_over_pixels
 
@@ -212,6 +213,9 @@ RIGHT_MAPS = {
     "integrated gradients": integrated_gradients,
     "absolute integrated gradients": lambda *given: integrated_gradients(*given).abs(),
     "gradient × input": lambda net, images, labels: (input_gradient(net, images, labels) * images).sum(dim=1),
+    "gradient × away": lambda net, images, labels: F.avg_pool2d(
+        (input_gradient(net, images, labels) * (images - images.mean(dim=(2, 3), keepdim=True))).sum(1), 13, 1, 6
+    ),
     "gradient × contrast": lambda net, images, labels: saliency(net, images, labels) * contrast(images),
     "occlusion": occlusion_maps,
     "occlusion by black": lambda *given: occlusion_maps(*given, fill=0.0),
@@ -221,10 +225,24 @@ RIGHT_MAPS = {
 }
 
 
-@pytest.mark.parametrize("answer", RIGHT_MAPS.values(), ids=RIGHT_MAPS)
-def test_maps_that_ask_the_net_are_accepted(ask, answer):
+@pytest.mark.parametrize(("name", "answer"), RIGHT_MAPS.items(), ids=RIGHT_MAPS)
+def test_maps_that_ask_the_net_are_accepted_and_told_whether_they_tell_classes_apart(ask, name, answer):
     praise = "it points at the shape that the net names in at least 60 % of the cases"
-    assert ask(exercise, "my_saliency", answer) == f"✓ my_saliency: {praise}"
+    tells = "tells" if name in {"occlusion", "occlusion by black", "Grad-CAM", "gradient × away"} else "does not tell"
+    said = ask(exercise, "my_saliency", answer)
+    assert said == f"✓ my_saliency: {praise}; it {tells} two classes in one image apart"
+
+
+def test_the_saliency_of_another_class_points_well_and_is_told_that_it_tells_no_classes_apart(ask):
+    said = ask(exercise, "my_saliency", lambda net, images, labels: saliency(net, images, (labels + 1) % 6))
+    assert said.endswith("it does not tell two classes in one image apart")
+
+
+def test_two_light_shapes_are_of_two_classes():
+    images, (left, right), masks = lecture03._two_classes()
+    assert len(images) > 50
+    assert (left != right).all()
+    assert not (masks[0] & masks[1]).any()
 
 
 def untrained(net):
