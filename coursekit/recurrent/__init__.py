@@ -1,0 +1,1 @@
+"""Recurrent nets: cells, backpropagation through time, models of text."""
