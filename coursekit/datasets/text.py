@@ -3,7 +3,7 @@
 import re
 import sysconfig
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -50,10 +50,10 @@ class TextDataset:
 def stdlib_text(size: int = 1_000_000, folder: Path | None = None) -> TextDataset:
     """The source of Python's standard library, as it is installed on this machine.
 
-    The modules at the top of the library stand in an order that depends on their names alone. The first ones fill the
-    validation part, a tenth of ``size``, and the next ones the training part. The rest of a module in the middle of
-    which a part ends is in neither, so the parts share no module. Left out are comments about copyright and
-    licences, which repeat from file to file, and files with tabs or with characters beyond ASCII. Another version of
+    A tenth of the modules at the top of the library is for validation, and ``size`` / 10 characters of them are taken.
+    Which modules these are and in which order they stand depends on their names alone, so a module that is for
+    training in one version of Python is never for validation in another. Left out are comments about copyright and
+    licences, which repeat from file to file, and files with tabs or with characters beyond ASCII. Each version of
     Python has another text.
 
     Args:
@@ -70,9 +70,9 @@ def stdlib_text(size: int = 1_000_000, folder: Path | None = None) -> TextDatase
     """
     require_integer(size, "size", low=1000)
     library = Path(sysconfig.get_path("stdlib")) if folder is None else folder
-    paths = sorted(library.glob("[!_]*.py"), key=lambda path: zlib.crc32(path.name.encode()))
-    sources = (_source(path) for path in paths)
-    validation, train = (_first(sources, length) for length in (round(0.1 * size), size - round(0.1 * size)))
+    ordered = sorted((zlib.crc32(path.name.encode()), path) for path in library.glob("[!_]*.py"))
+    validation = _first((path for number, path in ordered if number % 10 == 0), round(0.1 * size))
+    train = _first((path for number, path in ordered if number % 10 != 0), size - round(0.1 * size))
     if len(validation) + len(train) < size:
         raise CourseError(
             f"{library} holds too little Python source for a text of {size} characters: "
@@ -107,9 +107,11 @@ def _source(path: Path) -> str:
     return "" if set(text) - set(PRINTABLE) else text
 
 
-def _first(sources: Iterator[str], length: int) -> str:
-    """The first ``length`` characters of the next sources; fewer if the sources end."""
+def _first(paths: Iterable[Path], length: int) -> str:
+    """The first ``length`` characters of some modules; fewer if these end."""
     text = ""
-    while len(text) < length and (source := next(sources, None)) is not None:
-        text += source
+    for path in paths:
+        if len(text) >= length:
+            break
+        text += _source(path)
     return text[:length]

@@ -1,1 +1,0 @@
-"""Recurrent nets: cells, backpropagation through time, models of text."""
