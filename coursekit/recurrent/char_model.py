@@ -7,10 +7,12 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from coursekit.recurrent.layers import GRU, LSTM, RNN, Recurrent
 from coursekit.recurrent.vocabulary import Vocabulary
 from coursekit.validation import require_choice, require_instance, require_integer, require_number
 
 Kind = Literal["RNN", "LSTM", "GRU"]
+LAYERS: dict[str, type[Recurrent]] = {"RNN": RNN, "LSTM": LSTM, "GRU": GRU}
 State = Tensor | tuple[Tensor, Tensor]  # of an LSTM: (h, c)
 
 
@@ -40,7 +42,7 @@ class CharModel(nn.Module):
         require_integer(hidden, "hidden", low=1)
         require_choice(kind, "kind", get_args(Kind))
         self.vocabulary = Vocabulary(characters)
-        self.recurrent = {"RNN": nn.RNN, "LSTM": nn.LSTM, "GRU": nn.GRU}[kind](len(characters), hidden)
+        self.recurrent = LAYERS[kind](len(characters), hidden)
         self.readout = nn.Linear(hidden, len(characters))
 
     def forward(self, numbers: Int[Tensor, "t b"], state: State | None = None) -> tuple[Float[Tensor, "t b v"], State]:
@@ -119,10 +121,15 @@ def sample(
     require_integer(length, "length", low=1)
     temperature = require_number(temperature, "temperature", above=0)
 
-    scores, state = model(numbers[:, None].to(model.readout.weight.device))  # (T, 1, V)
+    letters = torch.eye(len(model.vocabulary), device=model.readout.weight.device)  # (V, V): a one-hot row for each
+    scores, state = model(numbers[:, None].to(letters.device))  # (T, 1, V)
+    o = scores[-1]  # (1, V)
+    # From here on only the layer's innermost loop runs: the checks of a call would double the time.
+    h = tuple(part[0] for part in (state if isinstance(state, tuple) else (state,)))  # (1, H) each
     drawn = []
     for _ in range(length):
-        p = (scores[-1] / temperature).softmax(dim=1)  # (1, V)
+        p = ((o - o.max()) / temperature).softmax(dim=1)  # (1, V)
         drawn.append(torch.multinomial(p, 1, generator=generator))  # (1, 1)
-        scores, state = model(drawn[-1], state)
+        (output,), h = model.recurrent.scan(letters[drawn[-1]], h, layer=0)
+        o = model.readout(output)
     return model.vocabulary.decode(torch.cat(drawn).flatten())
