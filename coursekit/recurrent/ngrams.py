@@ -60,11 +60,16 @@ class NGrams:
         self._orders = [self._count(numbers, k) for k in range(self.context + 1)]
         return self
 
-    def cross_entropy(self, text: str) -> float:
-        """The mean of −log p over the characters of a text, in nats. The first ones have less context."""
+    def cross_entropy(self, text: str, context: int | None = None) -> float:
+        """The mean of −log p over the characters of a text, in nats. The first ones have less context.
+
+        Args:
+            context: look back less far than the model can, as a model of this context would.
+        """
         numbers = self._encode(text)  # (N,)
+        context = self.context if context is None else require_integer(context, "context", low=0, high=self.context)
         p = torch.full((len(numbers),), 1 / len(self.vocabulary), dtype=torch.float64)
-        for k, order in enumerate(self._orders[: len(numbers)]):
+        for k, order in enumerate(self._orders[: min(context + 1, len(numbers))]):
             grams = self._spell(numbers, k + 1)  # (N − k,)
             p[k:] = self._interpolate(order, grams, p[k:])
         return -p.log().mean().item()
