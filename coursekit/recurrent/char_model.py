@@ -57,37 +57,33 @@ class CharModel(nn.Module):
         scores, _ = self(numbers[:-1])  # (T − 1, B, V)
         return F.cross_entropy(scores.flatten(0, 1), numbers[1:].flatten())
 
+    def windows(self, text: str, length: int) -> Int[Tensor, "n length"]:
+        """A text cut into windows of ``length`` characters, for `loss`. Neighbours share one character.
 
-def windows(model: CharModel, text: str, length: int) -> Int[Tensor, "n length"]:
-    """A text cut into windows of ``length`` characters, for `CharModel.loss`. Neighbours share one character.
+        >>> model = CharModel("helo", hidden=3)
+        >>> [model.vocabulary.decode(window) for window in model.windows("hellohello", 4)]
+        ['hell', 'lohe', 'ello']
+        """
+        require_integer(length, "length", low=2)
+        numbers = self.vocabulary.encode(text)  # (N,)
+        if len(numbers) < length:
+            raise ValueError(f"text: expected at least {length} characters, got {len(numbers)}")
+        return numbers.unfold(0, length, length - 1).contiguous()
 
-    >>> model = CharModel("helo", hidden=3)
-    >>> [model.vocabulary.decode(window) for window in windows(model, "hellohello", 4)]
-    ['hell', 'lohe', 'ello']
-    """
-    require_instance(model, "model", CharModel)
-    require_integer(length, "length", low=2)
-    numbers = model.vocabulary.encode(text)  # (N,)
-    if len(numbers) < length:
-        raise ValueError(f"text: expected at least {length} characters, got {len(numbers)}")
-    return numbers.unfold(0, length, length - 1).contiguous()
+    @torch.no_grad()
+    def cross_entropy(self, text: str, streams: int = 1) -> float:
+        """The mean of −log p over the characters of a text but the first, in nats.
 
-
-@torch.no_grad()
-def cross_entropy(model: CharModel, text: str, streams: int = 1) -> float:
-    """The mean of −log p over the characters of a text but the first, in nats.
-
-    Args:
-        streams: the number of equal pieces that are read side by side, each from the state 0; what is left over is
-            not read. More are faster.
-    """
-    require_instance(model, "model", CharModel)
-    streams = require_integer(streams, "streams", low=1)
-    length = len(text) // streams
-    if length < 2:
-        raise ValueError(f"text: expected at least {2 * streams} characters, got {len(text)}")
-    device = model.readout.weight.device
-    return model.loss(model.vocabulary.encode(text[: streams * length]).view(streams, length).to(device)).item()
+        Args:
+            streams: the number of equal pieces that are read side by side, each from the state 0; what is left over
+                is not read. More are faster.
+        """
+        streams = require_integer(streams, "streams", low=1)
+        length = len(text) // streams
+        if length < 2:
+            raise ValueError(f"text: expected at least {2 * streams} characters, got {len(text)}")
+        numbers = self.vocabulary.encode(text[: streams * length])
+        return self.loss(numbers.view(streams, length).to(self.readout.weight.device)).item()
 
 
 @torch.no_grad()

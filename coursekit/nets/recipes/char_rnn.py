@@ -9,7 +9,7 @@ from coursekit import datasets
 from coursekit.datasets import TextDataset
 from coursekit.datasets.text import PRINTABLE
 from coursekit.nets.recipes.recipe import Recipe, Step
-from coursekit.recurrent.char_model import CharModel, cross_entropy, windows
+from coursekit.recurrent.char_model import CharModel
 from coursekit.training import Descent
 from coursekit.training.history import Losses
 
@@ -43,7 +43,7 @@ def start(model: CharModel, steps: int) -> tuple[Step, dict[str, Any]]:
 
 def measure(model: CharModel, data: TextDataset) -> dict[str, float]:
     """Nats per character on the validation text."""
-    return {"validation_loss": cross_entropy(model, data.validation, streams=50)}
+    return {"validation_loss": model.cross_entropy(data.validation, streams=50)}
 
 
 RECIPE = Recipe[CharModel, TextDataset](
@@ -51,7 +51,7 @@ RECIPE = Recipe[CharModel, TextDataset](
     about="a simple RNN with 256 hidden units that predicts Python source",
     data="stdlib_text",
     load=datasets.stdlib_text,
-    samples=lambda data: (windows(build(), data.train, WINDOW),),
+    samples=lambda data: (build().windows(data.train, WINDOW),),
     build=build,
     start=start,
     epochs=20,
