@@ -119,12 +119,12 @@ def sample(
 
     letters = torch.eye(len(model.vocabulary), device=model.readout.weight.device)  # (V, V): a one-hot row for each
     scores, state = model(numbers[:, None].to(letters.device))  # (T, 1, V)
-    o = scores[-1]  # (1, V)
+    o, least = scores[-1], torch.finfo(scores.dtype).tiny  # (1, V), and the smallest number to divide by
     # From here on only the layer's innermost loop runs: the checks of a call would double the time.
     h = tuple(part[0] for part in (state if isinstance(state, tuple) else (state,)))  # (1, H) each
     drawn = []
     for _ in range(length):
-        p = ((o - o.max()) / temperature).softmax(dim=1)  # (1, V)
+        p = ((o - o.max()) / max(temperature, least)).softmax(dim=1)  # (1, V)
         drawn.append(torch.multinomial(p, 1, generator=generator))  # (1, 1)
         (output,), h = model.recurrent.scan(letters[drawn[-1]], h, layer=0)
         o = model.readout(output)

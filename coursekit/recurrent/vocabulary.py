@@ -52,5 +52,5 @@ class Vocabulary:
         Raises:
             TypeError, ValueError: these are not numbers of characters, shape (n,).
         """
-        require_labels(numbers, "numbers", count=numbers.numel(), classes=len(self))
+        require_labels(numbers, "numbers", count=len(numbers), classes=len(self))
         return "".join(self.characters[number] for number in numbers.tolist())
