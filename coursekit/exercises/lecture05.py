@@ -107,7 +107,7 @@ exercise = Exercises(
         {
             "the slide": SLIDE,
             "equal scores": (torch.zeros(3), torch.tensor([0.0, 0.0, 1.0])),
-            "large scores": (torch.tensor([1000.0, 1001.0]), torch.tensor([1.0, 0.0])),
+            "large scores": (torch.tensor([1000.0, 1001.0]).double(), torch.tensor([1.0, 0.0]).double()),
         },
     ),
     by_cases(bptt, {"one step": _run(1, 0), "two steps": _run(2, 1), "six steps": _run(6, 2)}),
