@@ -76,7 +76,9 @@ def _loss(predict: Predict, data: TextDataset, place: int) -> float:
     got = predict(data.validation[place - CONTEXT : place])
     p = require_result(got, (len(data.characters),), "one probability for each character").double()
     if p.min() < 0 or abs(p.sum().item() - 1) > 1e-3:
-        raise Wrong(f"probabilities are at least 0 and add up to 1; got a least of {p.min():.3g} and a sum of {p.sum():.4g}")
+        raise Wrong(
+            f"probabilities are at least 0 and add up to 1; got a least of {p.min():.3g} and a sum of {p.sum():.4g}"
+        )
     probability = p[data.characters.index(data.validation[place])].item()
     if probability == 0:
         raise Wrong("it gives a character that occurs the probability 0, which costs infinitely many nats")

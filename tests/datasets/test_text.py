@@ -120,9 +120,7 @@ def tiny_text(server, data_home):
         file = registry.File(
             "input.txt", len(TEXT), sha256=hashlib.sha256(TEXT.encode()).hexdigest(), shape=(len(TEXT),)
         )
-        return replace(
-            registry.find("tinyshakespeare"), mirrors=tuple(map(server.mirror, behaviours)), files=(file,)
-        )
+        return replace(registry.find("tinyshakespeare"), mirrors=tuple(map(server.mirror, behaviours)), files=(file,))
 
     return make
 

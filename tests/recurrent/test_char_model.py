@@ -77,7 +77,14 @@ def test_it_learns_a_text_that_needs_its_memory(kind):
     text = "abac" * 200  # behind "a" comes "b" or "c" in turn
     torch.manual_seed(0)
     model = CharModel("abc", hidden=12, kind=kind)
-    fit(Descent(model, model.loss, lr=0.02, clip=1.0), model.windows(text, 17), epochs=20, batch_size=8, device="cpu", progress=False)
+    fit(
+        Descent(model, model.loss, lr=0.02, clip=1.0),
+        model.windows(text, 17),
+        epochs=20,
+        batch_size=8,
+        device="cpu",
+        progress=False,
+    )
     assert model.cross_entropy(text) < 0.1 < 0.5 * math.log(2)
     assert "abacabacabac" in sample(model, "abac", 40, 0.5)
 
@@ -106,9 +113,7 @@ def test_samples_are_those_of_calls_that_keep_the_state(model, temperature):
 
 def test_a_generator_decides_alone(model):
     before = torch.get_rng_state()
-    first, again, other = (
-        sample(model, "a", 30, generator=torch.Generator().manual_seed(seed)) for seed in (1, 1, 2)
-    )
+    first, again, other = (sample(model, "a", 30, generator=torch.Generator().manual_seed(seed)) for seed in (1, 1, 2))
     assert first == again != other
     assert torch.equal(torch.get_rng_state(), before)
 
@@ -172,7 +177,11 @@ def test_only_a_character_model_is_sampled(without_annotations):
         (lambda: CharModel("abc", 3).cross_entropy("a"), ValueError, "text: expected at least 2 characters, got 1"),
         (lambda: CharModel("abc", 3).cross_entropy("abc", 2), ValueError, "expected at least 4 characters, got 3"),
         (lambda: CharModel("abc", 3).cross_entropy("abc", 0), ValueError, "streams: expected an integer from 1 on"),
-        (lambda: CharModel("abc", 3)(torch.tensor([[3]])), (ValueError, RuntimeError), "numbers|smaller than num_classes"),
+        (
+            lambda: CharModel("abc", 3)(torch.tensor([[3]])),
+            (ValueError, RuntimeError),
+            "numbers|smaller than num_classes",
+        ),
     ],
 )
 def test_models_and_texts_that_make_no_sense_are_refused(call, error, message, without_annotations):
