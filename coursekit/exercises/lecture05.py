@@ -1,4 +1,4 @@
-"""Exercises of lecture 5: the loss of one step, backpropagation through time, and a better model of the next letter."""
+"""Exercises of lecture 5: the loss of one step, a better model of the next letter, backpropagation through time."""
 
 import functools
 import math
@@ -112,6 +112,6 @@ exercise = Exercises(
             "large scores": (torch.tensor([1000.0, 1001.0]).double(), torch.tensor([1.0, 0.0]).double()),
         },
     ),
-    by_cases(bptt, {"one step": _run(1, 0), "two steps": _run(2, 1), "six steps": _run(6, 2)}),
     Exercise(my_model, check_my_model),
+    by_cases(bptt, {"one step": _run(1, 0), "two steps": _run(2, 1), "six steps": _run(6, 2)}),
 )

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from coursekit.recurrent.layers import GRU, LSTM, RNN, Recurrent
 from coursekit.recurrent.vocabulary import Vocabulary
-from coursekit.validation import require_choice, require_instance, require_integer, require_number
+from coursekit.validation import require_choice, require_fraction, require_instance, require_integer, require_number
 
 Kind = Literal["RNN", "LSTM", "GRU"]
 LAYERS: dict[str, type[Recurrent]] = {"RNN": RNN, "LSTM": LSTM, "GRU": GRU}
@@ -27,6 +27,7 @@ class CharModel(nn.Module):
         characters: those that may occur; their numbers are their places.
         hidden: the length of the state h_t.
         kind: the recurrent layer, "RNN", "LSTM" or "GRU".
+        dropout: the fraction of the numbers of h_t that the readout does without in training, against overfitting.
 
     Source: A. Karpathy, The unreasonable effectiveness of recurrent neural networks, 2015.
 
@@ -37,19 +38,20 @@ class CharModel(nn.Module):
     (torch.Size([4, 1, 4]), torch.Size([1, 1, 3]))
     """
 
-    def __init__(self, characters: str, hidden: int = 128, kind: Kind = "RNN") -> None:
+    def __init__(self, characters: str, hidden: int = 128, kind: Kind = "RNN", dropout: float = 0.0) -> None:
         super().__init__()
         require_integer(hidden, "hidden", low=1)
         require_choice(kind, "kind", get_args(Kind))
         self.vocabulary = Vocabulary(characters)
         self.recurrent = LAYERS[kind](len(characters), hidden)
+        self.dropout = nn.Dropout(require_fraction(dropout, "dropout"))
         self.readout = nn.Linear(hidden, len(characters))
 
     def forward(self, numbers: Int[Tensor, "t b"], state: State | None = None) -> tuple[Float[Tensor, "t b v"], State]:
         """The scores behind each character, and the state after the last one, with which the next call can go on."""
         x = F.one_hot(numbers, len(self.vocabulary)).to(self.readout.weight.dtype)  # (T, B, V)
         h, state = self.recurrent(x, state)  # (T, B, H)
-        return self.readout(h), state
+        return self.readout(self.dropout(h)), state
 
     def loss(self, windows: Int[Tensor, "b t"]) -> Float[Tensor, ""]:
         """The mean of −log p of each window's characters but the first, in nats; the state begins at 0."""
@@ -77,7 +79,11 @@ class CharModel(nn.Module):
         Args:
             streams: the number of equal pieces that are read side by side, each from the state 0; what is left over
                 is not read. More are faster.
+
+        Raises:
+            TypeError, ValueError: the text holds other characters, or too few for so many streams; dropout is on.
         """
+        _require_no_dropout(self)
         streams = require_integer(streams, "streams", low=1)
         length = len(text) // streams
         if length < 2:
@@ -96,7 +102,7 @@ def sample(
     already, a high one evens out.
 
     Args:
-        model: in evaluation mode or not; it has no layer that would care.
+        model: in evaluation mode, if it has dropout.
         prompt: at least one character.
         length: at least 1.
         temperature: above 0; 1 samples from the model itself.
@@ -104,13 +110,13 @@ def sample(
 
     Raises:
         TypeError, ValueError: the prompt is empty or holds characters that the model does not know; the length or the
-            temperature is out of range.
+            temperature is out of range; dropout is on.
 
     >>> model = CharModel("helo", hidden=3)
     >>> len(sample(model, "he", 10))
     10
     """
-    require_instance(model, "model", CharModel)
+    _require_no_dropout(require_instance(model, "model", CharModel))
     numbers = model.vocabulary.encode(require_instance(prompt, "prompt", str))
     if not len(numbers):
         raise ValueError("prompt: expected at least one character, got none")
@@ -129,3 +135,9 @@ def sample(
         (output,), h = model.recurrent.scan(letters[drawn[-1]], h, layer=0)
         o = model.readout(output)
     return model.vocabulary.decode(torch.cat(drawn).flatten())
+
+
+def _require_no_dropout(model: CharModel) -> None:
+    """Whoever measures or samples a model should know that it is in evaluation mode."""
+    if model.training and model.dropout.p:
+        raise ValueError("model: expected evaluation mode, since dropout is on in training; call model.eval() first")

@@ -72,6 +72,20 @@ def test_cross_entropy_reads_the_text_in_one_go_or_in_streams(model):
     assert not torch.is_grad_enabled() or model.loss(numbers[None]).requires_grad
 
 
+def test_dropout_acts_on_the_readout_in_training_only():
+    model = CharModel(CHARACTERS, hidden=400, dropout=0.5)
+    numbers = torch.randint(len(CHARACTERS), (5, 2))
+    assert not torch.equal(model(numbers)[0], model(numbers)[0])
+    torch.testing.assert_close(model(numbers)[1], model(numbers)[1], rtol=0, atol=0)  # the state goes on whole
+    for measure in (lambda: model.cross_entropy("abab"), lambda: sample(model, "a", 3)):
+        with pytest.raises(ValueError, match=r"dropout is on in training; call model.eval\(\) first"):
+            measure()
+    model.eval()
+    output, _ = model.recurrent(F.one_hot(numbers, len(CHARACTERS)).float())
+    torch.testing.assert_close(model(numbers)[0], model.readout(output))
+    assert model.cross_entropy("abab") == model.cross_entropy("abab")
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_it_learns_a_text_that_needs_its_memory(kind):
     text = "abac" * 200  # behind "a" comes "b" or "c" in turn
@@ -169,6 +183,7 @@ def test_only_a_character_model_is_sampled(without_annotations):
     [
         (lambda: CharModel("abc", 0), ValueError, "hidden: expected an integer from 1 on, got 0"),
         (lambda: CharModel("abc", 3, "LSTN"), ValueError, "unknown kind 'LSTN': did you mean LSTM"),
+        (lambda: CharModel("abc", 3, dropout=2), ValueError, "dropout: expected a number ≥ 0 and ≤ 1, got 2"),
         (lambda: CharModel("aa", 3), ValueError, "characters: expected two or more different"),
         (lambda: CharModel(3), TypeError, "characters: expected str, got int"),
         (lambda: CharModel("abc", 3).windows("ab", 3), ValueError, "text: expected at least 3 characters, got 2"),
