@@ -1,13 +1,15 @@
-"""Data for the lectures, as tensors; images are float32 in [0, 1].
+"""Data for the lectures; images are float32 tensors in [0, 1], texts are strings.
 
 - ``digits``                                 embedded, 8×8: the default where such small images will do
 - ``mnist_sample``                           embedded, 28×28: the default of autoencoders and generative models
 - ``mnist``, ``fashion_mnist``, ``cifar10``  downloaded once, with checksum, when first asked for
 - ``photographs``                            embedded: the photographs of scikit-image and scikit-learn
 - ``shapes``                                 synthetic: class, place and mask of each image are known
+- ``stdlib_text``                            text: the source of Python's standard library on this machine
+- ``tiny_shakespeare``                       text, downloaded like MNIST
 
 The first five are `ImageDataset`s with the parts ``train`` and ``test``, each of them `LabelledImages`; ``shapes`` are
-`SegmentedImages`, which have masks and boxes besides.
+`SegmentedImages`, which have masks and boxes besides. The texts are `TextDataset`s.
 
 ``__init__.pyi`` lists the names. They are imported when first used, so that ``coursekit data`` does not wait for torch.
 """

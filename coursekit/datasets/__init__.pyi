@@ -13,3 +13,6 @@ from .labelled import SegmentedImages as SegmentedImages
 from .photos import photographs as photographs
 from .synthetic import SHAPE_CLASSES as SHAPE_CLASSES
 from .synthetic import shapes as shapes
+from .text import TextDataset as TextDataset
+from .text import stdlib_text as stdlib_text
+from .text import tiny_shakespeare as tiny_shakespeare

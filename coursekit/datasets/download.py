@@ -135,12 +135,17 @@ def _pull(url: str, file: File, path: Path) -> str:
 
 
 def _what_to_do(entry: Entry, failures: list[str]) -> str:
+    instead = (
+        "datasets.stdlib_text() is on every machine and serves instead."
+        if entry.format == "text"
+        else "datasets.digits() and datasets.mnist_sample() are embedded and serve instead."
+    )
     return "\n".join(
         [
             f"{entry.title} ({entry.download_size}) is not on this machine, and could not be downloaded:",
             *failures,
             f"By hand: put {', '.join(file.name for file in entry.downloads)} into {folder_of(entry)}",
             f"Elsewhere: set COURSEKIT_DATA to a folder that holds {entry.name}{os.sep}",
-            "Without a download: datasets.digits() and datasets.mnist_sample() are embedded and serve instead.",
+            f"Without a download: {instead}",
         ]
     )

@@ -84,7 +84,28 @@ def read_records(path: Path, shape: tuple[int, ...]) -> tuple[UInt8[np.ndarray, 
     return labels, images
 
 
-READERS: dict[str, Callable[[Path, tuple[int, ...]], Any]] = {"idx": read_idx, "records": read_records}
+def read_text(path: Path, shape: tuple[int, ...]) -> str:
+    """Read a UTF-8 text of ``shape[0]`` characters, compressed with gzip or not; line ends become ``\\n``.
+
+    Raises:
+        CourseError: the file is not UTF-8, or characters are missing or left over.
+    """
+    with open_content(path) as stream:
+        content = stream.read(4 * shape[0] + 1)  # a character takes 4 bytes at most
+    try:
+        text = content.decode("utf-8").replace("\r\n", "\n")
+    except UnicodeDecodeError as error:
+        raise damaged(path, "UTF-8 text", str(error)) from error
+    if len(text) != shape[0]:
+        raise damaged(path, f"{shape[0]} characters", "more" if len(text) > shape[0] else f"{len(text)}")
+    return text
+
+
+READERS: dict[str, Callable[[Path, tuple[int, ...]], Any]] = {
+    "idx": read_idx,
+    "records": read_records,
+    "text": read_text,
+}
 
 
 def _read(path: Path, header: int, body: int) -> tuple[bytes, bytes]:

@@ -17,7 +17,7 @@ class File:
     size: int = 0  # bytes, of the download or inside the archive
     md5: str = ""  # of the download itself
     sha256: str = ""  # of the content, uncompressed
-    shape: tuple[int, ...] = ()  # of the array inside
+    shape: tuple[int, ...] = ()  # of the array inside; the number of characters of a text
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Entry:
     about: str
     licence: str
     source: str
-    format: Literal["", "idx", "records"] = ""
+    format: Literal["", "idx", "records", "text"] = ""
     mirrors: tuple[str, ...] = ()
     files: tuple[File, ...] = ()
     archive: File | None = None

@@ -2,19 +2,26 @@
 
 from coursekit.recurrent.backpropagation import Gradients, backpropagate
 from coursekit.recurrent.cells import gru_step, lstm_step, rnn_step
+from coursekit.recurrent.char_model import CharModel, sample
 from coursekit.recurrent.gradients import gradient_norm_by_distance, jacobian_product, step_jacobians
 from coursekit.recurrent.layers import GRU, LSTM, RNN
+from coursekit.recurrent.ngrams import NGrams
+from coursekit.recurrent.vocabulary import Vocabulary
 
 __all__ = [
     "GRU",
     "LSTM",
     "RNN",
+    "CharModel",
     "Gradients",
+    "NGrams",
+    "Vocabulary",
     "backpropagate",
     "gradient_norm_by_distance",
     "gru_step",
     "jacobian_product",
     "lstm_step",
     "rnn_step",
+    "sample",
     "step_jacobians",
 ]

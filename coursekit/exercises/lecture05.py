@@ -1,0 +1,117 @@
+"""Exercises of lecture 5: the loss of one step, a better model of the next letter, backpropagation through time."""
+
+import functools
+import math
+import sysconfig
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from coursekit.datasets import TextDataset, stdlib_text
+from coursekit.exercises.checking import Answer, Exercise, Exercises, Wrong, by_cases, require_result
+from coursekit.recurrent import NGrams
+
+Predict = Callable[[str], Tensor]  # what stands before → the probability of each character
+
+CONTEXT = 100  # characters that a model of the open exercise is shown
+JUDGED = 300  # places of the hidden text
+GAIN = 0.1  # nats by which it must be better than the trigram
+
+
+def step_loss(o: Tensor, y: Tensor) -> Tensor:
+    """−log p[y] in nats, for scores o (K,) and a one-hot target y (K,)."""
+    return o.logsumexp(dim=0) - o @ y
+
+
+def bptt(h: Tensor, o: Tensor, y: Tensor, w: Tensor, V: Tensor) -> Tensor:
+    """∂L/∂w (H, H) of a simple RNN with a softmax readout.
+
+    Args:
+        h: the states h_0, …, h_T, (T + 1, H).
+        o: the scores o_1, …, o_T, (T, K).
+        y: the one-hot targets, (T, K).
+        w: (H, H).
+        V: (K, H).
+    """
+    # Forward accumulation: S[i, j, l] = ∂h_i/∂w_jl up to now, by the chain rule from step to step.
+    size = len(w)
+    S, total = w.new_zeros(size, size, size), torch.zeros_like(w)
+    for k in range(len(o)):
+        direct = torch.eye(size).to(w)[:, :, None] * h[k]  # ∂a_i/∂w_jl with h_{k−1} held fixed
+        S = (1 - h[k + 1] ** 2)[:, None, None] * (direct + torch.einsum("im,mjl->ijl", w, S))
+        total = total + torch.einsum("i,ijl->jl", (o[k].softmax(dim=0) - y[k]) @ V, S)
+    return total
+
+
+def my_model(text: str, characters: str) -> Predict:
+    """A model of the next character, learned from a text: a function of what stands before."""
+    return NGrams(4).fit(text, characters).probabilities
+
+
+def check_my_model(answer: Answer) -> str:
+    """On a text that it has not seen, the answer loses at least `GAIN` nats per character less than the trigram."""
+    data = _hidden_text()
+    predict = answer(data.train, data.characters)
+    if not callable(predict):
+        raise Wrong(f"expected a function that takes what stands before, got {type(predict).__name__}")
+    places = [CONTEXT + k * (len(data.validation) - CONTEXT - 1) // JUDGED for k in range(JUDGED)]
+    mine = sum(_loss(predict, data, place) for place in places) / JUDGED
+    trigram = NGrams(2).fit(data.train, data.characters)
+    bound = sum(_loss(trigram.probabilities, data, place) for place in places) / JUDGED - GAIN
+    if mine > bound:
+        raise Wrong(f"it loses {mine:.3f} nats per character; wanted at most {bound:.3f}, {GAIN} less than the trigram")
+    return f"it is at least {GAIN} nats per character better than the trigram on a text that it has not seen"
+
+
+@functools.cache
+def _hidden_text() -> TextDataset:
+    """The source of asyncio, no module of which the notebook uses."""
+    return stdlib_text(120_000, Path(sysconfig.get_path("stdlib")) / "asyncio")
+
+
+def _loss(predict: Predict, data: TextDataset, place: int) -> float:
+    """−log p of the character at a place of the hidden text, from the `CONTEXT` characters before it."""
+    got = predict(data.validation[place - CONTEXT : place])
+    p = require_result(got, (len(data.characters),), "one probability for each character").double()
+    if p.min() < 0 or abs(p.sum().item() - 1) > 1e-3:
+        raise Wrong(
+            f"probabilities are at least 0 and add up to 1; got a least of {p.min():.3g} and a sum of {p.sum():.4g}"
+        )
+    probability = p[data.characters.index(data.validation[place])].item()
+    if probability == 0:
+        raise Wrong("it gives a character that occurs the probability 0, which costs infinitely many nats")
+    return -math.log(probability)
+
+
+def _run(T: int, seed: int) -> tuple[Tensor, ...]:
+    """h (T + 1, H), o (T, K), y (T, K), w (H, H), V (K, H) of a random net with h_0 ≠ 0, on random inputs."""
+    generator = torch.Generator().manual_seed(seed)
+
+    def draw(*shape: int) -> Tensor:
+        return torch.randn(*shape, generator=generator)
+
+    H, K = 3, 4
+    w, U, b, V, c = draw(H, H), draw(H, 2), draw(H), draw(K, H), draw(K)
+    h, o = [draw(H).tanh()], []
+    for x in draw(T, 2):
+        h.append(torch.tanh(b + w @ h[-1] + U @ x))
+        o.append(c + V @ h[-1])
+    y = torch.eye(K)[torch.randint(K, (T,), generator=generator)]
+    return torch.stack(h), torch.stack(o), y, w, V
+
+
+SLIDE = (torch.tensor([1.0, 2.2, -3.0, 4.1]), torch.tensor([0.0, 1.0, 0.0, 0.0]))
+exercise = Exercises(
+    by_cases(
+        step_loss,
+        {
+            "the slide": SLIDE,
+            "equal scores": (torch.zeros(3), torch.tensor([0.0, 0.0, 1.0])),
+            "large scores": (torch.tensor([1000.0, 1001.0]).double(), torch.tensor([1.0, 0.0]).double()),
+        },
+    ),
+    Exercise(my_model, check_my_model),
+    by_cases(bptt, {"one step": _run(1, 0), "two steps": _run(2, 1), "six steps": _run(6, 2)}),
+)

@@ -1,0 +1,269 @@
+"""The exercises on simple recurrent nets accept what is right in any form, and say what is wrong."""
+
+import math
+import re
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from coursekit.exercises.checking import Wrong
+from coursekit.exercises.lecture05 import check_my_model, exercise
+from coursekit.recurrent import NGrams
+
+# --- the loss of a step
+
+
+def by_log_softmax(o, y):
+    return -(y * o.log_softmax(dim=0)).sum()
+
+
+def by_logsumexp(o, y):
+    return o.logsumexp(dim=0) - o[y.argmax()]
+
+
+def by_library(o, y):
+    return F.cross_entropy(o, y.argmax())
+
+
+def by_probability(o, y):
+    return -torch.log(o.softmax(dim=0) @ y)
+
+
+def as_number(o, y):
+    shifted = [value - o.max().item() for value in o.tolist()]
+    total = sum(map(math.exp, shifted))
+    return math.log(total) - shifted[y.tolist().index(1)]
+
+
+@pytest.mark.parametrize("answer", [by_log_softmax, by_logsumexp, by_library, by_probability, as_number])
+def test_the_loss_of_a_step_is_accepted_in_any_form(ask, answer):
+    assert ask(exercise, "step_loss", answer) == "✓ step_loss: right on the slide, equal scores, large scores"
+
+
+WRONG_LOSSES = {
+    "bits": (lambda o, y: by_library(o, y) / math.log(2), "wrong on the slide: expected 2.079, got 2.999"),
+    "softmax twice": (lambda o, y: by_library(o.softmax(dim=0), y), "wrong on the slide"),
+    "no logarithm": (lambda o, y: o.softmax(dim=0) @ y, "wrong on the slide"),
+    "the sign": (lambda o, y: -by_library(o, y), "expected 2.079, got -2.079"),
+    "the score": (lambda o, y: -(o @ y), "wrong on the slide"),
+    "the mean": (lambda o, y: by_library(o, y) / len(o), "wrong on the slide"),
+    "all classes": (lambda o, y: -o.log_softmax(dim=0), r"wrong on the slide: expected shape (), got (4,)"),
+    "exp overflows": (
+        lambda o, y: -torch.log(o.exp() @ y / o.exp().sum()),
+        "wrong on large scores: the result holds NaN",
+    ),
+    "nothing": (lambda o, y: None, "it returns nothing yet"),
+}
+
+
+@pytest.mark.parametrize(("answer", "message"), WRONG_LOSSES.values(), ids=WRONG_LOSSES)
+def test_a_wrong_loss_is_told(ask, answer, message):
+    assert message in ask(exercise, "step_loss", answer)
+
+
+# --- backpropagation through time
+
+
+def backward(h, o, y, w, V, *, transpose=True, before=True, direct=True, swap=False, readout=True):
+    """One pass from the end to the beginning, right unless an argument spoils it."""
+    total, back = torch.zeros_like(w), torch.zeros_like(h[0])
+    for k in range(len(o), 0, -1):
+        v = V.T @ (o[k - 1].softmax(dim=0) - y[k - 1] if readout else -y[k - 1]) + back
+        D = 1 - h[k] ** 2
+        d = D * v if direct else v
+        outer = torch.outer(d, h[k - 1] if before else h[k])
+        total = total + outer
+        back = (w.T if transpose else w) @ d
+        if swap:
+            back = D * (w.T @ v)
+    return total
+
+
+def double_sum(h, o, y, w, V):
+    total = torch.zeros_like(w)
+    for t in range(1, len(h)):
+        v = V.T @ (o[t - 1].softmax(dim=0) - y[t - 1])
+        for k in range(t, 0, -1):
+            d = (1 - h[k] ** 2) * v
+            total = total + torch.outer(d, h[k - 1])
+            v = w.T @ d
+    return total
+
+
+def by_autograd(h, o, y, w, V):
+    """The states and scores as functions of w, with what w does not change read off the given ones."""
+    leaf = w.clone().requires_grad_()
+    rest = h[1:].atanh() - h[:-1] @ w.T  # b + U x_k
+    c = o - h[1:] @ V.T
+    state, loss = h[0], 0
+    for k in range(len(o)):
+        state = torch.tanh(rest[k] + leaf @ state)
+        loss = loss - y[k] @ (c[k] + V @ state).log_softmax(dim=0)
+    return torch.autograd.grad(loss, leaf)[0]
+
+
+def in_numpy(*given):
+    return double_sum(*given).numpy()
+
+
+@pytest.mark.parametrize("answer", [backward, double_sum, by_autograd, in_numpy])
+def test_bptt_is_accepted_in_any_form(ask, answer):
+    assert ask(exercise, "bptt", answer) == "✓ bptt: right on one step, two steps, six steps"
+
+
+def total_derivative(h, o, y, w, V):
+    """E08: ∂h_k/∂w in full at each k, so that early steps count more than once."""
+    total = torch.zeros_like(w)
+    for t in range(1, len(h)):
+        v = V.T @ (o[t - 1].softmax(dim=0) - y[t - 1])
+        for k in range(t, 0, -1):
+            d = (1 - h[k] ** 2) * v
+            total = total + (t - k + 1) * torch.outer(d, h[k - 1])
+            v = w.T @ d
+    return total
+
+
+def powers_of_w(h, o, y, w, V):
+    """E09: all D first, and then a power of w."""
+    total = torch.zeros_like(w)
+    for t in range(1, len(h)):
+        for k in range(1, t + 1):
+            D = (1 - h[k + 1 : t + 1] ** 2).prod(dim=0)
+            J = D[:, None] * torch.linalg.matrix_power(w, t - k)
+            v = J.T @ V.T @ (o[t - 1].softmax(dim=0) - y[t - 1])
+            total = total + torch.outer((1 - h[k] ** 2) * v, h[k - 1])
+    return total
+
+
+def one_step_back(h, o, y, w, V):
+    """The first term of each sum alone: k = t."""
+    return sum(backward(h[k : k + 2], o[k : k + 1], y[k : k + 1], w, V) for k in range(len(o)))
+
+
+def spoilt(**how):
+    return lambda *given: backward(*given, **how)
+
+
+WRONG_BPTT = {
+    "w for its transpose": (spoilt(transpose=False), "right on one step; wrong on two steps"),
+    "h_k for h_{k-1}": (spoilt(before=False), "wrong on one step"),
+    "no derivative of tanh": (spoilt(direct=False), "wrong on one step"),
+    "D and w in the wrong order": (spoilt(swap=True), "right on one step; wrong on two steps"),
+    "no probabilities": (spoilt(readout=False), "wrong on one step"),
+    "E08": (total_derivative, "right on one step; wrong on two steps"),
+    "E09": (powers_of_w, "right on one step"),
+    "truncated after one step": (one_step_back, "right on one step; wrong on two steps"),
+    "no outer product": (lambda h, o, y, w, V: backward(h, o, y, w, V).sum(dim=1), "expected shape (3, 3), got (3,)"),
+    "transposed": (lambda *given: backward(*given).T, "wrong on one step"),
+    "the mean over time": (lambda *given: backward(*given) / len(given[1]), "right on one step; wrong on two steps"),
+    "only the last loss": (
+        lambda h, o, y, w, V: backward(h, torch.cat([y[:-1] * 1e9, o[-1:]]), y, w, V),
+        "right on one step; wrong on two steps",
+    ),
+}
+
+
+@pytest.mark.parametrize(("answer", "message"), WRONG_BPTT.values(), ids=WRONG_BPTT)
+def test_wrong_bptt_is_told(ask, answer, message):
+    assert message in ask(exercise, "bptt", answer)
+
+
+# --- a model of the next character
+
+
+def trained_net(text, characters):
+    """A net that has learned nothing cannot do it; a few counts beside it can."""
+    counted = NGrams(3).fit(text, characters)
+    return lambda before: 0.98 * counted.probabilities(before[-3:]) + 0.02 / len(characters)
+
+
+def longer_context(text, characters):
+    return NGrams(5).fit(text, characters).probabilities
+
+
+def as_list(text, characters):
+    predict = longer_context(text, characters)
+    return lambda before: predict(before).tolist()
+
+
+def in_single_precision(text, characters):
+    predict = longer_context(text, characters)
+    return lambda before: predict(before).float().numpy()
+
+
+@pytest.mark.parametrize("answer", [trained_net, longer_context, as_list, in_single_precision])
+def test_every_model_that_beats_the_trigram_is_accepted(ask, answer):
+    praise = "it is at least 0.1 nats per character better than the trigram on a text that it has not seen"
+    assert ask(exercise, "my_model", answer) == f"✓ my_model: {praise}"
+
+
+def scaled(factor):
+    def answer(text, characters):
+        predict = longer_context(text, characters)
+        return lambda before: factor * predict(before)
+
+    return answer
+
+
+def one_hot(text, characters):
+    predict = longer_context(text, characters)
+    return lambda before: F.one_hot(predict(before).argmax(), len(characters)).double()
+
+
+def negative(text, characters):
+    def predict(before):
+        p = torch.zeros(len(characters))
+        p[0], p[1] = 2, -1
+        return p
+
+    return predict
+
+
+WRONG_MODELS = {
+    "uniform": (lambda text, c: lambda before: torch.full((len(c),), 1 / len(c)), "it loses 4.564 nats"),
+    "letters alone": (lambda text, c: NGrams(0).fit(text, c).probabilities, "nats per character; wanted at most"),
+    "the trigram itself": (lambda text, c: NGrams(2).fit(text, c).probabilities, "0.1 less than the trigram"),
+    "too large": (scaled(2), "probabilities are at least 0 and add up to 1; got .* a sum of 2"),
+    "too small": (scaled(0.5), "a sum of 0.5"),
+    "logarithms": (
+        lambda text, c: lambda before: longer_context(text, c)(before).log(),
+        "probabilities are at least 0",
+    ),
+    "negative": (negative, "got a least of -1 and a sum of 1"),
+    "one letter for sure": (one_hot, "the probability 0, which costs infinitely many nats"),
+    "not a function": (lambda text, c: torch.ones(len(c)), "expected a function .* got Tensor"),
+    "other shape": (
+        lambda text, c: lambda before: torch.ones(3) / 3,
+        r"one probability for each character, shape \(96,\)",
+    ),
+    "NaN": (lambda text, c: lambda before: torch.full((len(c),), math.nan), "NaN"),
+    "nothing": (lambda text, c: lambda before: None, "it returns nothing yet"),
+}
+
+
+@pytest.mark.parametrize(("answer", "message"), WRONG_MODELS.values(), ids=WRONG_MODELS)
+def test_a_model_that_is_no_better_or_no_model_is_told(ask, answer, message):
+    said = ask(exercise, "my_model", answer)
+    assert said.startswith("○ my_model is open: ")
+    assert re.search(message, said), said
+
+
+def test_the_hidden_text_is_not_in_what_the_model_is_given():
+    given = []
+
+    def answer(text, characters):
+        given.append(text)
+
+        def predict(before):
+            given.append(before)
+            return torch.full((len(characters),), 1 / len(characters))
+
+        return predict
+
+    with pytest.raises(Wrong):
+        check_my_model(answer)
+    text, *contexts = given
+    assert len(contexts) == 300
+    assert {len(context) for context in contexts} == {100}
+    assert sum(context in text for context in contexts) == 0

@@ -1,0 +1,129 @@
+"""The n-gram model is that of Witten and Bell: by hand, by counting in dictionaries, and on a known text."""
+
+import math
+from collections import Counter
+from pathlib import Path
+
+import pytest
+import torch
+
+from coursekit import datasets
+from coursekit.datasets import store
+from coursekit.recurrent import NGrams
+
+TEXT = "abracadabra, abracadabra and abacus "
+VALIDATION = "a cab and a crab"
+
+
+def by_dictionaries(train, context, text, characters):
+    """The mean of −log p with one dictionary of counters, and recursion on the context."""
+    followers = {}
+    for k in range(context + 1):
+        for i in range(k, len(train)):
+            followers.setdefault(train[i - k : i], Counter())[train[i]] += 1
+
+    def p(character, before):
+        shorter = p(character, before[1:]) if before else 1 / len(characters)
+        seen = followers.get(before)
+        return shorter if seen is None else (seen[character] + len(seen) * shorter) / (seen.total() + len(seen))
+
+    losses = [-math.log(p(text[i], text[max(0, i - context) : i])) for i in range(len(text))]
+    return sum(losses) / len(losses)
+
+
+@pytest.mark.parametrize("context", range(6))
+def test_cross_entropy_is_that_of_counting_in_dictionaries(context):
+    characters = "".join(sorted(set(TEXT)))
+    expected = by_dictionaries(TEXT, context, VALIDATION, characters)
+    assert NGrams(context).fit(TEXT).cross_entropy(VALIDATION) == pytest.approx(expected, rel=1e-12)
+    assert NGrams(5).fit(TEXT).cross_entropy(VALIDATION, context) == pytest.approx(expected, rel=1e-12)
+
+
+def test_without_context_it_is_worked_out_by_hand():
+    # "aab": N = 3, D = 2, and V = 2: p(a) = (2 + 2/2) / 5, p(b) = (1 + 2/2) / 5.
+    model = NGrams(0).fit("aab")
+    torch.testing.assert_close(model.probabilities(""), torch.tensor([0.6, 0.4], dtype=torch.float64))
+    assert model.cross_entropy("ab") == pytest.approx(-(math.log(0.6) + math.log(0.4)) / 2)
+
+
+@pytest.mark.parametrize("before", ["", "a", "ab", "abr", "racad", "dnadna", "abracadabra"])
+def test_probabilities_are_positive_and_add_up_to_one(before):
+    p = NGrams(4).fit(TEXT).probabilities(before)
+    assert p.min() > 0
+    assert p.sum().item() == pytest.approx(1)
+
+
+def test_probabilities_of_all_characters_are_those_of_the_cross_entropy():
+    model = NGrams(3).fit(TEXT)
+    text = "abacada"
+    losses = [
+        -model.probabilities(text[:i])[model.vocabulary.characters.index(text[i])].log().item()
+        for i in range(len(text))
+    ]
+    assert model.cross_entropy(text) == pytest.approx(sum(losses) / len(text))
+
+
+def test_characters_that_never_occurred_may_be_given():
+    model = NGrams(2).fit("abab", "abc")
+    assert model.probabilities("ab").shape == (3,)
+    assert math.isfinite(model.cross_entropy("c"))
+
+
+def test_samples_come_from_the_vocabulary_and_from_the_counts():
+    model = NGrams(1).fit("ab" * 1000)
+    generator = torch.Generator().manual_seed(0)
+    sampled = model.sample("b", 400, generator)
+    assert len(sampled) == 400
+    assert set(sampled) == {"a", "b"}
+    assert sampled.count("ab") > 190  # 2 of 1002 times another letter follows
+    assert sampled == model.sample("b", 400, torch.Generator().manual_seed(0))
+
+
+def test_it_must_count_before_it_is_asked():
+    for ask in (lambda m: m.cross_entropy("a"), lambda m: m.probabilities("a"), lambda m: m.sample("a", 1)):
+        with pytest.raises(RuntimeError, match="counted nothing yet: call fit first"):
+            ask(NGrams(2))
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "message"),
+    [
+        (lambda: NGrams(-1), ValueError, "context: expected an integer from 0 to 8, got -1"),
+        (lambda: NGrams(9), ValueError, "context: expected an integer from 0 to 8, got 9"),
+        (lambda: NGrams(1.0), TypeError, "context: expected an integer, got float"),
+        (lambda: NGrams(2).fit("ab"), ValueError, "text: expected more than 2 characters, got 2"),
+        (lambda: NGrams(2).fit(["ab"]), TypeError, "text: expected str, got list"),
+        (lambda: NGrams(0).fit("aaa"), ValueError, "characters: expected two or more different characters"),
+        (lambda: NGrams(0).fit("abc", "ab"), ValueError, "text: expected characters of the vocabulary, got 'c'"),
+        (lambda: NGrams(0).fit("ab").cross_entropy("ax"), ValueError, "vocabulary, got 'x'"),
+        (lambda: NGrams(0).fit("ab").cross_entropy(""), ValueError, "text: expected at least one character, got none"),
+        (lambda: NGrams(0).fit("ab").cross_entropy("a", 1), ValueError, "context: expected an integer from 0 to 0"),
+        (lambda: NGrams(0).fit("ab").sample("a", 0), ValueError, "length: expected an integer from 1 on, got 0"),
+        (lambda: NGrams(0).fit("ab").sample(None, 1), TypeError, "prompt: expected str, got NoneType"),
+    ],
+)
+def test_arguments_that_make_no_sense_are_refused(call, error, message, without_annotations):
+    with pytest.raises(error, match=message):
+        call()
+
+
+def test_eight_characters_of_a_large_vocabulary_fit_into_a_number():
+    characters = "".join(map(chr, range(32, 160)))
+    text = characters[::-1] * 2
+    model = NGrams(8).fit(text, characters)
+    assert model.probabilities(text[:8]).argmax() == characters.index(text[8])
+
+
+def shakespeare_folder() -> Path | None:
+    """A folder with the real text: where the course keeps its data, or beside the checkout."""
+    beside = Path(__file__).parents[2].parent / "shared" / "data"
+    return next((folder for folder in (store.home(), beside) if (folder / "tinyshakespeare").is_dir()), None)
+
+
+@pytest.mark.skipif(shakespeare_folder() is None, reason="no real text here: coursekit data get tinyshakespeare")
+def test_tiny_shakespeare_costs_what_was_measured(monkeypatch):
+    monkeypatch.setenv("COURSEKIT_DATA", str(shakespeare_folder()))
+    data = datasets.tiny_shakespeare()
+    model = NGrams(5).fit(data.train, data.characters)
+    measured = [model.cross_entropy(data.validation, context) for context in range(6)]
+    assert measured == pytest.approx([3.347, 2.486, 2.049, 1.774, 1.669, 1.698], abs=5e-4)
