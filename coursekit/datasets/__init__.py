@@ -5,8 +5,12 @@
 - ``mnist``, ``fashion_mnist``, ``cifar10``  downloaded once, with checksum, when first asked for
 - ``photographs``                            embedded: the photographs of scikit-image and scikit-learn
 - ``shapes``                                 synthetic: class, place and mask of each image are known
+- ``captioned_shapes``                       synthetic: one to three shapes in a row, and a sentence that names them
+- ``opinions``                               synthetic: sentences with negation and contrast, in pairs of the same words
+- ``draw_numbers``                           numbers, with their English and Korean names by rule
+- ``moving_shapes``                          synthetic: films of a shape that hides, pauses and turns
 
-The first five are `ImageDataset`s with the parts ``train`` and ``test``, each of them `LabelledImages`; ``shapes`` are
+Sentences are columns of numbers, by a `Vocabulary`. The first five are `ImageDataset`s with the parts ``train`` and ``test``, each of them `LabelledImages`; ``shapes`` are
 `SegmentedImages`, which have masks and boxes besides.
 
 ``__init__.pyi`` lists the names. They are imported when first used, so that ``coursekit data`` does not wait for torch.

@@ -132,7 +132,7 @@ def draw_numbers(
         ValueError: for some number of digits every number is excluded.
 
     >>> draw_numbers(6, digits=3)
-    tensor([  7,  78, 640,   3,  79, 563])
+    tensor([  9,  73, 513,   9,  68, 812])
     """
     count = require_integer(count, "count", low=1)
     digits = require_integer(digits, "digits", low=1, high=len(str(LARGEST)))

@@ -1,7 +1,6 @@
 """Sentences with an opinion that no bag of short groups of words can tell: negation, contrast, the order of clauses."""
 
-from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -13,16 +12,16 @@ from coursekit.validation import require_integer
 
 SPEAKERS = ("critics", "viewers", "friends", "neighbours", "children", "experts")
 NOUNS = ("plot", "music", "acting", "ending", "camera", "dialogue", "lighting", "story")
-ADJECTIVES = {"good": 1, "great": 1, "fine": 1, "clever": 1, "funny": 1, "lovely": 1} | {
-    "bad": -1, "dull": -1, "poor": -1, "weak": -1, "boring": -1, "silly": -1}  # fmt: skip
-MODIFIERS = {"": 1, "very": 1, "really": 1, "truly": 1, "in every way": 1} | {
-    "not": -1, "not at all": -1, "in no way": -1, "by no means": -1, "anything but": -1}  # fmt: skip
+PRAISE = ("good", "great", "fine", "clever", "funny", "lovely")
+BLAME = ("bad", "dull", "poor", "weak", "boring", "silly")
+MODIFIERS = ("", "very", "really", "truly", "in every way", "not", "not at all", "hardly", "in no way", "by no means")
+NEGATIONS = ("not", "no", "hardly")
 # The three words before an opinion and the three after it are the same in both clauses, so the two opinions can change
 # places without a change of any group of up to four words.
 BEFORE, AFTER = "found it to be", "all in all"
-CONTRASTS = ("but", "although")  # after "but" comes what counts, after "although" what does not
+CONTRASTS = ("but", "although")  # what comes after "but" counts, and what comes after "although" does not
 
-_TEXTS = (*SPEAKERS, "of the", *NOUNS, BEFORE, *MODIFIERS, *ADJECTIVES, AFTER, ",", *CONTRASTS)
+_TEXTS = (*SPEAKERS, "of the", *NOUNS, BEFORE, *MODIFIERS, *PRAISE, *BLAME, AFTER, ",", *CONTRASTS)
 WORDS = Vocabulary(tuple(dict.fromkeys(" ".join(_TEXTS).split())))
 
 
@@ -33,7 +32,7 @@ class Opinions:
     Attributes:
         sentences: as lists of words.
         tokens: (t, n), the sentences as numbers of `WORDS`, each with an end, and padded.
-        labels: (n,), 1 for praise and 0 for blame.
+        labels: (n,), 1 for praise and 0 for blame, as `verdict` says.
     """
 
     sentences: list[list[str]]
@@ -41,12 +40,32 @@ class Opinions:
     labels: Int[Tensor, " n"]
 
 
+def verdict(words: Sequence[str]) -> bool:
+    """Whether a sentence praises.
+
+    A clause praises if its adjective does. Each negation before the adjective turns that round. Of two clauses, the
+    one after "but" counts, or the one before "although".
+
+    Raises:
+        ValueError: a clause has no adjective or several; more than two clauses.
+
+    >>> verdict("critics found it to be not at all good but friends found it to be great".split())
+    True
+    """
+    places = [k for k, word in enumerate(words) if word in CONTRASTS]
+    if not places:
+        return _clause_praises(words)
+    if len(places) > 1:
+        raise ValueError(f"words: expected one of {' and '.join(CONTRASTS)} at most, got {len(places)}")
+    before, after = _clause_praises(words[: places[0]]), _clause_praises(words[places[0] + 1 :])
+    return after if words[places[0]] == "but" else before
+
+
 def opinions(pairs: int, seed: int = 0, without: Opinions | None = None) -> Opinions:
     """Sentences of two clauses with opposite opinions, in pairs of the same words.
 
-    "critics of the plot found it to be not at all bad all in all , but friends found it to be poor all in all" is
-    blame, because what comes after "but" counts, and "not at all bad" is praise. Sentence 2k + 1 is sentence 2k with
-    the two opinions exchanged. It has the same words, even the same groups of up to four words, and the other label.
+    Sentence 2k + 1 is sentence 2k with the two opinions exchanged. It has the same words, even the same groups of up to
+    four words, and the other label.
 
     Args:
         pairs: how many pairs; all are different.
@@ -56,68 +75,67 @@ def opinions(pairs: int, seed: int = 0, without: Opinions | None = None) -> Opin
     Returns:
         2 · ``pairs`` sentences, those of a pair side by side.
 
-    >>> data = opinions(2)
-    >>> print(*(" ".join(words) for words in data.sentences[:2]), sep="\\n")
+    >>> data = opinions(1, seed=7)
+    >>> print(*(" ".join(words) for words in data.sentences), sep="\\n")
+    viewers of the ending found it to be not funny all in all , although experts found it to be very fine all in all
+    viewers of the ending found it to be very fine all in all , although experts found it to be not funny all in all
     >>> data.labels
+    tensor([0, 1])
     """
     pairs = require_integer(pairs, "pairs", low=1, high=100_000)
     generator = torch.Generator().manual_seed(require_integer(seed, "seed", low=0, high=2**63 - 1))
     seen = {" ".join(words) for words in without.sentences} if without else set[str]()
     sentences: list[list[str]] = []
-    labels: list[int] = []
     while len(sentences) < 2 * pairs:
         pair = _pair(generator)
-        if pair[0][0] not in seen:
-            seen |= {text for text, _ in pair}
-            sentences += [text.split() for text, _ in pair]
-            labels += [label for _, label in pair]
-    return Opinions(sentences, WORDS.encode(sentences), torch.tensor(labels))
+        if pair[0] not in seen:
+            seen.update(pair)
+            sentences += [text.split() for text in pair]
+    return _labelled(sentences)
 
 
 def single_opinions(count: int, seed: int = 0) -> Opinions:
-    """Sentences of one clause and one opinion: "critics of the plot found it to be not at all bad all in all"."""
+    """Sentences of one clause: "critics of the plot found it to be not at all bad all in all". They can repeat."""
     count = require_integer(count, "count", low=1, high=100_000)
     generator = torch.Generator().manual_seed(require_integer(seed, "seed", low=0, high=2**63 - 1))
-    sentences, labels = [], []
-    for _ in range(count):
-        opinion, sign = _opinion(generator)
-        sentences.append(f"{_one_of(SPEAKERS, generator)} of the {_one_of(NOUNS, generator)} {_found(opinion)}".split())
-        labels.append(int(sign > 0))
-    return Opinions(sentences, WORDS.encode(sentences), torch.tensor(labels))
+    return _labelled([_clause(_subject(generator), _opinion(generator)).split() for _ in range(count)])
 
 
-def ngrams(words: list[str], n: int) -> Iterator[tuple[str, ...]]:
-    """The groups of n words that stand side by side in a sentence.
-
-    >>> list(ngrams("not at all".split(), 2))
-    [('not', 'at'), ('at', 'all')]
-    """
-    return zip(*(words[k:] for k in range(n)), strict=False)
+def _labelled(sentences: list[list[str]]) -> Opinions:
+    return Opinions(sentences, WORDS.encode(sentences), torch.tensor([int(verdict(words)) for words in sentences]))
 
 
-def _pair(generator: torch.Generator) -> list[tuple[str, int]]:
-    """Two sentences that differ in the places of their opinions, each with its label."""
-    (first, sign), (second, other) = _opinion(generator), _opinion(generator)
-    while other == sign:
-        second, other = _opinion(generator)
-    speaker, answer = _one_of(SPEAKERS, generator), _one_of(SPEAKERS, generator)
-    noun, contrast = _one_of(NOUNS, generator), _one_of(CONTRASTS, generator)
-    counts = other if contrast == "but" else sign  # the opinion that counts, in the first sentence
-    texts = [
-        f"{speaker} of the {noun} {_found(a)} , {contrast} {answer} {_found(b)}"
-        for a, b in ((first, second), (second, first))
-    ]
-    return [(texts[0], int(counts > 0)), (texts[1], int(counts < 0))]
+def _clause_praises(words: Sequence[str]) -> bool:
+    places = [k for k, word in enumerate(words) if word in PRAISE + BLAME]
+    if len(places) != 1:
+        raise ValueError(f"words: expected one adjective in {' '.join(words)!r}, got {len(places)}")
+    negations = sum(word in NEGATIONS for word in words[: places[0]])
+    return (words[places[0]] in PRAISE) != (negations % 2 == 1)
 
 
-def _opinion(generator: torch.Generator) -> tuple[str, int]:
-    """An adjective, with or without a negation, and its sign."""
-    modifier, adjective = _one_of(tuple(MODIFIERS), generator), _one_of(tuple(ADJECTIVES), generator)
-    return f"{modifier} {adjective}".strip(), MODIFIERS[modifier] * ADJECTIVES[adjective]
+def _pair(generator: torch.Generator) -> tuple[str, str]:
+    """Two sentences that differ in the places of their opinions."""
+    first = second = _opinion(generator)
+    while verdict(second.split()) == verdict(first.split()):
+        second = _opinion(generator)
+    subject, contrast, other = _subject(generator), _one_of(CONTRASTS, generator), _one_of(SPEAKERS, generator)
+    a, b = (
+        f"{_clause(subject, opinion)} , {contrast} {_clause(other, opposite)}"
+        for opinion, opposite in ((first, second), (second, first))
+    )
+    return a, b
 
 
-def _found(opinion: str) -> str:
-    return f"{BEFORE} {opinion} {AFTER}"
+def _subject(generator: torch.Generator) -> str:
+    return f"{_one_of(SPEAKERS, generator)} of the {_one_of(NOUNS, generator)}"
+
+
+def _opinion(generator: torch.Generator) -> str:
+    return f"{_one_of(MODIFIERS, generator)} {_one_of(PRAISE + BLAME, generator)}".strip()
+
+
+def _clause(subject: str, opinion: str) -> str:
+    return f"{subject} {BEFORE} {opinion} {AFTER}"
 
 
 def _one_of(options: tuple[str, ...], generator: torch.Generator) -> str:
