@@ -34,7 +34,7 @@ class Films:
 
 
 def moving_shapes(
-    n: int, length: int = 16, side: int = 8, seed: int = 0, hide: float = 0.2, pause: float = 0.1, turn: float = 0.15
+    n: int, length: int = 16, side: int = 8, seed: int = 0, hide: float = 0.2, pause: float = 0.15, turn: float = 0.15
 ) -> Films:
     """Films of a shape that goes up, right, down or left, one pixel from frame to frame.
 

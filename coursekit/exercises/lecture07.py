@@ -105,21 +105,14 @@ def check_fool_bigrams(answer: Answer) -> str:
 
 
 def _as_bag(got: Any) -> Bag:
-    """Counts by group, from a mapping, from pairs (group, count), or from a list of all groups."""
+    """Counts by group, from a mapping or from all groups one by one."""
     if got is None or got is Ellipsis:
         raise Wrong(NOTHING_YET)
     if isinstance(got, Mapping):
-        return _without_zeros({_group(key): count for key, count in got.items()})
+        return Counter({_group(key): count for key, count in got.items() if count})
     if not isinstance(got, Iterable) or isinstance(got, str):
         raise Wrong(f"expected how often each group occurs, got {type(got).__name__}")
-    items = list(got)
-    if items and all(isinstance(it, tuple | list) and len(it) == 2 and isinstance(it[1], int) for it in items):
-        return _without_zeros({_group(key): count for key, count in items})
-    return Counter(map(_group, items))
-
-
-def _without_zeros(counts: Mapping[tuple[str, ...], Any]) -> Bag:
-    return Counter({group: count for group, count in counts.items() if count})
+    return Counter(map(_group, got))
 
 
 def _group(key: Any) -> tuple[str, ...]:

@@ -58,7 +58,7 @@ def test_it_hides_pauses_and_turns_as_often_as_asked(films):
     turns = films.directions[3:] != films.directions[2:-1]
     at_will = free[2:-1].sum()
     assert abs(begins_to_hide.sum() / at_will - 0.2) < 0.02
-    assert abs(begins_to_pause.sum() / at_will - 0.1) < 0.02
+    assert abs(begins_to_pause.sum() / at_will - 0.15) < 0.02
     assert abs(turns.sum() / at_will - 0.15) < 0.02
 
 

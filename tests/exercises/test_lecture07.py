@@ -28,8 +28,6 @@ RIGHT_BAGS = {
     "Counter": by_zip,
     "dict": in_a_dict,
     "strings": lambda review, n: {" ".join(group): count for group, count in by_zip(review, n).items()},
-    "pairs": lambda review, n: list(by_zip(review, n).items()),
-    "most common": lambda review, n: by_zip(review, n).most_common(),
     "a list of all": lambda review, n: list(by_zip(review, n).elements()),
     "a generator": lambda review, n: (" ".join(group) for group in by_zip(review, n).elements()),
     "with zeros": lambda review, n: {**by_zip(review, n), ("ugly",): 0},
