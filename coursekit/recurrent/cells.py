@@ -2,10 +2,10 @@
 
 A step takes the input x_t and the state at t − 1 to the state at t. U multiplies the input, w the hidden state h_{t−1},
 and b is added. The parameters of all gates are stacked in one matrix each, in the order of torch.nn, so that one
-product serves them all: rows i, f, g, o for the LSTM and r, u, h for the GRU. In the letters of torch.nn, U is
-``weight_ih``, w is ``weight_hh``, and b is ``bias_ih + bias_hh``; its z is the lecture's u, its n is the lecture's h̃.
+product serves them all: rows i, f, g, o for the LSTM and r, u, h for the GRU. torch.nn calls U ``weight_ih``, w
+``weight_hh``, and b ``bias_ih + bias_hh``; its gate g is the lecture's c̃, its z is u, and its n is h̃.
 
-Each step is a product followed by an update of the state. The layers share the updates, but take the products U x_t of
+A step is a product and then an update of the state. The layers use the same updates, but compute the products U x_t of
 all times at once.
 """
 
@@ -16,10 +16,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from coursekit.validation import require_choice, require_tensor
+from coursekit.validation import require_choice, require_same_dtype, require_tensor
 
 Nonlinearity = Literal["tanh", "relu"]
 NONLINEARITIES: dict[str, Callable[[Tensor], Tensor]] = {"tanh": torch.tanh, "relu": torch.relu}
+# The derivatives, as functions of the output h = tanh(a) or relu(a): the diagonal of the lecture's D_t.
+DERIVATIVES: dict[str, Callable[[Tensor], Tensor]] = {"tanh": lambda h: 1 - h**2, "relu": lambda h: (h > 0).to(h.dtype)}
 
 
 def rnn_step(
@@ -37,34 +39,36 @@ def rnn_step(
     tensor([[0.]])
     """
     require_choice(nonlinearity, "nonlinearity", NONLINEARITIES)
-    _check(x, h, U, w, b, gates=1)
+    _check(1, x, h, U, w, b=b)
     return NONLINEARITIES[nonlinearity](b + h @ w.T + x @ U.T)
 
 
 def lstm_step(
     x: Float[Tensor, "b i"],
     state: tuple[Float[Tensor, "b h"], Float[Tensor, "b h"]],
-    U: Float[Tensor, "4*h i"],
-    w: Float[Tensor, "4*h h"],
-    b: Float[Tensor, " 4*h"],
+    U: Float[Tensor, "gates_h i"],
+    w: Float[Tensor, "gates_h h"],
+    b: Float[Tensor, " gates_h"],
 ) -> tuple[Float[Tensor, "b h"], Float[Tensor, "b h"]]:
     """(h_t, c_t) from (h_{t−1}, c_{t−1}), with the gates i, f, g, o of `lstm_update`.
 
     Source: S. Hochreiter and J. Schmidhuber, Long short-term memory, Neural Computation 1997; the forget gate is from
     F. Gers, J. Schmidhuber and F. Cummins, Learning to forget, Neural Computation 2000.
     """
-    h, c = state
-    _check(x, h, U, w, b, gates=4)
+    h, c = require_pair(state)
+    _check(4, x, h, U, w, b=b)
+    require_tensor(c, "c", f"{len(x)} {h.shape[1]}")
+    require_same_dtype(x, c, "x, c")
     return lstm_update(b + h @ w.T + x @ U.T, c)
 
 
 def gru_step(
     x: Float[Tensor, "b i"],
     h: Float[Tensor, "b h"],
-    U: Float[Tensor, "3*h i"],
-    w: Float[Tensor, "3*h h"],
-    b: Float[Tensor, " 3*h"],
-    b_w: Float[Tensor, " 3*h"] | None = None,
+    U: Float[Tensor, "gates_h i"],
+    w: Float[Tensor, "gates_h h"],
+    b: Float[Tensor, " gates_h"],
+    b_w: Float[Tensor, " gates_h"] | None = None,
 ) -> Float[Tensor, "b h"]:
     """h_t from h_{t−1}, with the gates r, u and the candidate h̃ of `gru_update`.
 
@@ -75,13 +79,13 @@ def gru_step(
     Source: K. Cho et al., Learning phrase representations using RNN encoder-decoder, EMNLP 2014. There the candidate
     contains w^h (r ⊙ h) in place of r ⊙ (w^h h).
     """
-    _check(x, h, U, w, b, gates=3)
+    _check(3, x, h, U, w, b=b, b_w=b if b_w is None else b_w)
     wh = h @ w.T
-    return gru_update(b + x @ U.T, wh if b_w is None else wh + b_w, h)
+    return gru_update(b + x @ U.T, wh if b_w is None else b_w + wh, h)
 
 
 def lstm_update(
-    a: Float[Tensor, "b 4*h"], c: Float[Tensor, "b h"]
+    a: Float[Tensor, "b gates_h"], c: Float[Tensor, "b h"]
 ) -> tuple[Float[Tensor, "b h"], Float[Tensor, "b h"]]:
     """(h_t, c_t) from a = b + U x_t + w h_{t−1} and c_{t−1}.
 
@@ -94,7 +98,9 @@ def lstm_update(
     return o.sigmoid() * c.tanh(), c
 
 
-def gru_update(ux: Float[Tensor, "b 3*h"], wh: Float[Tensor, "b 3*h"], h: Float[Tensor, "b h"]) -> Float[Tensor, "b h"]:
+def gru_update(
+    ux: Float[Tensor, "b gates_h"], wh: Float[Tensor, "b gates_h"], h: Float[Tensor, "b h"]
+) -> Float[Tensor, "b h"]:
     """h_t from ux = b + U x_t, wh = w h_{t−1} and h_{t−1}.
 
     r = σ(ux_r + wh_r), u = σ(ux_u + wh_u) and h̃ = tanh(ux_h + r ⊙ wh_h); then h_t = u ⊙ h_{t−1} + (1 − u) ⊙ h̃. The
@@ -107,11 +113,21 @@ def gru_update(ux: Float[Tensor, "b 3*h"], wh: Float[Tensor, "b 3*h"], h: Float[
     return torch.lerp(candidate, h, u)  # u h + (1 − u) candidate
 
 
-def _check(x: Tensor, h: Tensor, U: Tensor, w: Tensor, b: Tensor, gates: int) -> None:
-    """One batch, and parameters that fit input and state."""
-    require_tensor(x, "x", "b i", finite=False)
-    require_tensor(h, "h", f"{len(x)} h", finite=False)
+def require_pair(state: object) -> tuple[Tensor, Tensor]:
+    """The state of an LSTM is the pair (h, c)."""
+    if not (isinstance(state, tuple) and len(state) == 2):
+        raise TypeError(f"state: expected the pair (h, c), got {type(state).__name__}")
+    return state
+
+
+def _check(gates: int, x: Tensor, h: Tensor, U: Tensor, w: Tensor, **biases: Tensor) -> None:
+    """One batch, and parameters that fit the input and the state, all of one precision."""
+    require_tensor(x, "x", "b i")
+    require_tensor(h, "h", f"{len(x)} h")
     inputs, hidden = x.shape[1], h.shape[1]
-    require_tensor(U, "U", f"{gates * hidden} {inputs}", finite=False)
-    require_tensor(w, "w", f"{gates * hidden} {hidden}", finite=False)
-    require_tensor(b, "b", f"{gates * hidden}", finite=False)
+    require_tensor(U, "U", f"{gates * hidden} {inputs}")
+    require_tensor(w, "w", f"{gates * hidden} {hidden}")
+    for name, bias in biases.items():
+        require_tensor(bias, name, f"{gates * hidden}")
+    for name, value in {"h": h, "U": U, "w": w, **biases}.items():
+        require_same_dtype(x, value, f"x, {name}")
