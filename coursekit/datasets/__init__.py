@@ -10,8 +10,8 @@
 - ``draw_numbers``                           numbers, with their English and Korean names by rule
 - ``moving_shapes``                          synthetic: films of a shape that hides, pauses and turns
 
-Sentences are columns of numbers, by a `Vocabulary`. The first five are `ImageDataset`s with the parts ``train`` and ``test``, each of them `LabelledImages`; ``shapes`` are
-`SegmentedImages`, which have masks and boxes besides.
+The first five are `ImageDataset`s with the parts ``train`` and ``test``, each of them `LabelledImages`; ``shapes`` are
+`SegmentedImages`, which have masks and boxes besides. Sentences are columns of numbers, by a `Vocabulary`.
 
 ``__init__.pyi`` lists the names. They are imported when first used, so that ``coursekit data`` does not wait for torch.
 """

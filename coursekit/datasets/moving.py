@@ -92,5 +92,7 @@ def _drawn(places: Int[Tensor, "t n"], hidden: Bool[Tensor, "t n"], side: int) -
     stamp = torch.zeros(side, side)
     stamp[:3, :3] = SHAPE
     stamp = stamp.roll((-1, -1), dims=(0, 1))  # centred at (0, 0)
-    stamps = torch.stack([stamp.roll((r, c), dims=(0, 1)) for r in range(side) for c in range(side)])  # (side², side, side)
+    stamps = torch.stack(
+        [stamp.roll((r, c), dims=(0, 1)) for r in range(side) for c in range(side)]
+    )  # (side², side, side)
     return (stamps[places] * ~hidden[..., None, None])[:, :, None]

@@ -13,11 +13,29 @@ from torch import Tensor
 from coursekit.datasets.vocabulary import Vocabulary
 from coursekit.validation import require_integer
 
-ONES = (
-    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen "
-    "eighteen nineteen"
-).split()
-TENS = "twenty thirty forty fifty sixty seventy eighty ninety".split()  # from 20 on
+ONES = [
+    "zero",
+    "one",
+    "two",
+    "three",
+    "four",
+    "five",
+    "six",
+    "seven",
+    "eight",
+    "nine",
+    "ten",
+    "eleven",
+    "twelve",
+    "thirteen",
+    "fourteen",
+    "fifteen",
+    "sixteen",
+    "seventeen",
+    "eighteen",
+    "nineteen",
+]
+TENS = ["twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"]  # from 20 on
 GROUPS_OF_THREE = ("", "thousand", "million")
 DIGITS = "영일이삼사오육칠팔구"
 PLACES = ("", "십", "백", "천")  # 1, 10, 100, 1000
@@ -26,7 +44,13 @@ LARGEST = 10**9 - 1  # of numbers with a name
 
 ENGLISH = Vocabulary((*ONES, *TENS, "hundred", *GROUPS_OF_THREE[1:]))
 KOREAN = Vocabulary((*DIGITS, *PLACES[1:], *GROUPS_OF_FOUR[1:]))
-ROMANIZED = dict(zip(KOREAN.words, "yeong il i sam sa o yuk chil pal gu sip baek cheon man eok".split(), strict=True))
+ROMANIZED = dict(
+    zip(
+        KOREAN.words,
+        ["yeong", "il", "i", "sam", "sa", "o", "yuk", "chil", "pal", "gu", "sip", "baek", "cheon", "man", "eok"],
+        strict=True,
+    )
+)
 
 
 def english_name(number: int) -> list[str]:

@@ -52,7 +52,9 @@ class Vocabulary:
         columns = []
         for sentence in sentences:
             if isinstance(sentence, str) and any(len(word) > 1 for word in self.words):
-                raise TypeError(f"sentences: expected lists of words, got str {sentence!r}; {sentence!r}.split() is one")
+                raise TypeError(
+                    f"sentences: expected lists of words, got str {sentence!r}; {sentence!r}.split() is one"
+                )
             if unknown := [word for word in sentence if word not in number]:
                 raise ValueError(f"sentences: {unknown[0]!r} is not in the vocabulary of {len(self.words)} words")
             columns.append(torch.tensor([*(number[word] for word in sentence), END]))

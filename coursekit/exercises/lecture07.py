@@ -1,4 +1,4 @@
-"""Exercises of lecture 7: bags of groups of words, Korean number names, and two sentences that fool bigrams."""
+"""Exercises of lecture 7: bags of groups of words, two sentences that fool bigrams, and Korean number names."""
 
 import random
 from collections import Counter
@@ -79,7 +79,9 @@ def check_korean(answer: Answer) -> str:
             if said is None:
                 raise Wrong(f"expected a name as a string, got {type(got).__name__}")
             if said != wanted:
-                raise Wrong(f"wrong on {case}: {number} is {wanted}, not {said or 'an empty name'}{_rule(said, number)}")
+                raise Wrong(
+                    f"wrong on {case}: {number} is {wanted}, not {said or 'an empty name'}{_rule(said, number)}"
+                )
     return f"right on {', '.join(NUMBERS)} and 500 random numbers"
 
 
@@ -98,7 +100,9 @@ def check_fool_bigrams(answer: Answer) -> str:
         a, b = (bag_of_ngrams([words], n) for words in (first, second))
         if a != b:
             group = min((a - b) or (b - a))
-            raise Wrong(f"the {name} differ: {' '.join(group)!r} occurs {a[group]} times in one and {b[group]} in the other")
+            raise Wrong(
+                f"the {name} differ: {' '.join(group)!r} occurs {a[group]} times in one and {b[group]} in the other"
+            )
     if len(first) > FEWEST:
         raise Wrong(f"this pair fools bigrams, with {len(first)} words; there is a pair with fewer")
     return f"two sentences of {FEWEST} words with the same bigrams and opposite verdicts; no shorter pair exists"
@@ -158,6 +162,6 @@ def _verdict(words: list[str]) -> bool:
 
 exercise = Exercises(
     Exercise(bag_of_ngrams, check_bag_of_ngrams),
-    Exercise(korean, check_korean),
     Exercise(fool_bigrams, check_fool_bigrams),
+    Exercise(korean, check_korean),
 )

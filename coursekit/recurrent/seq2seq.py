@@ -1,14 +1,14 @@
 """Sequence to sequence: one net reads a sentence into a state, and a second net writes another sentence from it.
 
-Sentences are columns (t, n) of numbers of words: each ends with `END`, and shorter ones are padded with `PAD` behind it.
-`END` is also what the decoder is given in front of the first word. The state may come from elsewhere, such as an image.
+Sentences are columns (t, n) of numbers of words: each ends with `END`, and shorter ones are padded with `PAD` behind
+it. `END` is also what the decoder is given before the first word. The state may come from elsewhere, such as an image.
 
 Source: I. Sutskever, O. Vinyals and Q. Le, Sequence to sequence learning with neural networks, NeurIPS 2014; K. Cho et
 al., Learning phrase representations using RNN encoder-decoder, EMNLP 2014.
 """
 
 from dataclasses import dataclass
-from typing import Literal, TypeAlias, cast
+from typing import Literal, TypeAlias
 
 import torch
 import torch.nn.functional as F
@@ -47,12 +47,13 @@ class Encoder(nn.Module):
     def forward(self, source: Int[Tensor, "s n"]) -> State:
         """The state after the last word of each sentence; padding behind it changes nothing."""
         require_tokens(source, "source", self.words)
-        state: State | None = None
+        x = self.embedding(source)  # (s, n, e)
+        _, state = self.layer(x[:1])
         # Where a sentence is over, the state stays as it is: padding is no word.
-        for x, is_word in zip(self.embedding(source), source != PAD, strict=True):  # (n, e), (n,)
-            _, new = self.layer(x[None], state)
-            state = new if state is None else _where(is_word, new, state)
-        return cast(State, state)  # there is at least one step
+        for x_t, is_word in zip(x[1:], source[1:] != PAD, strict=True):  # (n, e), (n,)
+            _, new = self.layer(x_t[None], state)
+            state = _where(is_word, new, state)
+        return state
 
 
 class Decoder(nn.Module):
@@ -135,7 +136,7 @@ def greedy(decoder: nn.Module, state: State, limit: int) -> Int[Tensor, "t n"]:
     n, device = _batch(state)
     word = torch.full((1, n), END, device=device)
     over = torch.zeros(1, n, dtype=torch.bool, device=device)
-    said = []
+    said: list[Tensor] = []
     while len(said) < limit and not over.all():
         scores, state = decoder(word, state)
         word = scores.argmax(dim=2)  # (1, n)
@@ -223,7 +224,7 @@ def _where(is_word: Tensor, new: State, old: State) -> State:
     if isinstance(new, tuple) and isinstance(old, tuple):
         h, c = (torch.where(is_word[:, None], a, b) for a, b in zip(new, old, strict=True))
         return h, c
-    return torch.where(is_word[:, None], new, old)  # type: ignore[arg-type]
+    return torch.where(is_word[:, None], require_instance(new, "state", Tensor), require_instance(old, "state", Tensor))
 
 
 def _rows(state: State, rows: list[int]) -> State:

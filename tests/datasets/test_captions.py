@@ -1,7 +1,18 @@
 import pytest
 import torch
 
-from coursekit.datasets.captions import COLOURS, FORMS, HEIGHT, MOST, OBJECTS, WIDTH, WORDS, all_captions, caption, captioned_shapes
+from coursekit.datasets.captions import (
+    COLOURS,
+    FORMS,
+    HEIGHT,
+    MOST,
+    OBJECTS,
+    WIDTH,
+    WORDS,
+    all_captions,
+    caption,
+    captioned_shapes,
+)
 
 
 @pytest.fixture(scope="module")

@@ -30,7 +30,10 @@ KNOWN = {
     110000: ("one hundred ten thousand", "십일만"),
     1000000: ("one million", "백만"),
     10000000: ("ten million", "천만"),
-    12345678: ("twelve million three hundred forty five thousand six hundred seventy eight", "천이백삼십사만오천육백칠십팔"),
+    12345678: (
+        "twelve million three hundred forty five thousand six hundred seventy eight",
+        "천이백삼십사만오천육백칠십팔",
+    ),
     100000000: ("one hundred million", "일억"),
     100010000: ("one hundred million ten thousand", "일억일만"),
 }
@@ -58,15 +61,17 @@ def test_no_two_numbers_share_a_name():
     assert len(names) == 100_000
 
 
-@pytest.mark.parametrize("name", ["일백", "일십", "일천", "일만", "", "영일", "이삼", "백만백만", "만억", "십영", "일이", "억"])
+@pytest.mark.parametrize(
+    "name", ["일백", "일십", "일천", "일만", "", "영일", "이삼", "백만백만", "만억", "십영", "일이", "억"]
+)
 def test_what_is_no_korean_name_has_no_value(name):
-    with pytest.raises(ValueError, match="syllables: .* is not the name of a number"):
+    with pytest.raises(ValueError, match=r"syllables: .* is not the name of a number"):
         korean_value(name)
 
 
 @pytest.mark.parametrize("name", ["", "one one", "hundred", "twenty zero", "one thousand thousand", "ten hundred"])
 def test_what_is_no_english_name_has_no_value(name):
-    with pytest.raises(ValueError, match="words: .* is not the name of a number"):
+    with pytest.raises(ValueError, match=r"words: .* is not the name of a number"):
         english_value(name.split())
 
 

@@ -18,7 +18,10 @@ def test_decoding_undoes_encoding():
 
 
 def test_decoding_stops_at_the_first_end_and_leaves_padding_out():
-    assert WORDS.decode(torch.tensor([[2, 3, END, 4, END], [PAD, 4, 4, PAD, 2]]).T) == [["good", "not"], ["bad", "bad", "good"]]
+    assert WORDS.decode(torch.tensor([[2, 3, END, 4, END], [PAD, 4, 4, PAD, 2]]).T) == [
+        ["good", "not"],
+        ["bad", "bad", "good"],
+    ]
 
 
 def test_its_length_counts_pad_and_end():

@@ -10,8 +10,12 @@ from coursekit.exercises.lecture07 import FEWEST, bag_of_ngrams, exercise
 # --- bags of groups of words
 
 
+def groups(words, n):
+    return zip(*(words[i:] for i in range(n)), strict=False)
+
+
 def by_zip(review, n):
-    return Counter(group for k in range(1, n + 1) for words in review for group in zip(*(words[i:] for i in range(k))))
+    return Counter(group for k in range(1, n + 1) for words in review for group in groups(words, k))
 
 
 def in_a_dict(review, n):
@@ -46,7 +50,7 @@ def joined(review, n):
 WRONG_BAGS = {
     "crosses sentences": (joined, "'good bad' occurs 0 times, not 1; no group crosses the border of two sentences"),
     "n only": (
-        lambda review, n: Counter(g for words in review for g in zip(*(words[i:] for i in range(n)))),
+        lambda review, n: Counter(g for words in review for g in groups(words, n)),
         "one sentence: 'bad' occurs 1 times, not 0",
     ),
     "up to n − 1": (lambda review, n: by_zip(review, n - 1), "'but not' occurs 1 times, not 0"),
@@ -57,9 +61,14 @@ WRONG_BAGS = {
         lambda review, n: Counter(tuple(sorted(g)) for g in by_zip(review, n).elements()),
         "one sentence: 'bad not' occurs 0 times, not 1",
     ),
-    "the last group is missing": (lambda review, n: by_zip([words[:-1] for words in review], n), "'bad' occurs 1 times"),
+    "the last group is missing": (
+        lambda review, n: by_zip([words[:-1] for words in review], n),
+        "'bad' occurs 1 times",
+    ),
     "skips words": (
-        lambda review, n: Counter(g for words in review for k in range(1, n + 1) for g in itertools.combinations(words, k)),
+        lambda review, n: Counter(
+            g for words in review for k in range(1, n + 1) for g in itertools.combinations(words, k)
+        ),
         "occurs",
     ),
     "a number": (lambda review, n: 3, "expected how often each group occurs, got int"),
@@ -78,7 +87,7 @@ def test_a_wrong_bag_is_told(ask, answer, message):
 
 def by_table(number):
     names = {0: "영"}
-    digits = [""] + list("일이삼사오육칠팔구")
+    digits = ["", *"일이삼사오육칠팔구"]
     if number in names:
         return names[number]
     groups = [number // 10000, number % 10000]
@@ -138,7 +147,10 @@ WRONG_NAMES = {
     ),
     "an integer": (lambda n: n, "expected a name as a string, got int"),
     "nothing": (lambda n: None, "it returns nothing yet"),
-    "the dictionary": (lambda n: korean_name(n) if n < 10000 else korean_name(n).replace("만", "십천"), "wrong on 10 000"),
+    "the dictionary": (
+        lambda n: korean_name(n) if n < 10000 else korean_name(n).replace("만", "십천"),
+        "wrong on 10 000",
+    ),
 }
 
 
@@ -164,7 +176,10 @@ def test_pairs_are_accepted(ask, pair):
 WRONG_PAIRS = {
     "different words": (("so good but bad", "so bad but fine"), "the words differ: 'good' occurs 1 times in one and 0"),
     "other bigrams": (("good but bad", "bad but good"), "the bigrams differ: 'but bad' occurs 1 times in one and 0"),
-    "one verdict": (("so good but so good", "so good but so good"), "both sentences praise: their verdicts must differ"),
+    "one verdict": (
+        ("so good but so good", "so good but so good"),
+        "both sentences praise: their verdicts must differ",
+    ),
     "longer than need be": (
         ("it is so not good but it is so good", "it is so good but it is so not good"),
         "this pair fools bigrams, with 10 words; there is a pair with fewer",

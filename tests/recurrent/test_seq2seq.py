@@ -240,7 +240,7 @@ def test_bad_sentences_are_refused(without_annotations):
         net.encoder([[2], [1]])
     with pytest.raises(ValueError, match="previous: expected numbers of words from 0 to 3, got 1 to 4"):
         net.loss(SOURCE[:, :1], torch.tensor([[4], [1]]))
-    with pytest.raises(ValueError, match="state: expected .*, got"):
+    with pytest.raises(ValueError, match=r"state: expected .*, got"):
         net.decoder(TARGET, torch.zeros(1, 2, 5))
 
 
@@ -251,7 +251,9 @@ def test_bad_searches_are_refused(without_annotations):
         beam_search(decoder, state, 0, limit=3)
     with pytest.raises(ValueError, match="limit: expected an integer from 1 on, got 0"):
         greedy(decoder, state, 0)
-    with pytest.raises(ValueError, match="state: expected the state of one sentence, got a batch of 3; call it for each"):
+    with pytest.raises(
+        ValueError, match="state: expected the state of one sentence, got a batch of 3; call it for each"
+    ):
         beam_search(decoder, torch.zeros(1, 3, 5), 2, limit=3)
     with pytest.raises(ValueError, match=r"state: expected shape \(layers, n, h\) with n ≥ 1, got \(5,\)"):
         greedy(decoder, torch.zeros(5), 3)
