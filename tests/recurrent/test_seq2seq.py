@@ -10,7 +10,6 @@ from coursekit.recurrent.seq2seq import (
     Decoder,
     Encoder,
     EncoderDecoder,
-    Hypothesis,
     beam_search,
     greedy,
     teacher_forcing_loss,
@@ -196,7 +195,8 @@ def test_a_finished_hypothesis_stays_while_others_grow():
 def test_the_limit_cuts_a_sentence():
     chain = Chain([0, 0, 0], [0, 0.1, 0.9], [0, 0.1, 0.9])
     (best,) = beam_search(chain, torch.zeros(1, 1, 1), width=1, limit=3)
-    assert best == Hypothesis((2, 2, 2), pytest.approx(3 * math.log(0.9)))
+    assert best.tokens == (2, 2, 2)
+    assert best.log_probability == pytest.approx(3 * math.log(0.9))
     assert not best.finished
     assert greedy(chain, torch.zeros(1, 4, 1), limit=3).tolist() == [[2] * 4] * 3
 
