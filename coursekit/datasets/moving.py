@@ -49,6 +49,7 @@ def moving_shapes(
         length: frames in a film, at least 3.
         side: pixels on each side of a frame, at least 5.
         seed: another one gives other films.
+        hide, pause, turn: the probabilities that the shape begins to hide, begins to pause, or turns.
 
     Raises:
         ValueError: ``hide`` + ``pause`` + ``turn`` > 1.
@@ -77,6 +78,7 @@ def moving_shapes(
         turns = (chance >= hide + pause) & (chance < hide + pause + turn)
         direction = torch.where(turns, new, direction)
 
+        # The shape goes on, behind the curtain too, unless it pauses.
         hidden, paused = hiding > 0, pausing > 0
         if t > 0:
             place = (place + STEPS[direction] * ~paused[:, None]) % side
@@ -92,7 +94,6 @@ def _drawn(places: Int[Tensor, "t n"], hidden: Bool[Tensor, "t n"], side: int) -
     stamp = torch.zeros(side, side)
     stamp[:3, :3] = SHAPE
     stamp = stamp.roll((-1, -1), dims=(0, 1))  # centred at (0, 0)
-    stamps = torch.stack(
-        [stamp.roll((r, c), dims=(0, 1)) for r in range(side) for c in range(side)]
-    )  # (side², side, side)
+    at = [(row, column) for row in range(side) for column in range(side)]
+    stamps = torch.stack([stamp.roll(shift, dims=(0, 1)) for shift in at])  # (side², side, side)
     return (stamps[places] * ~hidden[..., None, None])[:, :, None]
