@@ -21,7 +21,7 @@ MAY_IMPORT = {
     "nets": set(),
     "autoencoders": {"nets"},
     "interpret": {"nets"},
-    "recurrent": {"nets"},
+    "recurrent": {"nets", "datasets"},
     "course": {"training", "figures", "datasets"},
     "notebooks": {"course", "datasets"},
     "cli": {"course", "datasets", "nets", "notebooks"},

@@ -7,9 +7,14 @@
 - ``shapes``                                 synthetic: class, place and mask of each image are known
 - ``stdlib_text``                            text: the source of Python's standard library on this machine
 - ``tiny_shakespeare``                       text, downloaded like MNIST
+- ``captioned_shapes``                       synthetic: one to three shapes in a row, and a sentence that names them
+- ``opinions``                               synthetic: sentences with negation and contrast, in pairs of the same words
+- ``draw_numbers``                           numbers, with their English and Korean names by rule
+- ``moving_shapes``                          synthetic: films of a shape that hides, pauses and turns
 
 The first five are `ImageDataset`s with the parts ``train`` and ``test``, each of them `LabelledImages`; ``shapes`` are
-`SegmentedImages`, which have masks and boxes besides. The texts are `TextDataset`s.
+`SegmentedImages`, which have masks and boxes besides. The texts are `TextDataset`s. Sentences are columns of numbers,
+by a `Vocabulary`.
 
 ``__init__.pyi`` lists the names. They are imported when first used, so that ``coursekit data`` does not wait for torch.
 """
