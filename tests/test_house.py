@@ -20,12 +20,13 @@ MAY_IMPORT = {
     "figures": set(),
     "nets": set(),
     "autoencoders": {"nets"},
+    "bayes": {"nets"},
     "interpret": {"nets"},
     "course": {"training", "figures", "datasets"},
     "notebooks": {"course", "datasets"},
     "cli": {"course", "datasets", "nets", "notebooks"},
 }
-SUBJECTS = {"autoencoders", "interpret"}
+SUBJECTS = {"autoencoders", "bayes", "interpret"}
 ALSO = {  # folders inside a part that may import more than the rest of it
     "nets/recipes": SUBJECTS | {"datasets", "training"},
     "exercises": SUBJECTS | {"nets", "datasets", "training", "course"},
