@@ -142,7 +142,7 @@ class _Family:
 def _reverse(log_density: Callable[[Tensor], Tensor], log_normalizer: float, family: _Family) -> Objective:
     """φ -> KL(q‖p) = E_ε[log N(ε; 0, I)] − log|L| − E_ε[log p(m + Lε)], the expectations on a grid of noise ε."""
     d = family.d
-    noise = grid(*[(-9, 9, 361 if d == 1 else 73)] * d)
+    noise = grid(*[(-7, 7, 561 if d == 1 else 141)] * d)
     e = noise.points.reshape(-1, d)  # (n, d)
     log_weights = -0.5 * (e.square() + math.log(2 * math.pi)).sum(dim=1)  # (n,)
     weights = log_weights.exp() * noise.cell

@@ -190,7 +190,8 @@ def _kl_wishart(q: _Factors, prior: _Prior) -> Float[Tensor, " K"]:
     d = q.mean.shape[1]
     nu0 = torch.tensor(prior.degrees, dtype=torch.float64)
     log_ratio = torch.logdet(q.inverse_scale) - torch.logdet(prior.inverse_scale)  # log|W₀|/|Wₖ|, (K,)
-    trace = torch.linalg.solve(q.inverse_scale, prior.inverse_scale).diagonal(dim1=1, dim2=2).sum(dim=1)
+    same = prior.inverse_scale.expand_as(q.inverse_scale)  # for K = d, solve would take a matrix for K vectors
+    trace = torch.linalg.solve(q.inverse_scale, same).diagonal(dim1=1, dim2=2).sum(dim=1)
     gammas = torch.mvlgamma(nu0 / 2, d) - torch.mvlgamma(q.degrees / 2, d)
     shape = 0.5 * (q.degrees - nu0) * _digamma_sum(q.degrees, d)
     return 0.5 * nu0 * log_ratio + 0.5 * q.degrees * (trace - d) + gammas + shape
