@@ -40,6 +40,7 @@ from coursekit.bayes.normal_gamma import (
     mean_field_normal_gamma,
     normal_gamma_posterior,
 )
+from coursekit.bayes.probit import ProbitPosterior, probit_log_joint, probit_posterior, probit_sites
 from coursekit.bayes.quadrature import Grid, grid, kl_divergence, log_integral, moments, normalize
 
 __all__ = [
@@ -52,6 +53,7 @@ __all__ = [
     "MeanFieldMixture",
     "MeanFieldNormalGamma",
     "NormalGamma",
+    "ProbitPosterior",
     "SiteUpdate",
     "Sites",
     "TiltedMoments",
@@ -70,6 +72,9 @@ __all__ = [
     "moments",
     "normal_gamma_posterior",
     "normalize",
+    "probit_log_joint",
+    "probit_posterior",
+    "probit_sites",
     "reparameterized_gradient",
     "sample_clutter",
     "score_gradient",

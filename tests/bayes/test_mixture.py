@@ -5,8 +5,10 @@ import pytest
 import torch
 from sklearn.cluster import KMeans
 from sklearn.mixture import BayesianGaussianMixture
+from torch.distributions import Wishart
 
 from coursekit.bayes import mean_field_mixture, normal_gamma_posterior
+from coursekit.bayes.mixture import _Factors, _kl_wishart, _Prior
 
 
 def three_clusters(n=150, seed=0):
@@ -92,6 +94,18 @@ def test_the_elbo_is_below_the_evidence_of_two_components():
     fit = mean_field_mixture(x, 2, 1.0, **options)
     assert fit.elbo[-1] < evidence
     assert fit.elbo[-1] > evidence - 2
+
+
+def test_the_divergence_of_wishart_distributions_agrees_with_samples_where_components_equal_dimensions():
+    root = torch.randn(2, 2, 2, dtype=torch.float64)
+    inverse_scale = root @ root.mT + torch.eye(2)
+    q = _Factors(torch.ones(2), torch.zeros(2, 2), torch.ones(2), inverse_scale, torch.tensor([4.0, 7.5]).double())
+    prior = _Prior(1.0, torch.zeros(2), 1.0, torch.tensor([[1.0, 0.3], [0.3, 2.0]]).double(), 3.0)
+    ours = Wishart(q.degrees, precision_matrix=inverse_scale)
+    theirs = Wishart(torch.tensor(3.0).double(), precision_matrix=prior.inverse_scale)
+    samples = ours.sample((20_000,))
+    log_ratio = ours.log_prob(samples) - theirs.log_prob(samples)  # (samples, 2)
+    assert ((log_ratio.mean(dim=0) - _kl_wishart(q, prior)).abs() <= 4 * log_ratio.std(dim=0) / 20_000**0.5).all()
 
 
 def test_a_small_concentration_empties_spare_components():
