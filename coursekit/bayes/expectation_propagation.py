@@ -141,7 +141,8 @@ def _update(
 ) -> float:
     """Refine site i; the change of the site in units of q, infinite where the step is skipped."""
     # The cavity: the marginal of aᵢ under q, without site i.
-    mean, variance = q.marginal(i)
+    u = q.covariance @ q.x[i]  # (d,)
+    mean, variance = (q.x[i] @ q.mean).item(), (q.x[i] @ u).item()
     precision = 1 / variance - q.precision[i]
     shift = mean / variance - q.shift[i]
     if precision <= NO_CAVITY / variance:
@@ -158,11 +159,18 @@ def _update(
     # The new site: what the cavity lacks to have the tilted moments; with damping, part of the way there.
     change_precision = damping * (1 / tilted.variance - precision - q.precision[i])
     change_shift = damping * (tilted.mean / tilted.variance - shift - q.shift[i])
-    q.change(i, change_precision, change_shift)
+    q.precision[i] += change_precision
+    q.shift[i] += change_shift
+
+    # q follows by a change of rank one. The divisor is positive, because both variances are.
+    divisor = 1 + change_precision * variance
+    q.mean = q.mean + u * ((change_shift - change_precision * mean) / divisor)
+    q.covariance = q.covariance - torch.outer(u, u) * (change_precision / divisor)
 
     # The scale of the site makes ∫ cavity · site = Z, the normalizer of the tilted density.
-    new_mean, new_variance = q.marginal(i)
-    q.log_scale[i] = tilted.log_normalizer + _log_mass(cavity_mean, cavity_variance) - _log_mass(new_mean, new_variance)
+    new_mean, new_variance = (mean + change_shift * variance) / divisor, variance / divisor
+    before, after = _log_mass(cavity_mean, cavity_variance), _log_mass(new_mean, new_variance)
+    q.log_scale[i] = tilted.log_normalizer + before - after
     history.append(SiteUpdate(sweep, i, cavity_mean, cavity_variance, tilted, new_mean, new_variance))
     return max(abs(change_precision) * variance, abs(change_shift) * math.sqrt(variance))
 
@@ -174,23 +182,8 @@ class _Approximation:
         self, x: Float[Tensor, "n d"], prior_mean: Float[Tensor, " d"], prior_covariance: Float[Tensor, "d d"]
     ) -> None:
         self.x, self.prior_mean, self.prior_covariance = x, prior_mean, prior_covariance
-        self.mean, self.covariance = prior_mean.clone(), prior_covariance.clone()
+        self.mean, self.covariance = prior_mean, prior_covariance
         self.precision, self.shift, self.log_scale = ([0.0] * len(x) for _ in range(3))  # τ, ν, c of the sites
-
-    def marginal(self, i: int) -> tuple[float, float]:
-        """Mean and variance of aᵢ = xᵢᵀz."""
-        row = self.x[i]
-        return (row @ self.mean).item(), (row @ self.covariance @ row).item()
-
-    def change(self, i: int, precision: float, shift: float) -> None:
-        """Add to τᵢ and νᵢ, and update q: a change of rank one."""
-        mean, variance = self.marginal(i)
-        u = self.covariance @ self.x[i]  # (d,)
-        scale = 1 + precision * variance  # positive, because the tilted variance is
-        self.mean = self.mean + u * (shift - precision * mean) / scale
-        self.covariance = self.covariance - torch.outer(u, u) * (precision / scale)
-        self.precision[i] += precision
-        self.shift[i] += shift
 
     def recompute(self) -> None:
         """Compute q anew from its sites, so that rounding errors of many small changes do not add up."""
@@ -206,6 +199,7 @@ class _Approximation:
         return mass + math.fsum(self.log_scale)
 
     def sites(self) -> Sites:
+        """The sites as tensors."""
         return Sites(*(self.x.new_tensor(part) for part in (self.precision, self.shift, self.log_scale)))
 
 

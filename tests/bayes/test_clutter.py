@@ -5,21 +5,21 @@ import pytest
 import torch
 from scipy.integrate import quad
 
-from coursekit.bayes import clutter_log_joint, clutter_posterior, clutter_sites, grid, kl_divergence, normalize, sample_clutter
+from coursekit.bayes import (
+    clutter_log_joint,
+    clutter_posterior,
+    clutter_sites,
+    grid,
+    kl_divergence,
+    normalize,
+    sample_clutter,
+)
 
 METHODS = ("ep", "adf", "laplace", "vb")
 PUBLISHED = {  # medians of 20 data sets: error of the log evidence, KL(p‖q)
     20: {"ep": (0.0013, 0.0031), "laplace": (0.025, 0.0082), "vb": (0.29, 0.14)},
     200: {"ep": (2.4e-5, 1.1e-5), "laplace": (0.0025, 4.1e-5), "vb": (0.315, 0.126)},
 }
-
-
-def kl_from(y, q):
-    """KL(p‖q) by a sum over a grid that holds the posterior and the prior."""
-    line = grid((-110, 110, 40_001))
-    log_p = normalize(lambda theta: clutter_log_joint(theta, y), line)[0]
-    log_q = -0.5 * (line.points - q.mean) ** 2 / q.variance - 0.5 * math.log(2 * math.pi * q.variance)
-    return kl_divergence(log_p, log_q, line).item()
 
 
 @pytest.fixture(scope="module", params=[20, 200])
@@ -36,10 +36,15 @@ def errors(approximations, exact):
 
 def test_medians_are_within_a_factor_of_two_of_the_published_ones(table):
     n, sets, exact, results = table
+    line = grid((-110, 110, 8001))
+    posteriors = [normalize(lambda theta, y=y: clutter_log_joint(theta, y), line)[0] for y in sets]
     for method, (log_evidence, kl) in PUBLISHED[n].items():
         assert 0.5 <= median(errors(results[method], exact)) / log_evidence <= 2, method
-        divergence = median(kl_from(y, q) for y, q in zip(sets, results[method], strict=True))
-        assert 0.5 <= divergence / kl <= 2, method
+        divergences = []
+        for log_p, q in zip(posteriors, results[method], strict=True):
+            log_q = -0.5 * (line.points - q.mean) ** 2 / q.variance - 0.5 * math.log(2 * math.pi * q.variance)
+            divergences.append(kl_divergence(log_p, log_q, line).item())
+        assert 0.5 <= median(divergences) / kl <= 2, method
     assert median(errors(results["adf"], exact)) > 1
     assert 10 * median(errors(results["ep"], exact)) < median(errors(results["laplace"], exact))
 
@@ -64,7 +69,7 @@ def test_with_many_observations_ep_always_settles(table):
 
 
 def test_ep_does_not_minimize_the_divergence():
-    """Erratum E32: the minimizer of KL(p‖q) has the moments of p, and the fixed point of EP has others; for n = 1 it is exact."""
+    """Erratum E32: the minimizer of KL(p‖q) has the moments of p, a fixed point of EP has others, except for n = 1."""
     y = sample_clutter(2.0, 20, seed=3)
     ep, exact = clutter_posterior(y), clutter_posterior(y, "quadrature")
     assert ep.converged
@@ -105,7 +110,7 @@ def test_quadrature_with_far_observations_and_many_of_them():
     far = clutter_posterior(torch.tensor([1e3, -1e3]), "quadrature")
     assert far.converged
     assert far.mean == pytest.approx(0, abs=1e-6)  # both are background
-    many = clutter_posterior(sample_clutter(2.0, 3000), "quadrature")
+    many = clutter_posterior(sample_clutter(2.0, 1000), "quadrature")
     assert abs(many.mean - 2) < 5 * math.sqrt(many.variance)
 
 
@@ -181,7 +186,7 @@ def test_wrong_arguments_are_told():
     y = torch.zeros(3)
     with pytest.raises(ValueError, match="unknown method 'laplas': did you mean laplace"):
         clutter_posterior(y, "laplas")
-    with pytest.raises(TypeError, match="method: expected one of 'ep', .*, got int 1"):
+    with pytest.raises(TypeError, match=r"method: expected one of 'ep', .*, got int 1"):
         clutter_posterior(y, 1)
     for w in (0, 1, -0.5):
         with pytest.raises(ValueError, match=f"w: expected a number > 0 and < 1, got {w}"):
@@ -190,7 +195,7 @@ def test_wrong_arguments_are_told():
         clutter_posterior(y, a=0)
     with pytest.raises(ValueError, match="prior_variance: expected a number > 0, got -1"):
         clutter_posterior(y, prior_variance=-1)
-    with pytest.raises(TypeError, match="y: expected a tensor, got list; torch.as_tensor"):
+    with pytest.raises(TypeError, match=r"y: expected a tensor, got list; torch.as_tensor"):
         clutter_posterior([0.0, 1.0])
     with pytest.raises(TypeError, match="y: expected a tensor, got ndarray"):
         clutter_posterior(y.numpy())
@@ -206,5 +211,5 @@ def test_wrong_arguments_are_told():
         clutter_posterior(y, damping=0)
     with pytest.raises(ValueError, match="n: expected an integer from 1 on, got 0"):
         sample_clutter(2.0, 0)
-    with pytest.raises(TypeError, match="theta: expected a tensor, got float 2.0"):
+    with pytest.raises(TypeError, match=r"theta: expected a tensor, got float 2.0"):
         clutter_log_joint(2.0, y)

@@ -101,7 +101,7 @@ def test_wrong_arguments_are_told():
     q = normal(0.0, 1.0)
     with pytest.raises(ValueError, match="samples: expected an integer from 1 on, got 0"):
         elbo(log_joint, q, 0)
-    with pytest.raises(TypeError, match="samples: expected an integer, got float 2.5"):
+    with pytest.raises(TypeError, match=r"samples: expected an integer, got float 2.5"):
         elbo(log_joint, q, 2.5)
     with pytest.raises(TypeError, match="q: expected Distribution, got function"):
         elbo(log_joint, log_joint, 10)

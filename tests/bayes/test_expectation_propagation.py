@@ -140,7 +140,7 @@ def test_a_site_may_have_a_negative_precision_while_q_stays_proper():
 @pytest.mark.usefixtures("without_annotations")
 def test_wrong_arguments_are_told():
     sites = gaussian_factors(torch.zeros(1), 1.0)
-    with pytest.raises(ValueError, match="damping: expected a number > 0 and ≤ 1, got 1.5"):
+    with pytest.raises(ValueError, match=r"damping: expected a number > 0 and ≤ 1, got 1.5"):
         expectation_propagation(sites, ONE, ZERO, ONE, damping=1.5)
     with pytest.raises(ValueError, match="sweeps: expected an integer from 1 on, got 0"):
         expectation_propagation(sites, ONE, ZERO, ONE, sweeps=0)

@@ -34,7 +34,9 @@ def test_a_gaussian_of_the_family_is_found(divergence, covariance):
     if covariance == "full":
         v[0, 1] = v[1, 0] = 0.8
     p = MultivariateNormal(torch.tensor([0.5, -1.0], dtype=torch.float64), v)
-    (fit,) = fit_gaussian(lambda z: 5 + p.log_prob(z), divergence, grid=grid((-9, 10, 77), (-12, 10, 89)), covariance=covariance)
+    (fit,) = fit_gaussian(
+        lambda z: 5 + p.log_prob(z), divergence, grid=grid((-9, 10, 77), (-12, 10, 89)), covariance=covariance
+    )
     assert fit.converged
     torch.testing.assert_close(fit.mean, p.mean, rtol=0, atol=1e-6)
     torch.testing.assert_close(fit.covariance, v, rtol=0, atol=1e-6)
@@ -64,7 +66,9 @@ def test_reverse_optima_of_two_modes():
     assert all(fit.converged for fit in (covering, best, second, third))
 
 
-@pytest.mark.parametrize(("a", "optima", "covering_wins"), [(2.4, 1, True), (2.5, 3, True), (2.8, 3, True), (3.0, 3, False)])
+@pytest.mark.parametrize(
+    ("a", "optima", "covering_wins"), [(2.4, 1, True), (2.5, 3, True), (2.8, 3, True), (3.0, 3, False)]
+)
 def test_where_the_optima_appear_and_win(a, optima, covering_wins):
     fits = fit_gaussian(two_modes(a).log_prob, grid=LINE)
     assert len(fits) == optima
@@ -78,12 +82,14 @@ def test_the_divergence_is_what_quadrature_gives():
         log_q = fit.distribution().log_prob(LINE.points)
         assert fit.divergence == pytest.approx(kl_divergence(log_q, log_p, LINE).item(), abs=1e-7)
     (fit,) = fit_gaussian(p.log_prob, "forward", grid=LINE)
-    assert fit.divergence == pytest.approx(kl_divergence(log_p, fit.distribution().log_prob(LINE.points), LINE).item(), abs=1e-9)
+    assert fit.divergence == pytest.approx(
+        kl_divergence(log_p, fit.distribution().log_prob(LINE.points), LINE).item(), abs=1e-9
+    )
 
 
 def test_a_single_start_finds_a_single_mode():
     fits = fit_gaussian(two_modes(4.0).log_prob, grid=LINE, starts=torch.tensor([[4.0]]))
-    assert 4.0 == pytest.approx(fits[0].mean.item(), abs=0.01)
+    assert pytest.approx(fits[0].mean.item(), abs=0.01) == 4.0
     assert all(fit.mean.item() > -0.01 for fit in fits)
 
 

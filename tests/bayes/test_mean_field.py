@@ -88,13 +88,13 @@ def test_wrong_arguments_are_told():
         mean_field_gaussian(zeros, torch.tensor([[1.0, 2.0], [2.0, 1.0]]))
     with pytest.raises(ValueError, match="precision: expected a positive-definite matrix, got the eigenvalues 0 to 2"):
         mean_field_gaussian(zeros, torch.ones(2, 2))
-    with pytest.raises(ValueError, match="precision: expected a symmetric matrix, got entries that differ by 0.5"):
+    with pytest.raises(ValueError, match=r"precision: expected a symmetric matrix, got entries that differ by 0.5"):
         mean_field_gaussian(zeros, torch.tensor([[1.0, 0.5], [0.0, 1.0]]))
     with pytest.raises(ValueError, match=r"precision: expected shape \(2, 2\), got \(3, 3\)"):
         mean_field_gaussian(zeros, torch.eye(3))
     with pytest.raises(ValueError, match=r"start: expected shape \(2\), got \(3,\)"):
         mean_field_gaussian(zeros, eye, torch.zeros(3))
-    with pytest.raises(TypeError, match="precision: expected a tensor, got ndarray; torch.as_tensor"):
+    with pytest.raises(TypeError, match=r"precision: expected a tensor, got ndarray; torch.as_tensor"):
         mean_field_gaussian(zeros, eye.numpy())
     with pytest.raises(TypeError, match="mean: expected a tensor, got list"):
         mean_field_gaussian([0.0, 0.0], eye)

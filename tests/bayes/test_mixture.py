@@ -3,9 +3,9 @@ import math
 import numpy as np
 import pytest
 import torch
+from scipy.stats import wishart
 from sklearn.cluster import KMeans
 from sklearn.mixture import BayesianGaussianMixture
-from torch.distributions import Wishart
 
 from coursekit.bayes import mean_field_mixture, normal_gamma_posterior
 from coursekit.bayes.mixture import _Factors, _kl_wishart, _Prior
@@ -68,7 +68,9 @@ def test_the_elbo_never_falls_and_is_a_bound():
 def test_one_component_in_one_dimension_is_normal_gamma():
     """With one component the labels are certain, and the ELBO is the exact log evidence; Wishart is Gamma(ν/2, W⁻¹/2)."""
     x = torch.randn(12, 1, dtype=torch.float64)
-    fit = mean_field_mixture(x, 1, mean_precision=0.8, covariance=torch.tensor([[1.7]]), degrees=2.5)
+    fit = mean_field_mixture(
+        x, 1, mean_precision=0.8, covariance=torch.tensor([[1.7]], dtype=torch.float64), degrees=2.5
+    )
     exact = normal_gamma_posterior(x[:, 0], mu0=x.mean().item(), lambda0=0.8, a0=1.25, b0=0.85)
     assert fit.elbo[-1].item() == pytest.approx(exact.log_evidence, abs=1e-10)
     assert fit.degrees.item() / 2 == pytest.approx(exact.shape, abs=1e-12)
@@ -101,18 +103,20 @@ def test_the_divergence_of_wishart_distributions_agrees_with_samples_where_compo
     inverse_scale = root @ root.mT + torch.eye(2)
     q = _Factors(torch.ones(2), torch.zeros(2, 2), torch.ones(2), inverse_scale, torch.tensor([4.0, 7.5]).double())
     prior = _Prior(1.0, torch.zeros(2), 1.0, torch.tensor([[1.0, 0.3], [0.3, 2.0]]).double(), 3.0)
-    ours = Wishart(q.degrees, precision_matrix=inverse_scale)
-    theirs = Wishart(torch.tensor(3.0).double(), precision_matrix=prior.inverse_scale)
-    samples = ours.sample((20_000,))
-    log_ratio = ours.log_prob(samples) - theirs.log_prob(samples)  # (samples, 2)
-    assert ((log_ratio.mean(dim=0) - _kl_wishart(q, prior)).abs() <= 4 * log_ratio.std(dim=0) / 20_000**0.5).all()
+    divergences = _kl_wishart(q, prior).tolist()
+    for k, degrees in enumerate((4.0, 7.5)):
+        ours = wishart(degrees, torch.linalg.inv(inverse_scale[k]).numpy())
+        theirs = wishart(3.0, torch.linalg.inv(prior.inverse_scale).numpy())
+        samples = ours.rvs(20_000, random_state=k).transpose(1, 2, 0)
+        log_ratio = ours.logpdf(samples) - theirs.logpdf(samples)
+        assert abs(log_ratio.mean() - divergences[k]) <= 4 * log_ratio.std() / math.sqrt(20_000)
 
 
 def test_a_small_concentration_empties_spare_components():
     for seed in range(3):
-        x = three_clusters(150, seed)
+        x = three_clusters(300, seed)
         assert (mean_field_mixture(x, 6, 0.001, seed=seed).counts >= 3).sum() == 3
-        assert (mean_field_mixture(x, 6, 10.0, seed=seed).counts >= 3).sum() > 3
+        assert (mean_field_mixture(x, 6, 10.0, seed=seed, tolerance=1e-5).counts >= 3).sum() > 3
 
 
 def test_responsibilities_weights_and_means_of_clear_clusters():

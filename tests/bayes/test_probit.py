@@ -127,7 +127,7 @@ def test_wrong_arguments_are_told():
         probit_posterior(x, y[:3])
     with pytest.raises(ValueError, match=r"y: expected classes from 0 to 1, got \[-1\]"):
         probit_posterior(x, torch.tensor([-1, 0, 1, 1]))
-    with pytest.raises(TypeError, match="y: expected integers, got float64; y.long"):
+    with pytest.raises(TypeError, match=r"y: expected integers, got float64; y.long"):
         probit_posterior(x, y.double())
     with pytest.raises(TypeError, match="x: expected a tensor, got ndarray"):
         probit_posterior(x.numpy(), y)

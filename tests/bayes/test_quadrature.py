@@ -58,7 +58,7 @@ def test_a_coarse_grid_is_refused():
 @pytest.mark.usefixtures("without_annotations")
 def test_wrong_arguments_are_told():
     line = grid((-1, 1, 5))
-    with pytest.raises(ValueError, match="axes: expected one or two triples .*, got 3"):
+    with pytest.raises(ValueError, match=r"axes: expected one or two triples .*, got 3"):
         grid((-1, 1, 5), (-1, 1, 5), (-1, 1, 5))
     with pytest.raises(TypeError, match=r"axes: expected triples \(low, high, points\), got -1"):
         grid(-1, 1)
