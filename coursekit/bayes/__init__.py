@@ -1,7 +1,7 @@
 """Approximate Bayesian inference: the ELBO and its gradients, mean field, expectation propagation.
 
-Tensors may be float32 or float64. All but ``elbo`` and ``gradients`` compute in float64 and return it, on the CPU. What
-iterates says whether it converged. One idea has one module:
+Tensors may be float32 or float64. All functions but ``elbo`` and the gradients compute in float64, on the CPU, and
+return float64. Every iterative function reports whether it converged. One idea has one module:
 
 - ``elbo``                     the evidence lower bound by sampling
 - ``gradients``                score-function and reparameterized gradients, sample by sample

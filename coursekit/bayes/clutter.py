@@ -22,7 +22,7 @@ from coursekit.bayes.quadrature import Grid, grid, moments, normalize
 from coursekit.validation import require_choice, require_integer, require_number, require_tensor
 
 Method = Literal["ep", "adf", "vb", "laplace", "quadrature"]
-MAX_STEPS = 10_000  # of VB and Newton
+MAX_STEPS = 10_000  # of VB, and of EM for the mode
 
 
 @dataclass(frozen=True)
@@ -112,14 +112,18 @@ def clutter_posterior(
     damping: float = 1.0,
     sweeps: int = 200,
 ) -> ClutterPosterior:
-    """Approximate the posterior of θ given y ~ (1 − w) N(θ, 1) + w N(0, a) and θ ~ N(0, v₀).
+    """Approximate the posterior of θ given observations y ~ (1 − w) N(θ, 1) + w N(0, a), where θ ~ N(0, v₀).
 
     Args:
         y: the observations (n,).
-        method: ``"ep"``, expectation propagation; ``"adf"``, its first sweep, which depends on the order of y;
-            ``"vb"``, mean field for θ and the n hidden labels, which starts at the median of y with variance 1/n,
-            because it does not get away from the prior; ``"laplace"``, a Gaussian at the highest mode; or
-            ``"quadrature"``, exact to rounding.
+        method: one of
+
+            - ``"ep"``, expectation propagation;
+            - ``"adf"``, its first sweep, which depends on the order of y and cannot know whether it has converged;
+            - ``"vb"``, mean field for θ and the n hidden labels. It starts at the median of y with variance 1/n; started
+              at the prior it would stay there;
+            - ``"laplace"``, a Gaussian at the highest mode;
+            - ``"quadrature"``, exact to rounding.
         w: the probability of the background, in (0, 1).
         a: the variance of the background.
         prior_variance: v₀.
@@ -142,8 +146,10 @@ def clutter_posterior(
     """
     require_choice(method, "method", get_args(Method))
     model = _checked(y, w, a, prior_variance)
-    if method in ("ep", "adf"):
-        return _propagate(model, damping, 1 if method == "adf" else sweeps)
+    if method == "ep":
+        return _propagate(model, damping, sweeps)
+    if method == "adf":
+        return _propagate(model, damping=1.0, sweeps=1)
     return {"vb": _variational, "laplace": _laplace, "quadrature": _integrate}[method](model)
 
 

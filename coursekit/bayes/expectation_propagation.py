@@ -89,8 +89,8 @@ def expectation_propagation(
         prior_covariance: V₀ (d, d), positive definite.
         damping: the fraction of each change of a site that is made, in (0, 1].
         sweeps: the most passes over all sites.
-        tolerance: EP has converged when, in a whole sweep, no site was skipped, none changed its precision by more than
-            this fraction of the precision of q, nor its shift by as much in units of the standard deviation.
+        tolerance: EP has converged when a whole sweep skips no site, and its full changes, before damping, are at most
+            this: those of τᵢ as a fraction of the precision of aᵢ under q, those of νᵢ times its standard deviation.
 
     Returns:
         q, the log evidence log ∫ N(z; m₀, V₀) ∏ᵢ tᵢ, the sites, and the history of all steps. A step whose cavity has
@@ -139,7 +139,7 @@ def _update(
     damping: float,
     history: list[SiteUpdate],
 ) -> float:
-    """Refine site i; the change of the site in units of q, infinite where the step is skipped."""
+    """Refine site i. Returns its full change, before damping, in units of q; infinite where the step is skipped."""
     # The cavity: the marginal of aᵢ under q, without site i.
     u = q.covariance @ q.x[i]  # (d,)
     mean, variance = (q.x[i] @ q.mean).item(), (q.x[i] @ u).item()
@@ -157,8 +157,9 @@ def _update(
         raise ValueError(f"tilted_moments: expected finite moments and a positive variance for site {i}, got {tilted}")
 
     # The new site: what the cavity lacks to have the tilted moments; with damping, part of the way there.
-    change_precision = damping * (1 / tilted.variance - precision - q.precision[i])
-    change_shift = damping * (tilted.mean / tilted.variance - shift - q.shift[i])
+    full_precision = 1 / tilted.variance - precision - q.precision[i]
+    full_shift = tilted.mean / tilted.variance - shift - q.shift[i]
+    change_precision, change_shift = damping * full_precision, damping * full_shift
     q.precision[i] += change_precision
     q.shift[i] += change_shift
 
@@ -172,7 +173,7 @@ def _update(
     before, after = _log_mass(cavity_mean, cavity_variance), _log_mass(new_mean, new_variance)
     q.log_scale[i] = tilted.log_normalizer + before - after
     history.append(SiteUpdate(sweep, i, cavity_mean, cavity_variance, tilted, new_mean, new_variance))
-    return max(abs(change_precision) * variance, abs(change_shift) * math.sqrt(variance))
+    return max(abs(full_precision) * variance, abs(full_shift) * math.sqrt(variance))
 
 
 class _Approximation:

@@ -1,8 +1,7 @@
-"""The Gaussian closest to a density, in the one or the other Kullback–Leibler divergence.
+"""The Gaussian closest to a density, in either Kullback–Leibler divergence.
 
-KL(q‖p), the reverse one, is large where q has mass and p has none: q keeps to one mode if the modes are far apart, and
-each mode is a local optimum. KL(p‖q), the forward one, is large where p has mass and q has none: q covers all of p, and
-the only optimum has the moments of p.
+The reverse one, KL(q‖p), is large where q has mass and p has none. If modes are far apart, there is a local optimum in
+each of them. The forward one, KL(p‖q), is large where p has mass and q has none. Its only optimum has the moments of p.
 """
 
 import math
@@ -108,10 +107,8 @@ def fit_gaussian(
             pending += [phi + 0.1 * directions[:, 0], phi - 0.1 * directions[:, 0]]
             continue
         mean, factor = family.unpack(phi)
-        fit = GaussianFit(mean, factor @ factor.T, objective(phi).item(), converged, steps)
-        if not any(_same(fit, other) for other in fits):
-            fits.append(fit)
-    return sorted(fits, key=lambda fit: fit.divergence)
+        fits.append(GaussianFit(mean, factor @ factor.T, objective(phi).item(), converged, steps))
+    return _distinct(fits)
 
 
 @dataclass(frozen=True)
@@ -196,6 +193,15 @@ def _default_starts(log_p: Float[Tensor, " n"], mean: Float[Tensor, " d"], grid:
     pool = torch.nn.functional.max_pool1d if len(grid.shape) == 1 else torch.nn.functional.max_pool2d
     peaks = (table == pool(table, 3, stride=1, padding=1)) & (table > table.max() - 20)
     return torch.cat([mean[None], grid.points.reshape(-1, len(mean))[peaks.flatten()]])
+
+
+def _distinct(fits: list[GaussianFit]) -> list[GaussianFit]:
+    """One fit for each optimum, best first; of equal ones the converged one counts."""
+    distinct: list[GaussianFit] = []
+    for fit in sorted(fits, key=lambda fit: not fit.converged):
+        if not any(_same(fit, other) for other in distinct):
+            distinct.append(fit)
+    return sorted(distinct, key=lambda fit: fit.divergence)
 
 
 def _same(a: GaussianFit, b: GaussianFit) -> bool:

@@ -104,8 +104,8 @@ def mean_field_mixture(
     Raises:
         TypeError: a tensor is not one of float32 or float64; a number is expected and something else given.
         ValueError: x is empty, or holds NaN or infinity; K is not from 1 to n; shapes differ; covariance is not
-            positive definite (neither is that of points in a subspace); a number is out of range; responsibilities
-            are negative or do not sum to 1.
+            positive definite, or by default x lies in a subspace; a number is out of range; responsibilities are
+            negative or do not sum to 1.
 
     Source: C. Bishop, Pattern Recognition and Machine Learning, 2006, section 10.2.
     """
@@ -114,12 +114,15 @@ def mean_field_mixture(
     require_integer(components, "components", low=1, high=n)
     if covariance is None:
         centred = data - data.mean(dim=0)
-        covariance = centred.T @ centred / max(n - 1, 1)
+        inverse_scale = require_positive_definite(centred.T @ centred / max(n - 1, 1), "covariance of x")
+    else:
+        require_tensor(covariance, "covariance", f"{d} {d}")
+        inverse_scale = require_positive_definite(covariance, "covariance")
     prior = _Prior(
         require_number(concentration, "concentration", above=0),
         data.mean(dim=0),
         require_number(mean_precision, "mean_precision", above=0),
-        require_positive_definite(require_tensor(covariance, "covariance", f"{d} {d}"), "covariance"),
+        inverse_scale,
         float(d) if degrees is None else require_number(degrees, "degrees", above=d - 1),
     )
     require_integer(sweeps, "sweeps", low=1)

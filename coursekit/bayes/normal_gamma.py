@@ -213,7 +213,7 @@ def _checked(x: Tensor, mu0: float, lambda0: float, a0: float, b0: float) -> _Mo
         require_number(a0, "a0", low=0),
         require_number(b0, "b0", low=0),
     )
-    if model.b0 == 0 and model.squares == 0:
+    if model.b0 == 0 and data.min() == data.max():
         raise ValueError("x: with b0=0 the posterior is improper unless two observations differ")
     return model
 

@@ -61,8 +61,8 @@ def probit_posterior(
     Args:
         x: the inputs (n, d), none of them zero for EP; append a column of ones for an intercept.
         y: the labels (n,), 0 or 1.
-        method: ``"ep"``, expectation propagation; ``"adf"``, its first sweep; ``"laplace"``, a Gaussian at the mode;
-            or ``"quadrature"`` for d ≤ 2.
+        method: ``"ep"``, expectation propagation; ``"adf"``, its first sweep, which cannot know whether it has
+            converged; ``"laplace"``, a Gaussian at the mode; or ``"quadrature"`` for d ≤ 2.
         prior_variance: v₀.
         damping: of EP, see `expectation_propagation`.
         sweeps: the most passes of EP.
@@ -71,11 +71,11 @@ def probit_posterior(
         TypeError: x is not a tensor of float32 or float64; y does not hold integers; a number is expected and something
             else given.
         ValueError: shapes differ; x is empty, or holds NaN or infinity; a label is neither 0 nor 1; method is unknown;
-            quadrature is asked for with d > 2; a number is out of range.
+            quadrature is asked for with d > 2, or cannot resolve the posterior; a number is out of range.
 
     Source: C. Rasmussen and C. Williams, Gaussian Processes for Machine Learning, 2006, sections 3.4 to 3.6.
 
-    With one observation EP is exact, and by symmetry half of the prior agrees with any label:
+    With one observation EP is exact, and by symmetry either label has probability ½:
 
     >>> q = probit_posterior(torch.tensor([[2.0]]), torch.tensor([1]))
     >>> round(math.exp(q.log_evidence), 6)
@@ -88,10 +88,11 @@ def probit_posterior(
     if method == "quadrature":
         return _integrate(signed, prior_variance)
 
+    if method == "adf":
+        damping, sweeps = 1.0, 1
     d = signed.shape[1]
     prior = prior_variance * torch.eye(d, dtype=torch.float64)
-    limit = 1 if method == "adf" else sweeps
-    q = expectation_propagation(probit_sites(), signed, prior.new_zeros(d), prior, damping=damping, sweeps=limit)
+    q = expectation_propagation(probit_sites(), signed, prior.new_zeros(d), prior, damping=damping, sweeps=sweeps)
     return ProbitPosterior(q.mean, q.covariance, q.log_evidence, q.converged, q)
 
 
@@ -142,8 +143,8 @@ def _laplace(signed: Float[Tensor, "n d"], prior_variance: float) -> ProbitPoste
             step = step / 2
         beta = beta + step
     covariance = torch.linalg.inv(curvature)
-    height = _log_joint(beta[None], signed, prior_variance).item()
-    log_evidence = height + 0.5 * (d * math.log(2 * math.pi) - torch.linalg.slogdet(curvature)[1].item())
+    mode = _log_joint(beta[None], signed, prior_variance).item()
+    log_evidence = mode + 0.5 * (d * math.log(2 * math.pi) - torch.linalg.slogdet(curvature)[1].item())
     return ProbitPosterior(beta, (covariance + covariance.T) / 2, log_evidence, converged, None)
 
 
@@ -167,7 +168,12 @@ def _integrate(signed: Float[Tensor, "n d"], prior_variance: float) -> ProbitPos
     while (log_joint(reach * ring) - top).max() > 2 * math.log(CUT) and reach < REACH:
         reach *= 1.3
     line = grid(*[(-reach, reach, math.ceil(20 * reach))] * d)
-    log_p, log_normalizer = normalize(log_joint, line)
+    try:
+        log_p, log_normalizer = normalize(log_joint, line)
+    except ValueError as error:
+        raise ValueError(
+            "method: the posterior is too far from a Gaussian for quadrature; use a smaller prior_variance"
+        ) from error
     mean, covariance = moments(log_p, line)
     log_evidence = log_normalizer + factor.diagonal().log().sum().item()
     return ProbitPosterior(start.mean + factor @ mean, factor @ covariance @ factor.T, log_evidence, True, None)

@@ -67,11 +67,11 @@ def test_reverse_optima_of_two_modes():
 
 
 @pytest.mark.parametrize(
-    ("a", "optima", "covering_wins"), [(2.4, 1, True), (2.5, 3, True), (2.8, 3, True), (3.0, 3, False)]
+    ("a", "count", "covering_wins"), [(2.4, 1, True), (2.5, 3, True), (2.8, 3, True), (3.0, 3, False)]
 )
-def test_where_the_optima_appear_and_win(a, optima, covering_wins):
+def test_where_the_optima_appear_and_win(a, count, covering_wins):
     fits = fit_gaussian(two_modes(a).log_prob, grid=LINE)
-    assert len(fits) == optima
+    assert len(fits) == count
     assert (abs(fits[0].mean.item()) < 0.1) == covering_wins
 
 

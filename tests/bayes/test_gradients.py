@@ -131,6 +131,15 @@ def test_a_discrete_variable_has_a_score_gradient():
         reparameterized_gradient(lambda z: 3 * z, Bernoulli, doubles(0.3), 10)
 
 
+def test_independent_makes_one_vector_of_a_batch():
+    def family(mean, scale):
+        return Independent(Normal(mean, scale), 1)
+
+    gradient = score_gradient(lambda z: z.sum(dim=1), family, (torch.zeros(3), torch.ones(3)), N)[0]
+    assert gradient.shape == (N, 3)
+    torch.testing.assert_close(gradient.mean(dim=0), torch.ones(3), rtol=0, atol=0.03)
+
+
 def test_parameters_that_require_a_gradient_keep_none():
     mean = torch.tensor(1.0, requires_grad=True)
     gradient = score_gradient(torch.square, Normal, (mean, torch.tensor(1.0)), 10)

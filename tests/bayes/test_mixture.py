@@ -66,7 +66,7 @@ def test_the_elbo_never_falls_and_is_a_bound():
 
 
 def test_one_component_in_one_dimension_is_normal_gamma():
-    """With one component the labels are certain, and the ELBO is the exact log evidence; Wishart is Gamma(ν/2, W⁻¹/2)."""
+    """The labels are certain, so the ELBO is the log evidence. Wishart(W, ν) is Gamma(ν/2, 1/(2W))."""
     x = torch.randn(12, 1, dtype=torch.float64)
     fit = mean_field_mixture(
         x, 1, mean_precision=0.8, covariance=torch.tensor([[1.7]], dtype=torch.float64), degrees=2.5
@@ -98,7 +98,7 @@ def test_the_elbo_is_below_the_evidence_of_two_components():
     assert fit.elbo[-1] > evidence - 2
 
 
-def test_the_divergence_of_wishart_distributions_agrees_with_samples_where_components_equal_dimensions():
+def test_divergence_of_wishart_distributions_for_as_many_components_as_dimensions():
     root = torch.randn(2, 2, 2, dtype=torch.float64)
     inverse_scale = root @ root.mT + torch.eye(2)
     q = _Factors(torch.ones(2), torch.zeros(2, 2), torch.ones(2), inverse_scale, torch.tensor([4.0, 7.5]).double())
@@ -107,9 +107,9 @@ def test_the_divergence_of_wishart_distributions_agrees_with_samples_where_compo
     for k, degrees in enumerate((4.0, 7.5)):
         ours = wishart(degrees, torch.linalg.inv(inverse_scale[k]).numpy())
         theirs = wishart(3.0, torch.linalg.inv(prior.inverse_scale).numpy())
-        samples = ours.rvs(20_000, random_state=k).transpose(1, 2, 0)
+        samples = ours.rvs(4_000, random_state=k).transpose(1, 2, 0)
         log_ratio = ours.logpdf(samples) - theirs.logpdf(samples)
-        assert abs(log_ratio.mean() - divergences[k]) <= 4 * log_ratio.std() / math.sqrt(20_000)
+        assert abs(log_ratio.mean() - divergences[k]) <= 4 * log_ratio.std() / math.sqrt(4_000)
 
 
 def test_a_small_concentration_empties_spare_components():
@@ -142,8 +142,10 @@ def test_wrong_arguments_are_told():
         mean_field_mixture(x, 2, degrees=1)
     with pytest.raises(ValueError, match=r"covariance: expected shape \(2, 2\), got \(3, 3\)"):
         mean_field_mixture(x, 2, covariance=torch.eye(3))
-    with pytest.raises(ValueError, match="covariance: expected a positive-definite matrix"):
+    with pytest.raises(ValueError, match="covariance of x: expected a positive-definite matrix"):
         mean_field_mixture(torch.stack([x[:, 0], x[:, 0]], dim=1), 2)
+    with pytest.raises(ValueError, match="covariance: expected a positive-definite matrix"):
+        mean_field_mixture(x, 2, covariance=-torch.eye(2))
     with pytest.raises(ValueError, match=r"responsibilities: expected shape \(30, 2\), got \(30, 3\)"):
         mean_field_mixture(x, 2, responsibilities=torch.ones(30, 3) / 3)
     with pytest.raises(ValueError, match="responsibilities: expected rows of numbers ≥ 0 that sum to 1"):
