@@ -120,8 +120,8 @@ def clutter_posterior(
 
             - ``"ep"``, expectation propagation;
             - ``"adf"``, its first sweep, which depends on the order of y and cannot know whether it has converged;
-            - ``"vb"``, mean field for θ and the n hidden labels. It starts at the median of y with variance 1/n; started
-              at the prior it would stay there;
+            - ``"vb"``, mean field for θ and the n hidden labels. It starts at the median of y with variance 1/n,
+              because from the prior it would not move;
             - ``"laplace"``, a Gaussian at the highest mode;
             - ``"quadrature"``, exact to rounding.
         w: the probability of the background, in (0, 1).
