@@ -5,6 +5,7 @@ import torch
 from torch.distributions import MultivariateNormal, kl_divergence
 
 from coursekit.bayes import mean_field_gaussian
+from coursekit.bayes.checks import require_positive_definite
 
 
 def random_precision(d):
@@ -92,6 +93,8 @@ def test_wrong_arguments_are_told():
         mean_field_gaussian(zeros, torch.tensor([[1.0, 0.5], [0.0, 1.0]]))
     with pytest.raises(ValueError, match=r"precision: expected shape \(2, 2\), got \(3, 3\)"):
         mean_field_gaussian(zeros, torch.eye(3))
+    with pytest.raises(ValueError, match=r"covariance: expected a square matrix, got shape \(2, 3\)"):
+        require_positive_definite(torch.ones(2, 3), "covariance")
     with pytest.raises(ValueError, match=r"start: expected shape \(2\), got \(3,\)"):
         mean_field_gaussian(zeros, eye, torch.zeros(3))
     with pytest.raises(TypeError, match=r"precision: expected a tensor, got ndarray; torch.as_tensor"):

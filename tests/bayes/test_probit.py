@@ -102,6 +102,23 @@ def test_laplace_stands_at_the_maximum():
     torch.testing.assert_close(torch.linalg.inv(-torch.autograd.functional.hessian(height, q.mean)), q.covariance)
 
 
+def test_all_methods_stand_large_inputs_and_vague_priors():
+    for scale, prior_variance in ((1e4, 1.0), (1.0, 1e4), (1e-3, 1e4)):
+        x, y = labelled(12, 2)
+        for labels in (y, 1 - y, torch.arange(12) % 2):
+            ep = probit_posterior(scale * x, labels, "ep", prior_variance)
+            laplace = probit_posterior(scale * x, labels, "laplace", prior_variance)
+            assert ep.converged
+            assert laplace.converged
+            assert abs(ep.log_evidence - laplace.log_evidence) < 3
+
+
+def test_quadrature_refuses_what_it_cannot_resolve():
+    x = torch.randn(20, 2)
+    with pytest.raises(ValueError, match="method: the posterior is too far from a Gaussian for quadrature"):
+        probit_posterior(x, (x[:, 0] > 0).long(), "quadrature", prior_variance=1e8)
+
+
 def test_the_fixed_point_does_not_depend_on_the_order_and_adf_does():
     x, y = labelled(30, 3)
     order = torch.randperm(30)
