@@ -1,21 +1,21 @@
 """Recurrent networks: cells and layers written out, and how gradients flow through time."""
 
+from coursekit.recurrent.alphabet import Alphabet
 from coursekit.recurrent.backpropagation import Gradients, backpropagate
 from coursekit.recurrent.cells import gru_step, lstm_step, rnn_step
 from coursekit.recurrent.char_model import CharModel, sample
 from coursekit.recurrent.gradients import gradient_norm_by_distance, jacobian_product, step_jacobians
 from coursekit.recurrent.layers import GRU, LSTM, RNN
 from coursekit.recurrent.ngrams import NGrams
-from coursekit.recurrent.vocabulary import Vocabulary
 
 __all__ = [
     "GRU",
     "LSTM",
     "RNN",
+    "Alphabet",
     "CharModel",
     "Gradients",
     "NGrams",
-    "Vocabulary",
     "backpropagate",
     "gradient_norm_by_distance",
     "gru_step",

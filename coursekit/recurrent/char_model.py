@@ -7,8 +7,8 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from coursekit.recurrent.alphabet import Alphabet
 from coursekit.recurrent.layers import GRU, LSTM, RNN, Recurrent
-from coursekit.recurrent.vocabulary import Vocabulary
 from coursekit.validation import require_choice, require_fraction, require_instance, require_integer, require_number
 
 Kind = Literal["RNN", "LSTM", "GRU"]
@@ -32,7 +32,7 @@ class CharModel(nn.Module):
     Source: A. Karpathy, The unreasonable effectiveness of recurrent neural networks, 2015.
 
     >>> model = CharModel("helo", hidden=3)
-    >>> numbers = model.vocabulary.encode("hell")[:, None]  # (T, B) = (4, 1)
+    >>> numbers = model.alphabet.encode("hell")[:, None]  # (T, B) = (4, 1)
     >>> scores, state = model(numbers)
     >>> scores.shape, state.shape
     (torch.Size([4, 1, 4]), torch.Size([1, 1, 3]))
@@ -42,14 +42,14 @@ class CharModel(nn.Module):
         super().__init__()
         require_integer(hidden, "hidden", low=1)
         require_choice(kind, "kind", get_args(Kind))
-        self.vocabulary = Vocabulary(characters)
+        self.alphabet = Alphabet(characters)
         self.recurrent = LAYERS[kind](len(characters), hidden)
         self.dropout = nn.Dropout(require_fraction(dropout, "dropout"))
         self.readout = nn.Linear(hidden, len(characters))
 
     def forward(self, numbers: Int[Tensor, "t b"], state: State | None = None) -> tuple[Float[Tensor, "t b v"], State]:
         """The scores behind each character, and the state after the last one, with which the next call can go on."""
-        x = F.one_hot(numbers, len(self.vocabulary)).to(self.readout.weight.dtype)  # (T, B, V)
+        x = F.one_hot(numbers, len(self.alphabet)).to(self.readout.weight.dtype)  # (T, B, V)
         h, state = self.recurrent(x, state)  # (T, B, H)
         return self.readout(self.dropout(h)), state
 
@@ -63,11 +63,11 @@ class CharModel(nn.Module):
         """A text cut into windows of ``length`` characters, for `loss`. Neighbours share one character.
 
         >>> model = CharModel("helo", hidden=3)
-        >>> [model.vocabulary.decode(window) for window in model.windows("hellohello", 4)]
+        >>> [model.alphabet.decode(window) for window in model.windows("hellohello", 4)]
         ['hell', 'lohe', 'ello']
         """
         require_integer(length, "length", low=2)
-        numbers = self.vocabulary.encode(text)  # (N,)
+        numbers = self.alphabet.encode(text)  # (N,)
         if len(numbers) < length:
             raise ValueError(f"text: expected at least {length} characters, got {len(numbers)}")
         return numbers.unfold(0, length, length - 1).contiguous()
@@ -88,7 +88,7 @@ class CharModel(nn.Module):
         length = len(text) // streams
         if length < 2:
             raise ValueError(f"text: expected at least {2 * streams} characters, got {len(text)}")
-        numbers = self.vocabulary.encode(text[: streams * length])
+        numbers = self.alphabet.encode(text[: streams * length])
         return self.loss(numbers.view(streams, length).to(self.readout.weight.device)).item()
 
 
@@ -117,13 +117,13 @@ def sample(
     10
     """
     _require_no_dropout(require_instance(model, "model", CharModel))
-    numbers = model.vocabulary.encode(require_instance(prompt, "prompt", str))
+    numbers = model.alphabet.encode(require_instance(prompt, "prompt", str))
     if not len(numbers):
         raise ValueError("prompt: expected at least one character, got none")
     require_integer(length, "length", low=1)
     temperature = require_number(temperature, "temperature", above=0)
 
-    letters = torch.eye(len(model.vocabulary), device=model.readout.weight.device)  # (V, V): a one-hot row for each
+    letters = torch.eye(len(model.alphabet), device=model.readout.weight.device)  # (V, V): a one-hot row for each
     scores, state = model(numbers[:, None].to(letters.device))  # (T, 1, V)
     o, least = scores[-1], torch.finfo(scores.dtype).tiny  # (1, V), and the smallest number to divide by
     # From here on only the layer's innermost loop runs: the checks of a call would double the time.
@@ -134,7 +134,7 @@ def sample(
         drawn.append(torch.multinomial(p, 1, generator=generator))  # (1, 1)
         (output,), h = model.recurrent.scan(letters[drawn[-1]], h, layer=0)
         o = model.readout(output)
-    return model.vocabulary.decode(torch.cat(drawn).flatten())
+    return model.alphabet.decode(torch.cat(drawn).flatten())
 
 
 def _require_no_dropout(model: CharModel) -> None:

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from coursekit.recurrent.vocabulary import Vocabulary
+from coursekit.recurrent.alphabet import Alphabet
 from coursekit.validation import require_instance, require_integer
 
 
@@ -53,8 +53,8 @@ class NGrams:
             characters: those that may occur; unless given, those of the text.
         """
         require_instance(text, "text", str)
-        self.vocabulary = Vocabulary(characters or "".join(sorted(set(text))))
-        numbers = self.vocabulary.encode(text)  # (N,)
+        self.alphabet = Alphabet(characters or "".join(sorted(set(text))))
+        numbers = self.alphabet.encode(text)  # (N,)
         if len(numbers) <= self.context:
             raise ValueError(f"text: expected more than {self.context} characters, got {len(numbers)}")
         self._orders = [self._count(numbers, k) for k in range(self.context + 1)]
@@ -68,16 +68,16 @@ class NGrams:
         """
         numbers = self._encode(text)  # (N,)
         context = self.context if context is None else require_integer(context, "context", low=0, high=self.context)
-        p = torch.full((len(numbers),), 1 / len(self.vocabulary), dtype=torch.float64)
+        p = torch.full((len(numbers),), 1 / len(self.alphabet), dtype=torch.float64)
         for k, order in enumerate(self._orders[: min(context + 1, len(numbers))]):
             grams = self._spell(numbers, k + 1)  # (N − k,)
             p[k:] = self._interpolate(order, grams, p[k:])
         return -p.log().mean().item()
 
     def probabilities(self, text: str) -> Float[Tensor, " v"]:
-        """The probability of each character of the vocabulary behind a text, float64."""
+        """The probability of each character of the alphabet behind a text, float64."""
         numbers = self._encode(text, empty=True)
-        v = len(self.vocabulary)
+        v = len(self.alphabet)
         p = torch.full((v,), 1 / v, dtype=torch.float64)
         for k, order in enumerate(self._orders[: len(numbers) + 1]):
             context = self._spell(numbers[len(numbers) - k :], k) if k else 0  # (1,)
@@ -90,20 +90,20 @@ class NGrams:
         text = require_instance(prompt, "prompt", str)
         for _ in range(length):
             p = self.probabilities(text[max(len(text) - self.context, 0) :])
-            text += self.vocabulary.characters[int(torch.multinomial(p, 1, generator=generator))]
+            text += self.alphabet.characters[int(torch.multinomial(p, 1, generator=generator))]
         return text[len(prompt) :]
 
     def _encode(self, text: str, *, empty: bool = False) -> Int[Tensor, " n"]:
         if not self._orders:
             raise RuntimeError("the model has counted nothing yet: call fit first")
-        numbers = self.vocabulary.encode(text)
+        numbers = self.alphabet.encode(text)
         if not len(numbers) and not empty:
             raise ValueError("text: expected at least one character, got none")
         return numbers
 
     def _spell(self, numbers: Int[Tensor, " n"], length: int) -> Int[Tensor, " m"]:
         """The number that each run of ``length`` characters spells in base V."""
-        base = len(self.vocabulary)
+        base = len(self.alphabet)
         places = base ** torch.arange(length - 1, -1, -1)  # (length,)
         return (numbers.unfold(0, length, 1) * places).sum(dim=1)
 
@@ -112,7 +112,7 @@ class NGrams:
         grams, times = self._spell(numbers, k + 1).unique(return_counts=True)
         # The grams are sorted, so those of one context stand side by side.
         contexts, which, different = torch.unique_consecutive(
-            grams // len(self.vocabulary), return_inverse=True, return_counts=True
+            grams // len(self.alphabet), return_inverse=True, return_counts=True
         )
         total = torch.zeros_like(different).index_add(0, which, times)
         return _Counts(grams, times, contexts, total, different)
@@ -121,7 +121,7 @@ class NGrams:
         self, order: _Counts, grams: Int[Tensor, " n"], shorter: Float[Tensor, " n"]
     ) -> Float[Tensor, " n"]:
         """p(c | s) for grams sc from p(c | s′), the probability behind the shorter contexts."""
-        contexts = grams // len(self.vocabulary)
+        contexts = grams // len(self.alphabet)
         times = _look_up(order.grams, order.times, grams)  # N(sc)
         total = _look_up(order.contexts, order.total, contexts)  # N(s)
         different = _look_up(order.contexts, order.different, contexts)  # D(s)

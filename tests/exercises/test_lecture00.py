@@ -154,7 +154,9 @@ WRONG_WEIGHTS = {  # of the two terms of x·m − ½‖m‖²
 @pytest.mark.parametrize("answer", WRONG_WEIGHTS.values(), ids=WRONG_WEIGHTS)
 def test_only_half_of_the_squared_length_puts_the_border_in_the_middle(ask, answer):
     said = ask(exercise, "nearest_mean", answer)
-    assert said.startswith("○ nearest_mean is open: right on four points and three means, means of unequal length; wrong on ")
+    assert said.startswith(
+        "○ nearest_mean is open: right on four points and three means, means of unequal length; wrong on "
+    )
 
 
 @pytest.mark.parametrize(

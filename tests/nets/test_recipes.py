@@ -123,7 +123,7 @@ def test_a_run_that_is_stopped_and_resumed_gives_the_same_weights(tiny, tmp_path
 @pytest.fixture(scope="module")
 def tiny_text():
     """A text in which every letter follows from the one before."""
-    characters = CHAR_RNN.build().vocabulary.characters
+    characters = CHAR_RNN.build().alphabet.characters
     return TextDataset("tiny", "hello, world.\n" * 2000, "world.\nhello, " * 200, characters)
 
 

@@ -55,7 +55,7 @@ def test_the_loss_is_the_mean_over_all_characters_but_the_first_of_each_window(m
 
 def test_windows_hold_every_step_of_the_text_once(model):
     text = "abcdefgh" * 5
-    windows = [model.vocabulary.decode(window) for window in model.windows(text, 4)]
+    windows = [model.alphabet.decode(window) for window in model.windows(text, 4)]
     assert all(windows[i][-1] == windows[i + 1][0] for i in range(len(windows) - 1))
     steps = Counter(window[i : i + 2] for window in windows for i in range(3))
     assert steps == Counter(text[i : i + 2] for i in range(39))
@@ -64,7 +64,7 @@ def test_windows_hold_every_step_of_the_text_once(model):
 
 def test_cross_entropy_reads_the_text_in_one_go_or_in_streams(model):
     text = "abc defg\nhgfe cba"  # 17 characters
-    numbers = model.vocabulary.encode(text)
+    numbers = model.alphabet.encode(text)
     whole = model.loss(numbers[None]).item()
     assert model.cross_entropy(text) == pytest.approx(whole, rel=1e-6)
     halves = sum(model.loss(part[None]).item() for part in (numbers[:8], numbers[8:16])) / 2
@@ -108,13 +108,13 @@ def test_it_learns_a_text_that_needs_its_memory(kind):
 
 def by_calls(model, prompt, length, temperature):
     """Every character by a call of the model with the state of the call before."""
-    numbers, state, drawn = model.vocabulary.encode(prompt)[:, None], None, []
+    numbers, state, drawn = model.alphabet.encode(prompt)[:, None], None, []
     with torch.no_grad():
         for _ in range(length):
             scores, state = model(numbers, state)
             numbers = torch.multinomial((scores[-1] / temperature).softmax(dim=1), 1)
             drawn.append(numbers)
-    return model.vocabulary.decode(torch.cat(drawn).flatten())
+    return model.alphabet.decode(torch.cat(drawn).flatten())
 
 
 @pytest.mark.parametrize("temperature", [0.3, 1.0, 2])
@@ -152,7 +152,7 @@ def test_a_tiny_temperature_takes_the_likeliest_and_a_huge_one_any():
 
 NAN = float("nan")
 BAD = {
-    "strange prompt": (("xyz", 5, 1.0), ValueError, r"text: expected characters of the vocabulary, got 'x', 'y', 'z'"),
+    "strange prompt": (("xyz", 5, 1.0), ValueError, r"text: expected characters of the alphabet, got 'x', 'y', 'z'"),
     "empty prompt": (("", 5, 1.0), ValueError, "prompt: expected at least one character, got none"),
     "no string": ((None, 5, 1.0), TypeError, "prompt: expected str, got NoneType"),
     "bytes": ((b"a", 5, 1.0), TypeError, "prompt: expected str, got bytes"),
@@ -188,7 +188,7 @@ def test_only_a_character_model_is_sampled(without_annotations):
         (lambda: CharModel(3), TypeError, "characters: expected str, got int"),
         (lambda: CharModel("abc", 3).windows("ab", 3), ValueError, "text: expected at least 3 characters, got 2"),
         (lambda: CharModel("abc", 3).windows("abc", 1), ValueError, "length: expected an integer from 2 on, got 1"),
-        (lambda: CharModel("abc", 3).windows("abx", 2), ValueError, "characters of the vocabulary, got 'x'"),
+        (lambda: CharModel("abc", 3).windows("abx", 2), ValueError, "characters of the alphabet, got 'x'"),
         (lambda: CharModel("abc", 3).cross_entropy("a"), ValueError, "text: expected at least 2 characters, got 1"),
         (lambda: CharModel("abc", 3).cross_entropy("abc", 2), ValueError, "expected at least 4 characters, got 3"),
         (lambda: CharModel("abc", 3).cross_entropy("abc", 0), ValueError, "streams: expected an integer from 1 on"),

@@ -57,8 +57,7 @@ def test_probabilities_of_all_characters_are_those_of_the_cross_entropy():
     model = NGrams(3).fit(TEXT)
     text = "abacada"
     losses = [
-        -model.probabilities(text[:i])[model.vocabulary.characters.index(text[i])].log().item()
-        for i in range(len(text))
+        -model.probabilities(text[:i])[model.alphabet.characters.index(text[i])].log().item() for i in range(len(text))
     ]
     assert model.cross_entropy(text) == pytest.approx(sum(losses) / len(text))
 
@@ -69,7 +68,7 @@ def test_characters_that_never_occurred_may_be_given():
     assert math.isfinite(model.cross_entropy("c"))
 
 
-def test_samples_come_from_the_vocabulary_and_from_the_counts():
+def test_samples_come_from_the_alphabet_and_from_the_counts():
     model = NGrams(1).fit("ab" * 1000)
     generator = torch.Generator().manual_seed(0)
     sampled = model.sample("b", 400, generator)
@@ -94,8 +93,8 @@ def test_it_must_count_before_it_is_asked():
         (lambda: NGrams(2).fit("ab"), ValueError, "text: expected more than 2 characters, got 2"),
         (lambda: NGrams(2).fit(["ab"]), TypeError, "text: expected str, got list"),
         (lambda: NGrams(0).fit("aaa"), ValueError, "characters: expected two or more different characters"),
-        (lambda: NGrams(0).fit("abc", "ab"), ValueError, "text: expected characters of the vocabulary, got 'c'"),
-        (lambda: NGrams(0).fit("ab").cross_entropy("ax"), ValueError, "vocabulary, got 'x'"),
+        (lambda: NGrams(0).fit("abc", "ab"), ValueError, "text: expected characters of the alphabet, got 'c'"),
+        (lambda: NGrams(0).fit("ab").cross_entropy("ax"), ValueError, "alphabet, got 'x'"),
         (lambda: NGrams(0).fit("ab").cross_entropy(""), ValueError, "text: expected at least one character, got none"),
         (lambda: NGrams(0).fit("ab").cross_entropy("a", 1), ValueError, "context: expected an integer from 0 to 0"),
         (lambda: NGrams(0).fit("ab").sample("a", 0), ValueError, "length: expected an integer from 1 on, got 0"),
@@ -107,7 +106,7 @@ def test_arguments_that_make_no_sense_are_refused(call, error, message, without_
         call()
 
 
-def test_eight_characters_of_a_large_vocabulary_fit_into_a_number():
+def test_eight_characters_of_a_large_alphabet_fit_into_a_number():
     characters = "".join(map(chr, range(32, 160)))
     text = characters[::-1] * 2
     model = NGrams(8).fit(text, characters)

@@ -1,36 +1,36 @@
-"""Characters become numbers and come back; what is not in the vocabulary is named."""
+"""Characters become numbers and come back; what is not in the alphabet is named."""
 
 import pytest
 import torch
 
-from coursekit.recurrent import Vocabulary
+from coursekit.recurrent import Alphabet
 
 
-def test_every_text_of_the_vocabulary_comes_back():
-    vocabulary = Vocabulary("\n abcäß€")
-    assert len(vocabulary) == 8
-    assert vocabulary.decode(vocabulary.encode("ab\nß€ a")) == "ab\nß€ a"
-    assert vocabulary.encode("").shape == (0,)
-    assert vocabulary.decode(torch.zeros(0, dtype=torch.int64)) == ""
+def test_every_text_of_the_alphabet_comes_back():
+    alphabet = Alphabet("\n abcäß€")
+    assert len(alphabet) == 8
+    assert alphabet.decode(alphabet.encode("ab\nß€ a")) == "ab\nß€ a"
+    assert alphabet.encode("").shape == (0,)
+    assert alphabet.decode(torch.zeros(0, dtype=torch.int64)) == ""
 
 
 @pytest.mark.parametrize("characters", ["", "a", "aba"])
-def test_a_vocabulary_has_two_or_more_different_characters(characters):
+def test_a_alphabet_has_two_or_more_different_characters(characters):
     with pytest.raises(ValueError, match=f"characters: expected two or more different characters, got {characters!r}"):
-        Vocabulary(characters)
+        Alphabet(characters)
 
 
-def test_characters_outside_the_vocabulary_are_named():
-    with pytest.raises(ValueError, match=r"text: expected characters of the vocabulary, got 'x', 'y'$"):
-        Vocabulary("ab").encode("abyxx")
+def test_characters_outside_the_alphabet_are_named():
+    with pytest.raises(ValueError, match=r"text: expected characters of the alphabet, got 'x', 'y'$"):
+        Alphabet("ab").encode("abyxx")
 
 
 @pytest.mark.parametrize("value", [None, 3, b"ab", ["a", "b"]])
 def test_what_is_no_string_is_refused(value, without_annotations):
     with pytest.raises(TypeError, match="text: expected str, got"):
-        Vocabulary("ab").encode(value)
+        Alphabet("ab").encode(value)
     with pytest.raises(TypeError, match="characters: expected str, got"):
-        Vocabulary(value)
+        Alphabet(value)
 
 
 @pytest.mark.parametrize(
@@ -45,4 +45,4 @@ def test_what_is_no_string_is_refused(value, without_annotations):
 )
 def test_numbers_of_no_character_are_refused(numbers, error, message, without_annotations):
     with pytest.raises(error, match=message):
-        Vocabulary("ab").decode(numbers)
+        Alphabet("ab").decode(numbers)

@@ -7,7 +7,7 @@ from torch import Tensor
 from coursekit.validation import require_instance, require_labels
 
 
-class Vocabulary:
+class Alphabet:
     """The characters that may occur in a text, numbered from 0 in the given order.
 
     Args:
@@ -17,10 +17,10 @@ class Vocabulary:
         TypeError: this is not a string.
         ValueError: a character occurs twice, or there are fewer than two.
 
-    >>> vocabulary = Vocabulary("helo")
-    >>> vocabulary.encode("hello")
+    >>> alphabet = Alphabet("helo")
+    >>> alphabet.encode("hello")
     tensor([0, 1, 2, 2, 3])
-    >>> vocabulary.decode(torch.tensor([1, 0]))
+    >>> alphabet.decode(torch.tensor([1, 0]))
     'eh'
     """
 
@@ -43,7 +43,7 @@ class Vocabulary:
         """
         require_instance(text, "text", str)
         if strange := sorted(set(text) - set(self.characters)):
-            raise ValueError(f"text: expected characters of the vocabulary, got {', '.join(map(repr, strange[:5]))}")
+            raise ValueError(f"text: expected characters of the alphabet, got {', '.join(map(repr, strange[:5]))}")
         return torch.tensor([self._numbers[character] for character in text], dtype=torch.int64)
 
     def decode(self, numbers: Int[Tensor, " n"]) -> str:
