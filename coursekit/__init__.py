@@ -8,6 +8,7 @@ Data and models:
 Subjects, each the home of one idea:
 
 - ``coursekit.interpret``     what a trained net sees, finds alike, decides on, and is fooled by
+- ``coursekit.recurrent``     the simple RNN, LSTM and GRU, and how gradients flow through time
 - ``coursekit.autoencoders``  linear, tied, sparse, k-sparse, denoising and convolutional autoencoders
 
 Services, which the lectures use and do not teach:

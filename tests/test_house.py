@@ -21,11 +21,12 @@ MAY_IMPORT = {
     "nets": set(),
     "autoencoders": {"nets"},
     "interpret": {"nets"},
+    "recurrent": {"nets"},
     "course": {"training", "figures", "datasets"},
     "notebooks": {"course", "datasets"},
     "cli": {"course", "datasets", "nets", "notebooks"},
 }
-SUBJECTS = {"autoencoders", "interpret"}
+SUBJECTS = {"autoencoders", "interpret", "recurrent"}
 ALSO = {  # folders inside a part that may import more than the rest of it
     "nets/recipes": SUBJECTS | {"datasets", "training"},
     "exercises": SUBJECTS | {"nets", "datasets", "training", "course"},

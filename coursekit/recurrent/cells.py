@@ -1,0 +1,117 @@
+"""One step of the simple RNN, the LSTM and the GRU, in the letters of the lecture.
+
+A step takes the input x_t and the state at t − 1 to the state at t. U multiplies the input, w the hidden state h_{t−1},
+and b is added. The parameters of all gates are stacked in one matrix each, in the order of torch.nn, so that one
+product serves them all: rows i, f, g, o for the LSTM and r, u, h for the GRU. In the letters of torch.nn, U is
+``weight_ih``, w is ``weight_hh``, and b is ``bias_ih + bias_hh``; its z is the lecture's u, its n is the lecture's h̃.
+
+Each step is a product followed by an update of the state. The layers share the updates, but take the products U x_t of
+all times at once.
+"""
+
+from collections.abc import Callable
+from typing import Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from coursekit.validation import require_choice, require_tensor
+
+Nonlinearity = Literal["tanh", "relu"]
+NONLINEARITIES: dict[str, Callable[[Tensor], Tensor]] = {"tanh": torch.tanh, "relu": torch.relu}
+
+
+def rnn_step(
+    x: Float[Tensor, "b i"],
+    h: Float[Tensor, "b h"],
+    U: Float[Tensor, "h i"],
+    w: Float[Tensor, "h h"],
+    b: Float[Tensor, " h"],
+    nonlinearity: Nonlinearity = "tanh",
+) -> Float[Tensor, "b h"]:
+    """h_t = tanh(b + w h_{t−1} + U x_t), or the same with ReLU.
+
+    >>> one = torch.ones(1, 1)
+    >>> rnn_step(one, h=one, U=one, w=-one, b=torch.zeros(1))
+    tensor([[0.]])
+    """
+    require_choice(nonlinearity, "nonlinearity", NONLINEARITIES)
+    _check(x, h, U, w, b, gates=1)
+    return NONLINEARITIES[nonlinearity](b + h @ w.T + x @ U.T)
+
+
+def lstm_step(
+    x: Float[Tensor, "b i"],
+    state: tuple[Float[Tensor, "b h"], Float[Tensor, "b h"]],
+    U: Float[Tensor, "4*h i"],
+    w: Float[Tensor, "4*h h"],
+    b: Float[Tensor, " 4*h"],
+) -> tuple[Float[Tensor, "b h"], Float[Tensor, "b h"]]:
+    """(h_t, c_t) from (h_{t−1}, c_{t−1}), with the gates i, f, g, o of `lstm_update`.
+
+    Source: S. Hochreiter and J. Schmidhuber, Long short-term memory, Neural Computation 1997; the forget gate is from
+    F. Gers, J. Schmidhuber and F. Cummins, Learning to forget, Neural Computation 2000.
+    """
+    h, c = state
+    _check(x, h, U, w, b, gates=4)
+    return lstm_update(b + h @ w.T + x @ U.T, c)
+
+
+def gru_step(
+    x: Float[Tensor, "b i"],
+    h: Float[Tensor, "b h"],
+    U: Float[Tensor, "3*h i"],
+    w: Float[Tensor, "3*h h"],
+    b: Float[Tensor, " 3*h"],
+    b_w: Float[Tensor, " 3*h"] | None = None,
+) -> Float[Tensor, "b h"]:
+    """h_t from h_{t−1}, with the gates r, u and the candidate h̃ of `gru_update`.
+
+    Args:
+        b: added to U x_t; ``bias_ih`` of torch.nn.
+        b_w: added to w h_{t−1}, so that r multiplies its last third; ``bias_hh`` of torch.nn. The lecture has none.
+
+    Source: K. Cho et al., Learning phrase representations using RNN encoder-decoder, EMNLP 2014. There the candidate
+    contains w^h (r ⊙ h) in place of r ⊙ (w^h h).
+    """
+    _check(x, h, U, w, b, gates=3)
+    wh = h @ w.T
+    return gru_update(b + x @ U.T, wh if b_w is None else wh + b_w, h)
+
+
+def lstm_update(
+    a: Float[Tensor, "b 4*h"], c: Float[Tensor, "b h"]
+) -> tuple[Float[Tensor, "b h"], Float[Tensor, "b h"]]:
+    """(h_t, c_t) from a = b + U x_t + w h_{t−1} and c_{t−1}.
+
+    i, f, o = σ(a_i), σ(a_f), σ(a_o) and c̃ = tanh(a_g); then c_t = f ⊙ c_{t−1} + i ⊙ c̃ and h_t = o ⊙ tanh(c_t).
+    """
+    i, f, g, o = a.chunk(4, dim=1)  # (B, H) each
+    # Forget a part of the old memory, and write a part of the new one.
+    c = f.sigmoid() * c + i.sigmoid() * g.tanh()
+    # Show a part of the memory.
+    return o.sigmoid() * c.tanh(), c
+
+
+def gru_update(ux: Float[Tensor, "b 3*h"], wh: Float[Tensor, "b 3*h"], h: Float[Tensor, "b h"]) -> Float[Tensor, "b h"]:
+    """h_t from ux = b + U x_t, wh = w h_{t−1} and h_{t−1}.
+
+    r = σ(ux_r + wh_r), u = σ(ux_u + wh_u) and h̃ = tanh(ux_h + r ⊙ wh_h); then h_t = u ⊙ h_{t−1} + (1 − u) ⊙ h̃. The
+    lecture prints r and u as functions of h_t, which is circular, and u_{t−1} for u_t (erratum E18).
+    """
+    x_r, x_u, x_h = ux.chunk(3, dim=1)  # (B, H) each
+    h_r, h_u, h_h = wh.chunk(3, dim=1)
+    r, u = (x_r + h_r).sigmoid(), (x_u + h_u).sigmoid()
+    candidate = (x_h + r * h_h).tanh()
+    return torch.lerp(candidate, h, u)  # u h + (1 − u) candidate
+
+
+def _check(x: Tensor, h: Tensor, U: Tensor, w: Tensor, b: Tensor, gates: int) -> None:
+    """One batch, and parameters that fit input and state."""
+    require_tensor(x, "x", "b i", finite=False)
+    require_tensor(h, "h", f"{len(x)} h", finite=False)
+    inputs, hidden = x.shape[1], h.shape[1]
+    require_tensor(U, "U", f"{gates * hidden} {inputs}", finite=False)
+    require_tensor(w, "w", f"{gates * hidden} {hidden}", finite=False)
+    require_tensor(b, "b", f"{gates * hidden}", finite=False)
