@@ -16,10 +16,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from coursekit.validation import require_choice, require_tensor
+from coursekit.validation import require_choice, require_same_dtype, require_tensor
 
 Nonlinearity = Literal["tanh", "relu"]
 NONLINEARITIES: dict[str, Callable[[Tensor], Tensor]] = {"tanh": torch.tanh, "relu": torch.relu}
+# The derivatives, as functions of the output h = tanh(a) or relu(a): the diagonal of the lecture's D_t.
+DERIVATIVES: dict[str, Callable[[Tensor], Tensor]] = {"tanh": lambda h: 1 - h**2, "relu": lambda h: (h > 0).to(h.dtype)}
 
 
 def rnn_step(
@@ -37,7 +39,7 @@ def rnn_step(
     tensor([[0.]])
     """
     require_choice(nonlinearity, "nonlinearity", NONLINEARITIES)
-    _check(x, h, U, w, b, gates=1)
+    _check(1, x, h, U, w, b=b)
     return NONLINEARITIES[nonlinearity](b + h @ w.T + x @ U.T)
 
 
@@ -53,8 +55,10 @@ def lstm_step(
     Source: S. Hochreiter and J. Schmidhuber, Long short-term memory, Neural Computation 1997; the forget gate is from
     F. Gers, J. Schmidhuber and F. Cummins, Learning to forget, Neural Computation 2000.
     """
-    h, c = state
-    _check(x, h, U, w, b, gates=4)
+    h, c = require_pair(state)
+    _check(4, x, h, U, w, b=b)
+    require_tensor(c, "c", f"{len(x)} {h.shape[1]}")
+    require_same_dtype(x, c, "x, c")
     return lstm_update(b + h @ w.T + x @ U.T, c)
 
 
@@ -75,9 +79,9 @@ def gru_step(
     Source: K. Cho et al., Learning phrase representations using RNN encoder-decoder, EMNLP 2014. There the candidate
     contains w^h (r ⊙ h) in place of r ⊙ (w^h h).
     """
-    _check(x, h, U, w, b, gates=3)
-    wh = h @ w.T
-    return gru_update(b + x @ U.T, wh if b_w is None else wh + b_w, h)
+    b_w = torch.zeros_like(b) if b_w is None else b_w
+    _check(3, x, h, U, w, b=b, b_w=b_w)
+    return gru_update(b + x @ U.T, b_w + h @ w.T, h)
 
 
 def lstm_update(
@@ -107,11 +111,21 @@ def gru_update(ux: Float[Tensor, "b 3*h"], wh: Float[Tensor, "b 3*h"], h: Float[
     return torch.lerp(candidate, h, u)  # u h + (1 − u) candidate
 
 
-def _check(x: Tensor, h: Tensor, U: Tensor, w: Tensor, b: Tensor, gates: int) -> None:
-    """One batch, and parameters that fit input and state."""
-    require_tensor(x, "x", "b i", finite=False)
-    require_tensor(h, "h", f"{len(x)} h", finite=False)
+def require_pair(state: object) -> tuple[Tensor, Tensor]:
+    """The state of an LSTM is the pair (h, c)."""
+    if not (isinstance(state, tuple) and len(state) == 2):
+        raise TypeError(f"state: expected the pair (h, c), got {type(state).__name__}")
+    return state
+
+
+def _check(gates: int, x: Tensor, h: Tensor, U: Tensor, w: Tensor, **biases: Tensor) -> None:
+    """One batch, and parameters that fit the input and the state, all of one precision."""
+    require_tensor(x, "x", "b i")
+    require_tensor(h, "h", f"{len(x)} h")
     inputs, hidden = x.shape[1], h.shape[1]
-    require_tensor(U, "U", f"{gates * hidden} {inputs}", finite=False)
-    require_tensor(w, "w", f"{gates * hidden} {hidden}", finite=False)
-    require_tensor(b, "b", f"{gates * hidden}", finite=False)
+    require_tensor(U, "U", f"{gates * hidden} {inputs}")
+    require_tensor(w, "w", f"{gates * hidden} {hidden}")
+    for name, bias in biases.items():
+        require_tensor(bias, name, f"{gates * hidden}")
+    for name, value in {"h": h, "U": U, "w": w, **biases}.items():
+        require_same_dtype(x, value, f"x, {name}")

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from coursekit.recurrent.cells import NONLINEARITIES, Nonlinearity, gru_update, lstm_update
+from coursekit.recurrent.cells import NONLINEARITIES, Nonlinearity, gru_update, lstm_update, require_pair
 from coursekit.validation import require_choice, require_integer, require_number, require_same_dtype, require_tensor
 
 State: TypeAlias = Float[Tensor, "layers b h"]
@@ -66,7 +66,12 @@ class Recurrent(nn.Module):
             last.append(state)
         return x, tuple(torch.stack(parts) for parts in zip(*last, strict=True))
 
-    def check_input(self, x: Tensor) -> None:
+    def start(self, x: Tensor, state: State | tuple[State, State] | None) -> tuple[Tensor, ...]:
+        """Check the input and the state at the start, and return the parts of the state; they are zero by default."""
+        self._check_input(x)
+        return (self._check_state(state, x, "state"),)
+
+    def _check_input(self, x: Tensor) -> None:
         """A sequence (T, B, I) of at least one step and one element, in the precision of the layer."""
         if isinstance(x, nn.utils.rnn.PackedSequence):
             raise TypeError(
@@ -76,21 +81,21 @@ class Recurrent(nn.Module):
         require_tensor(x, "x", empty=True)
         if x.ndim != 3 or x.shape[2] != self.input_size:
             raise ValueError(
-                f"x: expected shape (T, B, I) with I = {self.input_size}: time, batch, features; got {tuple(x.shape)}"
+                f"x: expected (T, B, I), which is time, batch and {self.input_size} features; got {tuple(x.shape)}"
             )
         require_tensor(x, "x")
         require_same_dtype(x, self.get_parameter("weight_ih_l0"), "x, parameters")
 
-    def check_state(self, state: Tensor | None, x: Tensor, name: str) -> Tensor:
-        """The state (num_layers, B, H), which is zero if none is given."""
+    def _check_state(self, state: object, x: Tensor, name: str) -> Tensor:
+        """One part (num_layers, B, H) of the state."""
         shape = (self.num_layers, x.shape[1], self.hidden_size)
         if state is None:
             return x.new_zeros(shape)
-        require_tensor(state, name)
-        if state.shape != shape:
-            raise ValueError(f"{name}: expected (num_layers, B, H) = {shape}, got {tuple(state.shape)}")
-        require_same_dtype(state, x, f"{name}, x")
-        return state
+        part = require_tensor(state, name)
+        if part.shape != shape:
+            raise ValueError(f"{name}: expected (num_layers, B, H) = {shape}, got {tuple(part.shape)}")
+        require_same_dtype(part, x, f"{name}, x")
+        return part
 
     def extra_repr(self) -> str:
         return f"{self.input_size}, {self.hidden_size}, num_layers={self.num_layers}"
@@ -124,8 +129,7 @@ class RNN(Recurrent):
 
     def forward(self, x: Float[Tensor, "t b i"], state: State | None = None) -> tuple[Float[Tensor, "t b h"], State]:
         """The outputs h_1, …, h_T of the last layer, and h_T of all layers."""
-        self.check_input(x)
-        output, (h,) = self.run(x, (self.check_state(state, x, "state"),))
+        output, (h,) = self.run(x, self.start(x, state))
         return output, h
 
     def scan(self, x: Tensor, state: tuple[Tensor, ...], layer: int) -> tuple[list[Tensor], tuple[Tensor, ...]]:
@@ -135,9 +139,9 @@ class RNN(Recurrent):
         # One product for all times. `unbind` divides it at once; the backward pass of ux[t] would fill a tensor of the
         # size of ux at every t.
         ux = F.linear(x, U, b_U + b_w)  # (T, B, H)
-        outputs = []
+        outputs, w_T = [], w.T
         for a in ux.unbind():
-            h = activation(torch.addmm(a, h, w.T))  # (B, H)
+            h = activation(torch.addmm(a, h, w_T))  # (B, H)
             outputs.append(h)
         return outputs, (h,)
 
@@ -183,20 +187,21 @@ class LSTM(Recurrent):
         self, x: Float[Tensor, "t b i"], state: tuple[State, State] | None = None
     ) -> tuple[Float[Tensor, "t b h"], tuple[State, State]]:
         """The outputs h_1, …, h_T of the last layer, and (h_T, c_T) of all layers."""
-        self.check_input(x)
-        if state is not None and not (isinstance(state, tuple) and len(state) == 2):
-            raise TypeError(f"state: expected the pair (h, c) of an LSTM, got {type(state).__name__}")
-        h, c = state or (None, None)
-        output, (h, c) = self.run(x, (self.check_state(h, x, "state h"), self.check_state(c, x, "state c")))
+        output, (h, c) = self.run(x, self.start(x, state))
         return output, (h, c)
+
+    def start(self, x: Tensor, state: State | tuple[State, State] | None) -> tuple[Tensor, ...]:
+        self._check_input(x)
+        h, c = (None, None) if state is None else require_pair(state)
+        return self._check_state(h, x, "state h"), self._check_state(c, x, "state c")
 
     def scan(self, x: Tensor, state: tuple[Tensor, ...], layer: int) -> tuple[list[Tensor], tuple[Tensor, ...]]:
         h, c = state
         U, w, b_U, b_w = self.weights(layer)
         ux = F.linear(x, U, b_U + b_w)  # (T, B, 4H)
-        outputs = []
+        outputs, w_T = [], w.T
         for a in ux.unbind():
-            h, c = lstm_update(torch.addmm(a, h, w.T), c)  # (B, H) each
+            h, c = lstm_update(torch.addmm(a, h, w_T), c)  # (B, H) each
             outputs.append(h)
         return outputs, (h, c)
 
@@ -216,16 +221,29 @@ class GRU(Recurrent):
 
     def forward(self, x: Float[Tensor, "t b i"], state: State | None = None) -> tuple[Float[Tensor, "t b h"], State]:
         """The outputs h_1, …, h_T of the last layer, and h_T of all layers."""
-        self.check_input(x)
-        output, (h,) = self.run(x, (self.check_state(state, x, "state"),))
+        output, (h,) = self.run(x, self.start(x, state))
         return output, h
 
     def scan(self, x: Tensor, state: tuple[Tensor, ...], layer: int) -> tuple[list[Tensor], tuple[Tensor, ...]]:
         (h,) = state
         U, w, b_U, b_w = self.weights(layer)
         ux = F.linear(x, U, b_U)  # (T, B, 3H)
-        outputs = []
+        outputs, w_T = [], w.T
         for a in ux.unbind():
-            h = gru_update(a, torch.addmm(b_w, h, w.T), h)  # (B, H)
+            h = gru_update(a, torch.addmm(b_w, h, w_T), h)  # (B, H)
             outputs.append(h)
         return outputs, (h,)
+
+
+def require_layer(layer: object, kinds: tuple[type[Recurrent], ...] = (RNN, LSTM, GRU)) -> None:
+    """One of the layers of this module, and not one of torch.nn, which has no `start`, `scan` and `run`."""
+    if not isinstance(layer, kinds):
+        names = " or ".join(kind.__name__ for kind in kinds)
+        given = f"{type(layer).__module__}.{type(layer).__qualname__}"
+        raise TypeError(f"layer: expected {names} of coursekit.recurrent, got {given}")
+
+
+def require_one_layer(layer: Recurrent) -> None:
+    """A layer that is not a stack."""
+    if layer.num_layers != 1:
+        raise ValueError(f"layer: expected num_layers = 1, got {layer.num_layers}")
