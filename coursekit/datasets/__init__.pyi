@@ -11,5 +11,13 @@ from .labelled import ImageDataset as ImageDataset
 from .labelled import LabelledImages as LabelledImages
 from .labelled import SegmentedImages as SegmentedImages
 from .photos import photographs as photographs
+from .sequences import REBER_SYMBOLS as REBER_SYMBOLS
+from .sequences import LabelledSequences as LabelledSequences
+from .sequences import adding as adding
+from .sequences import copying as copying
+from .sequences import is_reber as is_reber
+from .sequences import reber as reber
+from .sequences import reber_sequences as reber_sequences
+from .sequences import reber_successors as reber_successors
 from .synthetic import SHAPE_CLASSES as SHAPE_CLASSES
 from .synthetic import shapes as shapes

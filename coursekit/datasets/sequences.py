@@ -132,7 +132,7 @@ def copying(n: int, delay: int, seed: int = 0, *, symbols: int = 8, count: int =
 
     >>> data = copying(1, delay=2, count=3)
     >>> data.inputs[0].argmax(dim=1).tolist(), data.targets[0].tolist()
-    ([4, 7, 8, 0, 9, 0, 0, 0], [0, 0, 0, 0, 0, 4, 7, 8])
+    ([5, 8, 6, 0, 9, 0, 0, 0], [0, 0, 0, 0, 0, 5, 8, 6])
     """
     require_integer(n, "n", low=1)
     require_integer(delay, "delay", low=1)
@@ -176,12 +176,19 @@ EMBEDDED_REBER = _embed(REBER)
 
 
 def reber(
-    n: int, seed: int = 0, *, embedded: bool = False, least: int = 5, exclude: Collection[str] = ()
+    n: int,
+    seed: int = 0,
+    *,
+    embedded: bool = False,
+    least: int = 5,
+    distinct: bool = True,
+    exclude: Collection[str] = (),
 ) -> tuple[str, ...]:
-    """Distinct strings of the Reber grammar, or of the embedded one.
+    """Random strings of the Reber grammar, or of the embedded one.
 
-    Where two symbols may follow, each has probability ½, given that the string becomes long enough. A repeated string
-    is drawn again, so short strings are rarer than in plain draws. A larger ``n`` keeps the first strings.
+    Where two symbols may follow, each has probability ½, given that the string becomes long enough. Short strings are
+    frequent: 4000 draws from the embedded grammar hold about 520 different strings. Distinct strings are longer on
+    average, because a string that was drawn before is drawn again. A larger ``n`` keeps the first strings.
 
     The embedded grammar has a Reber string between two symbols T or two symbols P: ``BT…TE`` or ``BP…PE``. So its
     second-last symbol is the second one, however long the string between them.
@@ -191,6 +198,7 @@ def reber(
         seed: another one gives other strings; some of them may be the same.
         embedded: whether the strings are those of the embedded grammar.
         least: symbols that the Reber string (in the embedded grammar, the inner one) has at least.
+        distinct: draw no string twice.
         exclude: strings that must not be drawn, such as those of the training set.
 
     Source:
@@ -198,6 +206,9 @@ def reber(
         Embedded: S. Hochreiter and J. Schmidhuber (1997), *Long short-term memory*, Neural Computation 9.
 
     >>> reber(3)
+    ('BPTTVPSE', 'BPVVE', 'BPTVVE')
+    >>> reber(1, embedded=True, least=12)
+    ('BPBTSSXXTTVPXVVEPE',)
     """
     require_integer(n, "n", low=1)
     require_integer(seed, "seed", low=0, high=LARGEST_SEED)
@@ -206,12 +217,14 @@ def reber(
         raise TypeError(f"exclude: expected several strings, got str {exclude!r}")
     automaton = EMBEDDED_REBER if embedded else REBER
     reach = _reach(automaton, least + 4 if embedded else least)
-    chance, excluded = random.Random(seed), set(exclude)
-    drawn: dict[str, None] = {}  # a set that keeps the order
-    while len(drawn) < n:
-        if (string := _draw(automaton, reach, chance)) not in excluded:
-            drawn[string] = None
-    return tuple(drawn)
+    chance, refused = random.Random(seed), set(exclude)
+    strings: list[str] = []
+    while len(strings) < n:
+        if (string := _draw(automaton, reach, chance)) not in refused:
+            strings.append(string)
+            if distinct:
+                refused.add(string)
+    return tuple(strings)
 
 
 def reber_successors(prefix: str, *, embedded: bool = False) -> str:

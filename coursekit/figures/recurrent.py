@@ -54,12 +54,6 @@ def lstm_cell(ax: Axes, lit: Step) -> Axes:
 
     The memory c runs along the top, the state h and the input x_t come in below. The diagram is the same for all four
     steps: "forget", "write", "remember" and "show".
-
-    >>> import matplotlib.pyplot as plt
-    >>> figure, ax = plt.subplots()
-    >>> lstm_cell(ax, "forget").get_title(loc="left")
-    'forget:  $f_t \\\\odot c_{t-1}$'
-    >>> plt.close(figure)
     """
     require_choice(lit, "lit", get_args(Step))
     # The lit step last, so that it covers what it shares with others.
