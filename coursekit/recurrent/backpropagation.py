@@ -32,9 +32,9 @@ class Gradients:
     """
 
     loss: Float[Tensor, ""]
-    U: Float[Tensor, "gates*h i"]
-    w: Float[Tensor, "gates*h h"]
-    b: Float[Tensor, " gates*h"]
+    U: Float[Tensor, "gates_h i"]
+    w: Float[Tensor, "gates_h h"]
+    b: Float[Tensor, " gates_h"]
     V: Float[Tensor, "k h"]
     c: Float[Tensor, " k"]
     h0: State
@@ -70,7 +70,7 @@ def backpropagate(
     """
     require_layer(layer, (RNN, LSTM))
     require_one_layer(layer)
-    start = layer.start(x, state)  # h_0, or h_0 and c_0: (1, B, H) each
+    x, start = layer.start(x, state)  # h_0, or h_0 and c_0: (1, B, H) each
     _check_readout(readout, layer, x)
     _check_targets(targets, readout, x)
 
@@ -130,9 +130,10 @@ def _back_through_lstm(
     v_k = Vᵀ(p_k − y_k) + wᵀ δ_{k+1}
     s_k = v_k ⊙ o_k ⊙ (1 − tanh² c_k) + f_{k+1} ⊙ s_{k+1}
 
-    and δ_k has a part for each of i, f, g, o, where g is the lecture's c̃:
+    and δ_k has a part for each of i, f, g and o. With the lecture's c̃ as g, they are
 
-    s_k ⊙ g_k ⊙ i_k (1 − i_k),   s_k ⊙ c_{k−1} ⊙ f_k (1 − f_k),   s_k ⊙ i_k ⊙ (1 − g_k²),   v_k ⊙ tanh c_k ⊙ o_k (1 − o_k)
+    s_k ⊙ g_k ⊙ i_k (1 − i_k),    s_k ⊙ c_{k−1} ⊙ f_k (1 − f_k),
+    s_k ⊙ i_k ⊙ (1 − g_k²),       v_k ⊙ tanh c_k ⊙ o_k (1 − o_k).
 
     The factor f_{k+1} alone is ∂c_{k+1}/∂c_k only while the gates are held fixed (E14).
     """

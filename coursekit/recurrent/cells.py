@@ -2,10 +2,10 @@
 
 A step takes the input x_t and the state at t − 1 to the state at t. U multiplies the input, w the hidden state h_{t−1},
 and b is added. The parameters of all gates are stacked in one matrix each, in the order of torch.nn, so that one
-product serves them all: rows i, f, g, o for the LSTM and r, u, h for the GRU. In the letters of torch.nn, U is
-``weight_ih``, w is ``weight_hh``, and b is ``bias_ih + bias_hh``; its z is the lecture's u, its n is the lecture's h̃.
+product serves them all: rows i, f, g, o for the LSTM and r, u, h for the GRU. torch.nn calls U ``weight_ih``, w
+``weight_hh``, and b ``bias_ih + bias_hh``; its gate g is the lecture's c̃, its z is u, and its n is h̃.
 
-Each step is a product followed by an update of the state. The layers share the updates, but take the products U x_t of
+A step is a product and then an update of the state. The layers use the same updates, but compute the products U x_t of
 all times at once.
 """
 
@@ -46,9 +46,9 @@ def rnn_step(
 def lstm_step(
     x: Float[Tensor, "b i"],
     state: tuple[Float[Tensor, "b h"], Float[Tensor, "b h"]],
-    U: Float[Tensor, "4*h i"],
-    w: Float[Tensor, "4*h h"],
-    b: Float[Tensor, " 4*h"],
+    U: Float[Tensor, "gates_h i"],
+    w: Float[Tensor, "gates_h h"],
+    b: Float[Tensor, " gates_h"],
 ) -> tuple[Float[Tensor, "b h"], Float[Tensor, "b h"]]:
     """(h_t, c_t) from (h_{t−1}, c_{t−1}), with the gates i, f, g, o of `lstm_update`.
 
@@ -65,10 +65,10 @@ def lstm_step(
 def gru_step(
     x: Float[Tensor, "b i"],
     h: Float[Tensor, "b h"],
-    U: Float[Tensor, "3*h i"],
-    w: Float[Tensor, "3*h h"],
-    b: Float[Tensor, " 3*h"],
-    b_w: Float[Tensor, " 3*h"] | None = None,
+    U: Float[Tensor, "gates_h i"],
+    w: Float[Tensor, "gates_h h"],
+    b: Float[Tensor, " gates_h"],
+    b_w: Float[Tensor, " gates_h"] | None = None,
 ) -> Float[Tensor, "b h"]:
     """h_t from h_{t−1}, with the gates r, u and the candidate h̃ of `gru_update`.
 
@@ -79,13 +79,13 @@ def gru_step(
     Source: K. Cho et al., Learning phrase representations using RNN encoder-decoder, EMNLP 2014. There the candidate
     contains w^h (r ⊙ h) in place of r ⊙ (w^h h).
     """
-    b_w = torch.zeros_like(b) if b_w is None else b_w
-    _check(3, x, h, U, w, b=b, b_w=b_w)
-    return gru_update(b + x @ U.T, b_w + h @ w.T, h)
+    _check(3, x, h, U, w, b=b, b_w=b if b_w is None else b_w)
+    wh = h @ w.T
+    return gru_update(b + x @ U.T, wh if b_w is None else b_w + wh, h)
 
 
 def lstm_update(
-    a: Float[Tensor, "b 4*h"], c: Float[Tensor, "b h"]
+    a: Float[Tensor, "b gates_h"], c: Float[Tensor, "b h"]
 ) -> tuple[Float[Tensor, "b h"], Float[Tensor, "b h"]]:
     """(h_t, c_t) from a = b + U x_t + w h_{t−1} and c_{t−1}.
 
@@ -98,7 +98,9 @@ def lstm_update(
     return o.sigmoid() * c.tanh(), c
 
 
-def gru_update(ux: Float[Tensor, "b 3*h"], wh: Float[Tensor, "b 3*h"], h: Float[Tensor, "b h"]) -> Float[Tensor, "b h"]:
+def gru_update(
+    ux: Float[Tensor, "b gates_h"], wh: Float[Tensor, "b gates_h"], h: Float[Tensor, "b h"]
+) -> Float[Tensor, "b h"]:
     """h_t from ux = b + U x_t, wh = w h_{t−1} and h_{t−1}.
 
     r = σ(ux_r + wh_r), u = σ(ux_u + wh_u) and h̃ = tanh(ux_h + r ⊙ wh_h); then h_t = u ⊙ h_{t−1} + (1 − u) ⊙ h̃. The

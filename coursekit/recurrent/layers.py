@@ -33,7 +33,7 @@ class Recurrent(nn.Module):
         self.num_layers = require_integer(num_layers, "num_layers", low=1)
         rows = self.gates * self.hidden_size
         for layer in range(self.num_layers):
-            # The outputs h_t of a layer are the inputs of the next one. Each layer has parameters of its own (E17).
+            # Each layer has parameters of its own (E17).
             inputs = self.hidden_size if layer else self.input_size
             self.register_parameter(f"weight_ih_l{layer}", nn.Parameter(torch.empty(rows, inputs)))
             self.register_parameter(f"weight_hh_l{layer}", nn.Parameter(torch.empty(rows, self.hidden_size)))
@@ -57,45 +57,54 @@ class Recurrent(nn.Module):
         """Run one layer: from x (T, B, I) and a state of (B, H) each to h_1, …, h_T (B, H) and the last state."""
         raise NotImplementedError
 
-    def run(self, x: Tensor, states: tuple[Tensor, ...]) -> tuple[Tensor, tuple[Tensor, ...]]:
-        """Run all layers from states of (num_layers, B, H) each to the output (T, B, H) and the last states."""
+    def run(self, x: Tensor, start: tuple[Tensor, ...]) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """Run all layers from a state of (num_layers, B, H) each to the output (T, B, H) and the last state."""
         last = []
-        for layer in range(self.num_layers):
-            outputs, state = self.scan(x, tuple(s[layer] for s in states), layer)
-            x = torch.stack(outputs)  # (T, B, H)
-            last.append(state)
-        return x, tuple(torch.stack(parts) for parts in zip(*last, strict=True))
+        # In half precision, rounding errors would accumulate from step to step.
+        with torch.autocast(x.device.type, enabled=False):
+            for layer in range(self.num_layers):
+                outputs, state = self.scan(x, tuple(part[layer] for part in start), layer)
+                x = torch.stack(outputs)  # (T, B, H)
+                last.append(state)
+            return x, tuple(torch.stack(parts) for parts in zip(*last, strict=True))
 
-    def start(self, x: Tensor, state: State | tuple[State, State] | None) -> tuple[Tensor, ...]:
-        """Check the input and the state at the start, and return the parts of the state; they are zero by default."""
-        self._check_input(x)
-        return (self._check_state(state, x, "state"),)
+    def start(self, x: Tensor, state: State | tuple[State, State] | None) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """Check the input and the state, and return the input and the parts of the state, which are zero by default."""
+        x = self._check_input(x)
+        return x, (self._check_state(state, x, "state"),)
 
-    def _check_input(self, x: Tensor) -> None:
-        """A sequence (T, B, I) of at least one step and one element, in the precision of the layer."""
+    def _check_input(self, x: Tensor) -> Tensor:
+        """A sequence (T, B, I) of at least one step and one element, in the precision of the parameters."""
         if isinstance(x, nn.utils.rnn.PackedSequence):
             raise TypeError(
                 "x: expected a tensor (T, B, I), got a PackedSequence; unpack it with "
                 "torch.nn.utils.rnn.pad_packed_sequence, and leave the padding out of the loss"
             )
-        require_tensor(x, "x", empty=True)
+        x = require_tensor(self._undo_autocast(x), "x", empty=True)
         if x.ndim != 3 or x.shape[2] != self.input_size:
             raise ValueError(
-                f"x: expected (T, B, I), which is time, batch and {self.input_size} features; got {tuple(x.shape)}"
+                f"x: expected (T, B, I), which is time, batch and {self.input_size} features, got {tuple(x.shape)}"
             )
-        require_tensor(x, "x")
         require_same_dtype(x, self.get_parameter("weight_ih_l0"), "x, parameters")
+        return require_tensor(x, "x")
 
     def _check_state(self, state: object, x: Tensor, name: str) -> Tensor:
         """One part (num_layers, B, H) of the state."""
         shape = (self.num_layers, x.shape[1], self.hidden_size)
         if state is None:
             return x.new_zeros(shape)
-        part = require_tensor(state, name)
+        part = require_tensor(self._undo_autocast(state), name)
         if part.shape != shape:
             raise ValueError(f"{name}: expected (num_layers, B, H) = {shape}, got {tuple(part.shape)}")
         require_same_dtype(part, x, f"{name}, x")
         return part
+
+    def _undo_autocast(self, value: object) -> object:
+        """What other layers hand on in half precision under autocast, converted to the precision of the parameters."""
+        if isinstance(value, Tensor) and torch.is_autocast_enabled(value.device.type):
+            half = value.dtype in (torch.float16, torch.bfloat16)
+            return value.to(self.get_parameter("weight_ih_l0").dtype) if half else value
+        return value
 
     def extra_repr(self) -> str:
         return f"{self.input_size}, {self.hidden_size}, num_layers={self.num_layers}"
@@ -104,13 +113,19 @@ class Recurrent(nn.Module):
 class RNN(Recurrent):
     """h_t = tanh(b + w h_{t−1} + U x_t), or the same with ReLU.
 
-    The parameters U, w, b are the same at all times. The second layer takes the h_t of the first as its inputs.
+    The parameters U, w and b are the same at all times.
 
     Args:
         input_size: I, the length of x_t.
         hidden_size: H, the length of h_t.
-        num_layers: how many layers stand on one another.
+        num_layers: how many layers are stacked; the outputs of one are the inputs of the next.
         nonlinearity: tanh or relu.
+
+    Raises:
+        TypeError: sizes that are not integers; later, an input or a state that is no tensor or has not the precision of
+            the parameters, and packed sequences.
+        ValueError: sizes below 1; later, an input that is not (T, B, I), a state that is not (num_layers, B, H), and
+            NaN or infinite numbers in either.
 
     >>> rnn = RNN(input_size=4, hidden_size=3)
     >>> output, state = rnn(torch.zeros(10, 2, 4))
@@ -129,15 +144,15 @@ class RNN(Recurrent):
 
     def forward(self, x: Float[Tensor, "t b i"], state: State | None = None) -> tuple[Float[Tensor, "t b h"], State]:
         """The outputs h_1, …, h_T of the last layer, and h_T of all layers."""
-        output, (h,) = self.run(x, self.start(x, state))
+        output, (h,) = self.run(*self.start(x, state))
         return output, h
 
     def scan(self, x: Tensor, state: tuple[Tensor, ...], layer: int) -> tuple[list[Tensor], tuple[Tensor, ...]]:
         (h,) = state
         U, w, b_U, b_w = self.weights(layer)
         activation = NONLINEARITIES[self.nonlinearity]
-        # One product for all times. `unbind` divides it at once; the backward pass of ux[t] would fill a tensor of the
-        # size of ux at every t.
+        # One product for all times. It is divided by `unbind`, because the backward pass of each ux[t] would fill a
+        # tensor of the size of ux: T² work.
         ux = F.linear(x, U, b_U + b_w)  # (T, B, H)
         outputs, w_T = [], w.T
         for a in ux.unbind():
@@ -149,12 +164,12 @@ class RNN(Recurrent):
 class LSTM(Recurrent):
     """Long short-term memory: a memory cell c_t beside h_t, and gates that forget, write and show it.
 
-    `cells.lstm_update` holds the equations. The state is the pair (h, c).
+    `cells.lstm_update` holds the equations. The state is the pair (h, c), and errors are those of `RNN`.
 
     Args:
         input_size: I, the length of x_t.
         hidden_size: H, the length of h_t and of c_t.
-        num_layers: how many layers stand on one another.
+        num_layers: how many layers are stacked; the outputs of one are the inputs of the next.
         forget_bias: the bias b^f of the forget gate to begin with. The larger it is, the longer a new layer remembers:
             while the weights are small, c_t decays by σ(b^f) a step. By default b^f is drawn as all other parameters.
 
@@ -187,13 +202,13 @@ class LSTM(Recurrent):
         self, x: Float[Tensor, "t b i"], state: tuple[State, State] | None = None
     ) -> tuple[Float[Tensor, "t b h"], tuple[State, State]]:
         """The outputs h_1, …, h_T of the last layer, and (h_T, c_T) of all layers."""
-        output, (h, c) = self.run(x, self.start(x, state))
+        output, (h, c) = self.run(*self.start(x, state))
         return output, (h, c)
 
-    def start(self, x: Tensor, state: State | tuple[State, State] | None) -> tuple[Tensor, ...]:
-        self._check_input(x)
+    def start(self, x: Tensor, state: State | tuple[State, State] | None) -> tuple[Tensor, tuple[Tensor, ...]]:
+        x = self._check_input(x)
         h, c = (None, None) if state is None else require_pair(state)
-        return self._check_state(h, x, "state h"), self._check_state(c, x, "state c")
+        return x, (self._check_state(h, x, "state h"), self._check_state(c, x, "state c"))
 
     def scan(self, x: Tensor, state: tuple[Tensor, ...], layer: int) -> tuple[list[Tensor], tuple[Tensor, ...]]:
         h, c = state
@@ -209,19 +224,19 @@ class LSTM(Recurrent):
 class GRU(Recurrent):
     """Gated recurrent unit: h_t = u ⊙ h_{t−1} + (1 − u) ⊙ h̃, so that an update gate u near 1 keeps the state.
 
-    `cells.gru_update` holds the equations.
+    `cells.gru_update` holds the equations, and errors are those of `RNN`.
 
     Args:
         input_size: I, the length of x_t.
         hidden_size: H, the length of h_t.
-        num_layers: how many layers stand on one another.
+        num_layers: how many layers are stacked; the outputs of one are the inputs of the next.
     """
 
     gates = 3
 
     def forward(self, x: Float[Tensor, "t b i"], state: State | None = None) -> tuple[Float[Tensor, "t b h"], State]:
         """The outputs h_1, …, h_T of the last layer, and h_T of all layers."""
-        output, (h,) = self.run(x, self.start(x, state))
+        output, (h,) = self.run(*self.start(x, state))
         return output, h
 
     def scan(self, x: Tensor, state: tuple[Tensor, ...], layer: int) -> tuple[list[Tensor], tuple[Tensor, ...]]:

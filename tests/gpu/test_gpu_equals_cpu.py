@@ -8,10 +8,11 @@ from dataclasses import is_dataclass
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from coursekit import autoencoders as ae
 from coursekit import interpret as it
+from coursekit import recurrent as rc
 from coursekit.nets import accuracy, pretrained
 
 pytestmark = pytest.mark.gpu
@@ -66,6 +67,11 @@ OF_POINTS = {
     "linear_denoiser": lambda x: ae.linear_denoiser(x.T.cov(), 0.3),
     "posterior_mean": lambda x: ae.posterior_mean(x + 0.1, x, 0.5),
 }
+OF_SEQUENCES = {
+    "outputs": lambda layer, readout, x: layer(x)[0].detach(),
+    "jacobian_product": lambda layer, readout, x: rc.jacobian_product(layer, x),
+    "backpropagate": lambda layer, readout, x: rc.backpropagate(layer, readout, x, x.argmax(dim=2)),
+}
 
 
 def tensors(result):
@@ -93,6 +99,15 @@ def test_what_explains_a_net(name, net, images, device):
 def test_what_is_computed_from_points(name, points, device):
     compute = OF_POINTS[name]
     require_equal(compute(points.to(device)), compute(points), device)
+
+
+@pytest.mark.parametrize("make", [rc.RNN, rc.LSTM])
+@pytest.mark.parametrize("name", OF_SEQUENCES)
+def test_what_is_computed_from_sequences(name, make, device):
+    compute, x = OF_SEQUENCES[name], torch.randn(9, 3, 4, dtype=torch.float64)
+    layer, readout = make(4, 5).double(), nn.Linear(5, 4).double()
+    there = compute(copy.deepcopy(layer).to(device), copy.deepcopy(readout).to(device), x.to(device))
+    require_equal(there, compute(layer, readout, x), device)
 
 
 @pytest.mark.parametrize("layer", ["stem", "stage1", "stage2.norm1", "stage3"])
