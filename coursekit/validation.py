@@ -196,9 +196,10 @@ def require_instance(value: Any, name: str, kind: type[T]) -> T:
 
 
 def require_index(value: Any, name: str = "index") -> Tensor:
-    """A one-dimensional tensor of integers or truth values, to select items by. PyTorch takes uint8 for truth values."""
+    """A one-dimensional tensor of integers or truth values. uint8 is refused: PyTorch takes it for truth values."""
     if not isinstance(value, Tensor):
-        raise TypeError(f"{name}: expected a slice or a tensor, got {type(value).__name__}; data[i : i + 1] is one item")
+        kind = type(value).__name__
+        raise TypeError(f"{name}: expected a slice or a tensor, got {kind}; data[i : i + 1] is one item")
     if value.dtype not in (torch.bool, torch.int32, torch.int64):
         raise TypeError(f"{name}: expected integers or truth values, got {_dtype(value)}")
     if value.ndim != 1:

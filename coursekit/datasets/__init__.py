@@ -5,6 +5,7 @@
 - ``mnist``, ``fashion_mnist``, ``cifar10``  downloaded once, with checksum, when first asked for
 - ``photographs``                            embedded: the photographs of scikit-image and scikit-learn
 - ``shapes``                                 synthetic: class, place and mask of each image are known
+- ``adding``, ``copying``, ``reber``         synthetic: sequences that ask for memory, and strings of a grammar
 
 The first five are `ImageDataset`s with the parts ``train`` and ``test``, each of them `LabelledImages`; ``shapes`` are
 `SegmentedImages`, which have masks and boxes besides.
