@@ -8,7 +8,6 @@ from coursekit import datasets
 from coursekit.datasets.sequences import REBER_SYMBOLS, LabelledSequences
 
 
-
 def generates(automaton, string, state=0):
     """Whether an automaton written as lists of (symbol, state) accepts the string."""
     if not string:
