@@ -195,6 +195,18 @@ def require_instance(value: Any, name: str, kind: type[T]) -> T:
     return value
 
 
+def require_index(value: Any, name: str = "index") -> Tensor:
+    """A one-dimensional tensor of integers or truth values. uint8 is refused: PyTorch takes it for truth values."""
+    if not isinstance(value, Tensor):
+        kind = type(value).__name__
+        raise TypeError(f"{name}: expected a slice or a tensor, got {kind}; data[i : i + 1] is one item")
+    if value.dtype not in (torch.bool, torch.int32, torch.int64):
+        raise TypeError(f"{name}: expected integers or truth values, got {_dtype(value)}")
+    if value.ndim != 1:
+        raise ValueError(f"{name}: expected shape (m,), got {tuple(value.shape)}")
+    return value
+
+
 def count_nonfinite(x: Tensor) -> int:
     """How many numbers are NaN or infinite."""
     # A finite sum proves that all are finite, in a fiftieth of the time that a look at each takes. A sum that is not

@@ -30,6 +30,14 @@ from .sentences import Opinions as Opinions
 from .sentences import opinions as opinions
 from .sentences import single_opinions as single_opinions
 from .sentences import verdict as verdict
+from .sequences import REBER_SYMBOLS as REBER_SYMBOLS
+from .sequences import LabelledSequences as LabelledSequences
+from .sequences import adding as adding
+from .sequences import copying as copying
+from .sequences import is_reber as is_reber
+from .sequences import reber as reber
+from .sequences import reber_sequences as reber_sequences
+from .sequences import reber_successors as reber_successors
 from .synthetic import SHAPE_CLASSES as SHAPE_CLASSES
 from .synthetic import shapes as shapes
 from .text import TextDataset as TextDataset

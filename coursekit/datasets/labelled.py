@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from coursekit.validation import require_labels, require_mask, require_tensor, require_unit_range
+from coursekit.validation import require_index, require_labels, require_mask, require_tensor, require_unit_range
 
 Images = TypeVar("Images", bound="LabelledImages")
 
@@ -52,7 +52,7 @@ class LabelledImages:
 
     def __getitem__(self: Images, index: slice | Tensor) -> Images:
         if not isinstance(index, slice):
-            _require_index(index)
+            require_index(index)
         return self._with_each_part(lambda part: part[index])
 
     def __repr__(self) -> str:
@@ -148,14 +148,3 @@ class ImageDataset:
 def _size(data: LabelledImages) -> str:
     """Channels, height and width of the images, for people."""
     return "×".join(map(str, data.images.shape[1:]))
-
-
-def _require_index(index: Any) -> None:
-    """A one-dimensional tensor of integers or truth values. uint8 is refused: PyTorch takes it for truth values."""
-    if not isinstance(index, Tensor):
-        kind = type(index).__name__
-        raise TypeError(f"index: expected a slice or a tensor, got {kind}; data[i : i + 1] is one image")
-    if index.dtype not in (torch.bool, torch.int32, torch.int64):
-        raise TypeError(f"index: expected integers or truth values, got {str(index.dtype).removeprefix('torch.')}")
-    if index.ndim != 1:
-        raise ValueError(f"index: expected shape (m,), got {tuple(index.shape)}")

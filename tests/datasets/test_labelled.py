@@ -54,7 +54,7 @@ def test_an_index_selects_every_part_of_the_same_images(data, index, expected):
 @pytest.mark.parametrize(
     ("index", "error", "message"),
     [
-        (2, TypeError, r"index: expected a slice or a tensor, got int; data\[i : i \+ 1\] is one image"),
+        (2, TypeError, r"index: expected a slice or a tensor, got int; data\[i : i \+ 1\] is one item"),
         ([0, 1], TypeError, "index: expected a slice or a tensor, got list"),
         (torch.tensor([0, 1], dtype=torch.uint8), TypeError, "expected integers or truth values, got uint8"),
         (torch.tensor([0.0]), TypeError, "expected integers or truth values, got float32"),
