@@ -49,8 +49,8 @@ def check_my_classifier(answer: Answer) -> str:
     accuracy = (found == labels[unseen]).double().mean().item()
     if accuracy < 0.96:
         raise Wrong(
-            f"{accuracy:.1%} of the unseen digits right; wanted at least 96 %. Plain distance to one mean per class is too "
-            "coarse: compare with several examples, or with their neighbours"
+            f"{accuracy:.1%} of the unseen digits right; wanted at least 96 %. Plain distance to one mean per class is "
+            "too coarse: compare with several examples, or with their neighbours"
         )
     return "at least 96 % of the unseen digits right"
 
