@@ -108,12 +108,12 @@ def _sums(
         raise ValueError(f"points, data: expected rows of one length, got {d} and {data.shape[1]}")
     h = require_number(bandwidth, "bandwidth", above=0)
 
-    x, y = points / (math.sqrt(2) * h), data / (math.sqrt(2) * h)  # so that φ((x − Xᵢ)/h) ∝ exp(−‖x − y‖²)
     totals, nearest = [], []
     rows = max(1, BLOCK // n)
     for start in range(0, m, rows):
-        # Differences, not the expanded square ‖x‖² − 2xᵀy + ‖y‖², which cancels far from the origin.
-        u = torch.cdist(x[start : start + rows], y, compute_mode="donot_use_mm_for_euclid_dist").square()  # (rows, n)
+        # ‖x − Xᵢ‖ from differences: the expanded square ‖x‖² − 2xᵀXᵢ + ‖Xᵢ‖² cancels far from the origin.
+        distances = torch.cdist(points[start : start + rows], data, compute_mode="donot_use_mm_for_euclid_dist")
+        u = distances.div(math.sqrt(2) * h).square_()  # (rows, n): φ((x − Xᵢ)/h) ∝ exp(−u)
         if leave_one_out:
             u.diagonal(start).fill_(torch.inf)
         least = u.detach().amin(dim=1)  # (rows,): cancels in the end, and so do its gradients
