@@ -9,8 +9,10 @@ squared error, MISE = E∫(p̂ − p)², is the squared bias ∫(p_h − p)² pl
 """
 
 import math
+from collections.abc import Sequence
 from typing import Literal, get_args
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -158,28 +160,18 @@ def mise_gaussian(n: int, bandwidth: float, d: int = 1, kernel: Kernel = "gaussi
     require_choice(kernel, "kernel", get_args(Kernel))
     h = require_number(bandwidth, "bandwidth", above=0)
     c = TRANSFORMS[kernel]
-
-    def integral(*factors: tuple[float, ...], a: float) -> float:
-        """(2π)⁻ᵈ ∫ Π(Σⱼ cⱼ‖hω‖²ʲ) · exp(−a‖ω‖²) dω over the factors with coefficients c."""
-        polynomial = [1.0]
-        for factor in factors:
-            polynomial = _product(polynomial, factor)
-        # E‖ω‖²ᵏ for ω ~ N(0, I/2a) is (d/2)(d/2 + 1)…(d/2 + k − 1) / aᵏ.
-        moments = (math.prod((d / 2 + i) * h * h / a for i in range(k)) for k in range(len(polynomial)))
-        return (4 * math.pi * a) ** (-d / 2) * sum(p * m for p, m in zip(polynomial, moments, strict=True))
-
-    variance = (integral(c, c, a=h * h) - integral(c, c, a=1 + h * h)) / n
-    bias2 = integral(c, c, a=1 + h * h) - 2 * integral(c, a=1 + h * h / 2) + integral(a=1.0)
+    c2 = np.convolve(c, c).tolist()  # the coefficients of K̂²
+    smoothed2 = _gaussian_integral(c2, 1 + h * h, h, d)  # ∫p_h²
+    variance = (_gaussian_integral(c2, h * h, h, d) - smoothed2) / n
+    bias2 = smoothed2 - 2 * _gaussian_integral(c, 1 + h * h / 2, h, d) + _gaussian_integral([1.0], 1.0, h, d)
     return variance + bias2
 
 
-def _product(a: list[float], b: tuple[float, ...]) -> list[float]:
-    """The coefficients of the product of two polynomials."""
-    product = [0.0] * (len(a) + len(b) - 1)
-    for i, x in enumerate(a):
-        for j, y in enumerate(b):
-            product[i + j] += x * y
-    return product
+def _gaussian_integral(c: Sequence[float], a: float, h: float, d: int) -> float:
+    """(2π)⁻ᵈ ∫ Σⱼ cⱼ‖hω‖²ʲ · exp(−a‖ω‖²) dω."""
+    # E‖ω‖²ʲ for ω ~ N(0, I/2a) is (d/2)(d/2 + 1)…(d/2 + j − 1) / aʲ.
+    moments = (math.prod((d / 2 + i) * h * h / a for i in range(j)) for j in range(len(c)))
+    return (4 * math.pi * a) ** (-d / 2) * sum(cj * moment for cj, moment in zip(c, moments, strict=True))
 
 
 def best_bandwidth(n: int, d: int = 1, kernel: Kernel = "gaussian") -> float:

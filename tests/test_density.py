@@ -1,4 +1,4 @@
-"""Kernel density estimates equal their definition and two libraries; their error is the integral; bandwidths are best."""
+"""Kernel density estimates equal their definition and two libraries; their error is exact; bandwidths are best."""
 
 import math
 
