@@ -1,6 +1,8 @@
 """Kernel density estimates equal their definition and two libraries; their error is exact; bandwidths are best."""
 
 import math
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -87,7 +89,22 @@ def test_no_more_than_a_block_of_distances_is_held(monkeypatch):
     monkeypatch.setattr(torch, "cdist", spied)
     kde(cloud(20, 2), cloud(100_000, 2), 0.5)
     kde(cloud(3_000, 2), cloud(100, 2), 0.5)
-    assert max(sizes) <= 2**17  # 1 MB each in float64, so 10⁵ against 10⁴ points stay far below 1 GB
+    assert max(sizes) <= 100_000  # 0.8 MB in float64
+
+
+def test_the_memory_of_a_block_is_used_again():
+    """10⁵ against 10³ points: all distances would take 0.8 GB, and so would freed blocks that are never used again."""
+    program = """
+import resource, torch
+from coursekit.density import kde
+data = torch.randn(100_000, 2, dtype=torch.float64)
+kde(data[:10], data, 0.5)
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+kde(data[:1000], data, 0.5)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert int(done.stdout) < 100_000 * (1024 if sys.platform == "darwin" else 1)  # in kilobytes, on macOS in bytes
 
 
 def test_far_from_the_data_the_logarithm_stays_finite():
@@ -105,6 +122,14 @@ def test_in_many_dimensions_neither_factor_overflows():
     x[0, 0] = math.sqrt(2 * log_h) * h
     assert log_h > 800
     assert kde(x, torch.zeros(1, d, dtype=F64), h).item() == pytest.approx(1, rel=1e-6)
+
+
+@pytest.mark.parametrize("h", [1e-30, 1e-200])
+def test_a_tiny_bandwidth_leaves_the_point_itself(h):
+    data = torch.tensor([[0.0], [1.0]])
+    here, between = log_kde(torch.tensor([[0.0], [0.5]]), data, h).tolist()
+    assert here == pytest.approx(-math.log(2 * h * math.sqrt(2 * math.pi)))
+    assert between < -1e37
 
 
 def test_a_small_bandwidth_far_from_the_origin_is_exact():
