@@ -31,6 +31,7 @@ Rule = Literal["scott", "silverman"]
 # A kernel is the inverse Fourier transform of Σⱼ cⱼ‖ω‖²ʲ · exp(−‖ω‖²/2), with these coefficients c.
 TRANSFORMS: dict[Kernel, tuple[float, ...]] = {"gaussian": (1.0,), "fourth-order": (1.0, 0.5)}
 BLOCK = 2**16  # distances that are held at a time: half a megabyte, which stays in the processor's cache
+ROUNDING = 1e-11  # the largest relative rounding of a kernel that is accepted for the sake of speed
 
 
 def kde(
@@ -110,23 +111,34 @@ def _sums(
         raise ValueError(f"points, data: expected rows of one length, got {d} and {data.shape[1]}")
     h = require_number(bandwidth, "bandwidth", above=0)
 
+    # φ((x − Xᵢ)/h) ∝ exp(−qᵢ) with qᵢ = scale · ‖x − Xᵢ‖². A matrix product is the fastest way to find them, but it
+    # cancels where the points are far apart and h is small: then take differences instead.
+    scale = min(0.5 / h / h, torch.finfo(points.dtype).max)  # finite, so that 0 · scale is 0
+    centre = data.mean(dim=0)
+    x, y = points - centre, data - centre
+    x2, y2 = x.square().sum(dim=1), y.square().sum(dim=1)  # (m,), (n,)
+    by_product = scale * max(x2.max().item(), y2.max().item()) * torch.finfo(points.dtype).eps < ROUNDING
+
     # Written into tensors that exist before the blocks: small ones made in between would scatter over the freed blocks
     # and keep the memory from being used again.
     total, log_scale = points.new_empty(m), points.new_empty(m)
     rows = max(1, BLOCK // n)
-    scale = min(0.5 / h / h, torch.finfo(points.dtype).max)  # φ(u/h) ∝ exp(−scale · ‖u‖²); finite, so that 0 stays 0
     for start in range(0, m, rows):
         block = slice(start, start + rows)
-        # ‖x − Xᵢ‖ from differences: the expanded square ‖x‖² − 2xᵀXᵢ + ‖Xᵢ‖² cancels far from the origin.
-        u = torch.cdist(points[block], data, compute_mode="donot_use_mm_for_euclid_dist")  # (rows, n)
+        if by_product:  # qᵢ − shift = scale · (‖Xᵢ‖² − 2xᵀXᵢ)
+            shift = scale * x2[block]  # (rows,)
+            q = torch.addmm(y2, x[block], y.T, beta=scale, alpha=-2 * scale)  # (rows, n)
+        else:
+            shift = torch.zeros_like(x2[block])
+            q = torch.cdist(points[block], data, compute_mode="donot_use_mm_for_euclid_dist").square() * scale
         if leave_one_out:
-            u.diagonal(start).fill_(torch.inf)
-        least = u.detach().amin(dim=1).square() * scale  # (rows,): cancels in the end, and so do its gradients
-        bumps = torch.addcmul(least[:, None], u, u, value=-scale).exp_()  # (rows, n): φ(u/h) ÷ that of the nearest
+            q.diagonal(start).fill_(torch.inf)
+        least = q.detach().amin(dim=1)  # (rows,): cancels in the end, and so do its gradients
+        bumps = (least[:, None] - q).exp_()  # (rows, n): each kernel ÷ that of the nearest point
         if kernel == "fourth-order":
-            bumps = (1 + d / 2 - scale * u.square()) * bumps
+            bumps = (1 + d / 2 - shift[:, None] - q) * bumps
         total[block] = bumps.sum(dim=1)
-        log_scale[block] = -least
+        log_scale[block] = -least - shift
     count = n - 1 if leave_one_out else n
     return total, log_scale - math.log(count) - d * math.log(h) - d / 2 * math.log(2 * math.pi)
 
