@@ -16,6 +16,7 @@ FOUNDATIONS = {"errors", "files", "validation", "coursekit"}  # what everyone ma
 # Who may import whom. Values flow from data to notebooks, and imports are fewer than that.
 MAY_IMPORT = {
     "datasets": set(),
+    "density": set(),
     "training": set(),
     "figures": set(),
     "nets": set(),
@@ -27,7 +28,7 @@ MAY_IMPORT = {
     "notebooks": {"course", "datasets"},
     "cli": {"course", "datasets", "nets", "notebooks"},
 }
-SUBJECTS = {"autoencoders", "bayes", "interpret", "recurrent"}
+SUBJECTS = {"autoencoders", "bayes", "density", "interpret", "recurrent"}
 ALSO = {  # folders inside a part that may import more than the rest of it
     "nets/recipes": SUBJECTS | {"datasets", "training"},
     "exercises": SUBJECTS | {"nets", "datasets", "training", "course"},

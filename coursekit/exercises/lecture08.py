@@ -1,0 +1,127 @@
+"""Exercises of lecture 8: a kernel density estimate, its exact error, and a bandwidth from the data alone."""
+
+import functools
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from coursekit.density import kde, least_squares_cv, rule_of_thumb
+from coursekit.exercises.checking import Answer, Exercise, Exercises, Wrong, by_cases, require_result
+
+WORST = 1.5  # the median ISE of the answer's bandwidths, as a multiple of the best
+SETS = 15  # data sets of each density
+POINTS = 300  # in each data set
+
+
+def kernel_density(points: Tensor, data: Tensor, h: float) -> Tensor:
+    """The Gaussian kernel density estimate of data (n, d) at points (m, d), with bandwidth h: (m,)."""
+    log_kernels = -torch.cdist(points, data).square() / (2 * h * h)  # (m, n)
+    return log_kernels.exp().mean(dim=1) / (math.sqrt(2 * math.pi) * h) ** points.shape[1]
+
+
+def mise(n: int, h: float, d: int) -> float:
+    """The exact MISE for N(0, I) on ℝᵈ, n points and a Gaussian kernel of bandwidth h."""
+
+    def overlap(variance: float) -> float:  # ∫ of the product of two Gaussians whose variances add up to this
+        return (2 * math.pi * variance) ** (-d / 2)
+
+    smoothed = 2 + 2 * h * h  # two data points, each with its kernel
+    return (overlap(2 * h * h) - overlap(smoothed)) / n + overlap(smoothed) - 2 * overlap(2 + h * h) + overlap(2)
+
+
+def my_bandwidth(data: Tensor) -> float:
+    """A bandwidth for data (n, 1): the best by least-squares cross-validation, from Silverman's rule downwards."""
+    silverman = rule_of_thumb(data, "silverman")
+    candidates = [silverman * 0.85**k for k in range(-3, 20)]
+    return min(candidates, key=lambda h: least_squares_cv(data, h))
+
+
+@dataclass(frozen=True)
+class Modes:
+    """An equal mixture of Gaussians on the line, with these centres and one standard deviation."""
+
+    centres: tuple[float, ...]
+    sd: float
+
+    def draw(self, n: int, generator: torch.Generator) -> Tensor:
+        """Points (n, 1)."""
+        centres = torch.tensor(self.centres, dtype=torch.float64)
+        which = torch.randint(len(centres), (n,), generator=generator)
+        noise = torch.randn(n, generator=generator, dtype=torch.float64)
+        return (centres[which] + self.sd * noise)[:, None]
+
+    def ise(self, data: Tensor, h: float) -> float:
+        """The integrated squared error ∫(p̂ − p)², exact: all its parts are overlaps of Gaussians."""
+        centres = torch.tensor(self.centres, dtype=torch.float64)[:, None]
+        estimate2 = kde(data, data, math.sqrt(2) * h).mean()
+        both = kde(data, centres, math.hypot(self.sd, h)).mean()
+        density2 = kde(centres, centres, math.sqrt(2) * self.sd).mean()
+        return (estimate2 - 2 * both + density2).item()
+
+
+DENSITIES = {  # each of another scale, so that no fixed bandwidth will do
+    "one mode": Modes((0.0,), 10.0),
+    "two modes": Modes((-3.0, 3.0), 0.5),
+    "four modes": Modes((-0.6, -0.2, 0.2, 0.6), 0.03),
+}
+
+
+def check_my_bandwidth(answer: Answer) -> str:
+    """The median ISE over data sets is at most 1.5 times that of the best bandwidth, for each of three densities."""
+    found = []
+    for name, samples in _judged().items():
+        ratios = []
+        for data, best in samples:
+            h = require_result(answer(data.clone()), (), "one number").double().item()
+            if h <= 0:
+                raise Wrong(f"expected a bandwidth > 0, got {h:.3g} for data of {name}")
+            ratios.append(DENSITIES[name].ise(data, h) / best)
+        found.append((sorted(ratios)[len(ratios) // 2], name))
+    worst, name = max(found)
+    if worst > WORST:
+        raise Wrong(
+            f"on data of {name}, the median of ∫(p̂ − p)² is {worst:.1f} times the least; wanted at most {WORST} times. "
+            "A rule that knows only the spread of the data takes modes for spread. Which quantity can be computed "
+            "without p and tells whether h is too large or too small?"
+        )
+    return f"on three densities the median of ∫(p̂ − p)² is at most {WORST} times the least"
+
+
+@functools.cache
+def _judged() -> dict[str, list[tuple[Tensor, float]]]:
+    """Data sets of each density, and the least ISE of any bandwidth on each."""
+    generator = torch.Generator().manual_seed(8)
+    samples = {}
+    for name, density in DENSITIES.items():
+        sets = [density.draw(POINTS, generator) for _ in range(SETS)]
+        bandwidths = [density.sd * 0.85**k for k in range(20)]
+        samples[name] = [(data, min(density.ise(data, h) for h in bandwidths)) for data in sets]
+    return samples
+
+
+LINE = torch.linspace(-1, 2, 7, dtype=torch.float64)[:, None]  # (7, 1)
+PLANE = torch.tensor([[0.0, 0.0], [1.0, 0.5], [-0.5, 2.0], [0.3, -0.7]], dtype=torch.float64)
+SPACE = torch.tensor([[0.2, 0.1, -0.3], [1.0, -1.0, 0.5]], dtype=torch.float64)
+
+exercise = Exercises(
+    by_cases(
+        kernel_density,
+        {
+            "one dimension": (LINE, LINE[::3] + 0.1, 0.5),
+            "two dimensions": (PLANE, PLANE[:3].flip(0), 0.4),
+            "three dimensions": (SPACE, torch.cat([SPACE, SPACE + 0.2]), 0.7),
+        },
+    ),
+    by_cases(
+        mise,
+        {
+            "one dimension": (20, 0.5, 1),
+            "two dimensions": (5, 0.4, 2),
+            "three dimensions": (3, 0.9, 3),
+            "many points": (10**6, 0.5, 1),
+        },
+    ),
+    Exercise(my_bandwidth, check_my_bandwidth),
+)
