@@ -1,0 +1,167 @@
+"""Exercises of lecture 10: the ELBO on a grid, a score-function gradient with a baseline, all optima of KL(q‖p)."""
+
+import functools
+import itertools
+import math
+from collections.abc import Callable, Iterator
+
+import torch
+from torch import Tensor
+from torch.distributions import Categorical, MixtureSameFamily, Normal
+
+from coursekit.bayes import fit_gaussian, grid
+from coursekit.exercises.checking import Answer, Exercise, Exercises, Wrong, by_cases, require_result
+
+LINE = grid((-24, 24, 1921))
+Density = Callable[[Tensor], Tensor]
+
+UNBIASED = 1e-8  # relative: the exact mean over a quadrature differs by rounding only
+VARIANCE = 20.0  # of one term for x² and N(1, 1): 30 without a baseline, 18 with the mean of f, 14 at best
+TERMS = 20_000  # samples from which that variance is measured
+
+NEAR = 0.03  # how close mean and standard deviation must be to an optimum
+# Weights, means and standard deviations of mixtures, with means from which descents reach all optima.
+MIXTURES = {
+    "a density with one mode": ([0.5, 0.5], [-1.0, 1.0], [1.0, 1.0], [0.0]),
+    "two modes that are far apart": ([0.5, 0.5], [-3.5, 3.5], [1.0, 1.0], [-3.5, 0.3, 3.5]),
+    "two unequal modes": ([0.8, 0.2], [-1.0, 6.0], [1.0, 0.5], [-1.0, 0.3, 6.0]),
+    "three modes": ([0.3, 0.5, 0.2], [-6.0, 0.0, 5.0], [0.7, 0.5, 1.0], [-6.0, -3.0, -0.5, 0.0, 2.0, 5.0]),
+}
+
+
+def elbo(log_joint: Tensor, q: Tensor, dz: float) -> Tensor:
+    """∫ q log(p/q) from log p(x, z) (n,) and q(z) (n,) on a grid of spacing dz: E_q[log p] plus the entropy of q."""
+    return dz * (torch.dot(q, log_joint) + torch.special.entr(q).sum())
+
+
+def score_gradient(values: Tensor, z: Tensor, mu: float, sigma: float) -> Tensor:
+    """The terms (f(zᵢ) − bᵢ) (zᵢ − μ)/σ², where bᵢ is the mean of f over the other samples.
+
+    The value minus that mean is n/(n − 1) times the value minus the mean of all.
+    """
+    n = len(values)
+    return n / (n - 1) * (values - values.mean()) * (z - mu) / sigma**2
+
+
+def check_score_gradient(answer: Answer) -> str:
+    """The answer is unbiased, exactly, and has a variance of at most 20 for x² and N(1, 1)."""
+    # The mean over all samples of size n, by Gauss–Hermite quadrature: exact for polynomials.
+    for name, f, gradient in (
+        ("f = 1", torch.ones_like, lambda mu: 0.0),
+        ("f = z", lambda z: z, lambda mu: 1.0),
+        ("f = z²", torch.square, lambda mu: 2 * mu),
+        ("f = 5 + z²", lambda z: 5 + z.square(), lambda mu: 2 * mu),
+    ):
+        for (mu, sigma), n in itertools.product([(1.0, 1.0), (-0.5, 2.0)], [2, 3]):
+            mean = _mean_estimate(answer, f, mu, sigma, n)
+            wanted = gradient(mu)
+            if abs(mean - wanted) > UNBIASED * (1 + abs(wanted)):
+                raise Wrong(
+                    f"for {name}, N({mu:g}, {sigma:g}²) and {n} samples the mean of your estimate is {mean:.4g}, but "
+                    f"the gradient is {wanted:g}: {_cause(mean, wanted, n)}"
+                )
+
+    torch.manual_seed(0)
+    z = 1 + torch.randn(TERMS, dtype=torch.float64)
+    terms = require_result(answer(z.square(), z.clone(), 1.0, 1.0), (TERMS,), "one term for each sample")
+    variance = terms.var().item()
+    if variance > VARIANCE:
+        raise Wrong(
+            f"it is unbiased, but for x² and N(1, 1) a term has variance {variance:.1f}; wanted at most {VARIANCE:g}. "
+            "Without a baseline it is 30"
+        )
+    return f"unbiased, and for x² the variance of a term is at most {VARIANCE:g}"
+
+
+def _mean_estimate(answer: Answer, f: Density, mu: float, sigma: float, n: int) -> float:
+    """E[mean of the terms] over all samples of size n."""
+    total = 0.0
+    for z, weight in _samples(n):
+        at = mu + sigma * z
+        terms = require_result(answer(f(at), at.clone(), mu, sigma), (n,), "one term for each sample")
+        total += weight * terms.double().mean().item()
+    return total
+
+
+def _samples(n: int) -> Iterator[tuple[Tensor, float]]:
+    """Samples of size n from N(0, 1) and their weights: every combination of six nodes."""
+    from numpy.polynomial.hermite_e import hermegauss
+
+    nodes, weights = hermegauss(6)
+    weights = weights / weights.sum()
+    for places in itertools.product(range(6), repeat=n):
+        yield torch.tensor(nodes[list(places)]), math.prod(weights[list(places)])
+
+
+def _cause(mean: float, wanted: float, n: int) -> str:
+    """The likely reason why the mean is wrong."""
+    if math.isclose(mean, wanted * (n - 1) / n, abs_tol=1e-6):
+        return "the baseline of a sample must not contain its own value"
+    if math.isclose(mean, -wanted, abs_tol=1e-6):
+        return "look at the sign"
+    return "does the score, the derivative of log q in μ, have the right mean and scale?"
+
+
+def local_optima(log_p: Density) -> list[tuple[float, float]]:
+    """Mean and standard deviation of every Gaussian that minimizes KL(q‖p) locally, from many starts."""
+    starts = torch.linspace(-8, 8, 17, dtype=torch.float64)[:, None]
+    fits = fit_gaussian(log_p, grid=LINE, starts=starts)
+    return [(fit.mean.item(), fit.covariance.item() ** 0.5) for fit in fits]
+
+
+def check_local_optima(answer: Answer) -> str:
+    """The answer finds each local optimum of four mixtures once, and nothing else."""
+    for name in MIXTURES:
+        optima = _optima(name)
+        got = answer(mixture(name).log_prob)
+        if got is None or got is Ellipsis:
+            raise Wrong("it returns nothing yet; end the function with `return …`")
+        rows = torch.as_tensor([[float(number) for number in row] for row in got], dtype=torch.float64)
+        rows = rows.reshape(0, 2) if rows.numel() == 0 else rows
+        found = require_result(rows, (len(rows), 2), "a list of pairs (mean, standard deviation)")
+        near = (found[:, None] - optima).abs().amax(dim=2) <= NEAR  # (found, optima)
+        if missing := int((~near.any(dim=0)).sum()):
+            raise Wrong(
+                f"on {name} it misses {missing} of {len(optima)} local optima. A descent ends in one of them: try "
+                "starts in many places, narrow and wide"
+            )
+        if wrong := int((~near.any(dim=1)).sum()):
+            m, s = found[~near.any(dim=1)][0].tolist()
+            raise Wrong(f"on {name} {wrong} of its answers are no local optimum, such as mean {m:.3g} and sd {s:.3g}")
+        if len(found) > len(optima):
+            raise Wrong(f"on {name} it lists {len(found)} optima, but only {len(optima)} of them are different")
+    return f"all local optima of {len(MIXTURES)} densities, each once"
+
+
+def mixture(name: str) -> MixtureSameFamily:
+    """One of the densities of the check."""
+    weights, means, sds, _ = (torch.tensor(numbers, dtype=torch.float64) for numbers in MIXTURES[name])
+    return MixtureSameFamily(Categorical(weights), Normal(means, sds))
+
+
+@functools.cache
+def _optima(name: str) -> Tensor:
+    """The optima of one of the densities: mean and standard deviation (k, 2)."""
+    starts = torch.tensor(MIXTURES[name][3], dtype=torch.float64)[:, None]
+    fits = fit_gaussian(mixture(name).log_prob, grid=LINE, starts=starts)
+    return torch.stack([torch.cat([fit.mean, fit.covariance[0].sqrt()]) for fit in fits])
+
+
+def _on_a_line() -> dict[str, tuple[Tensor, Tensor, float]]:
+    """Joint densities and approximations on a grid."""
+    z = torch.linspace(-12, 12, 961, dtype=torch.float64)
+    joint = Normal(z, 1.0).log_prob(torch.tensor(1.0)) + Normal(0.0, 1.0).log_prob(z)
+    uniform = torch.where((z > -1.01) & (z < 1.99), torch.ones_like(z) / 3, 0)  # 120 points, from −1 to 1.975
+    return {
+        "a Gaussian q": (joint, Normal(0.3, 0.8).log_prob(z).exp(), 0.025),
+        "the posterior": (joint, Normal(0.5, 0.5**0.5).log_prob(z).exp(), 0.025),
+        "another grid": (joint[::2] - 3, Normal(-1.0, 1.5).log_prob(z[::2]).exp(), 0.05),
+        "a q that is 0 in places": (joint, uniform, 0.025),
+    }
+
+
+exercise = Exercises(
+    by_cases(elbo, _on_a_line()),
+    Exercise(score_gradient, check_score_gradient),
+    Exercise(local_optima, check_local_optima),
+)
