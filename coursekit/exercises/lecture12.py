@@ -17,9 +17,7 @@ SAMPLES = 100_000  # of its simulation
 MEAN_WITHIN, SD_WITHIN = 0.1, 0.25  # the largest error of a mean, in standard deviations, and of one, as a fraction
 
 
-def tilted_moments(
-    m: Tensor, v: Tensor, y: Tensor, w: float = 0.5, a: float = 10.0
-) -> tuple[Tensor, Tensor, Tensor]:
+def tilted_moments(m: Tensor, v: Tensor, y: Tensor, w: float = 0.5, a: float = 10.0) -> tuple[Tensor, Tensor, Tensor]:
     """log Z, mean and variance of N(θ; m, v) [(1 − w) N(y; θ, 1) + w N(y; 0, a)] / Z.
 
     By the derivatives of log Z in the mean of the cavity: m + v ∂ log Z and v + v² ∂² log Z.
