@@ -1,0 +1,158 @@
+"""Exercises of lecture 12: tilted moments, a damped step of EP, and the posterior of a probit regression."""
+
+import functools
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+from torch.distributions import Normal
+
+from coursekit.bayes import probit_log_joint, probit_posterior
+from coursekit.exercises.checking import Answer, Exercise, Exercises, Wrong, by_cases, require_result
+
+Tilted = Callable[[Tensor, Tensor], tuple[Tensor, Tensor, Tensor]]
+PRIOR_VARIANCE = 4.0  # of the coefficients in the check of `my_posterior`
+SAMPLES = 100_000  # of its simulation
+MEAN_WITHIN, SD_WITHIN = 0.1, 0.25  # the largest error of a mean, in standard deviations, and of one, as a fraction
+
+
+def tilted_moments(m: Tensor, v: Tensor, y: Tensor, w: float = 0.5, a: float = 10.0) -> tuple[Tensor, Tensor, Tensor]:
+    """log Z, mean and variance of N(θ; m, v) [(1 − w) N(y; θ, 1) + w N(y; 0, a)] / Z.
+
+    By the derivatives of log Z in the mean of the cavity: m + v ∂ log Z and v + v² ∂² log Z.
+    """
+    with torch.enable_grad():
+        centre = torch.as_tensor(m, dtype=torch.float64).detach().requires_grad_()
+        spread, clutter = (torch.as_tensor(value, dtype=torch.float64).sqrt() for value in (v + 1, a))
+        signal = math.log(1 - w) + Normal(centre, spread).log_prob(y)
+        background = math.log(w) + Normal(torch.zeros_like(clutter), clutter).log_prob(y)
+        log_z = torch.logaddexp(signal, background)
+        (first,) = torch.autograd.grad(log_z, centre, create_graph=True)
+        (second,) = torch.autograd.grad(first, centre)
+    return log_z.detach(), m + v * first.detach(), v + v**2 * second
+
+
+def ep_step(q: Tensor, site: Tensor, tilted: Tilted, damping: float) -> tuple[Tensor, Tensor]:
+    """One step of EP on a single site, with damping; skipped if the cavity has no positive precision.
+
+    Args:
+        q: precision and shift (τ, ν) of the approximation, (2,).
+        site: those of the site.
+        tilted: mean and variance of the cavity -> log Z, mean and variance of the tilted density.
+        damping: the fraction of the site's change that is made.
+
+    Returns:
+        The new q and the new site.
+    """
+    precision, shift = (q - site).unbind()
+    if precision <= 0:
+        return q, site
+    _, mean, variance = tilted(shift / precision, 1 / precision)
+    projected = torch.stack([1 / variance, mean / variance])  # (2,)
+    # The cavity stays, so what q gains the site gains.
+    change = damping * (projected - q)
+    return q + change, site + change
+
+
+def my_posterior(x: Tensor, y: Tensor, prior_variance: float) -> tuple[Tensor, Tensor]:
+    """Mean (d,) and covariance (d, d) of β given labels y ~ Bernoulli(Φ(xᵀβ)) and β ~ N(0, prior_variance · I)."""
+    q = probit_posterior(x, y, "ep", prior_variance)
+    return q.mean, q.covariance
+
+
+def check_my_posterior(answer: Answer) -> str:
+    """Mean and standard deviations are close to those of a long simulation, on four data sets."""
+    mean_error, sd_error = 0.0, 0.0
+    for x, y, mean, covariance in _simulated():
+        got = answer(x.clone(), y.clone(), PRIOR_VARIANCE)
+        if not isinstance(got, tuple | list) or len(got) != 2:
+            raise Wrong("expected two values, the mean (d,) and the covariance (d, d)")
+        d = len(mean)
+        its_mean = require_result(got[0], (d,), "the mean of the coefficients").double()
+        its_covariance = require_result(got[1], (d, d), "the covariance of the coefficients").double()
+        if (its_covariance - its_covariance.T).abs().max() > 1e-6 or torch.linalg.eigvalsh(its_covariance).min() <= 0:
+            raise Wrong("the covariance is not symmetric and positive definite")
+        sd = covariance.diagonal().sqrt()
+        mean_error = max(mean_error, ((its_mean - mean).abs() / sd).max().item())
+        sd_error = max(sd_error, (its_covariance.diagonal().sqrt() / sd - 1).abs().max().item())
+    if mean_error > MEAN_WITHIN:
+        raise Wrong(
+            f"a mean is off by {mean_error:.2f} posterior standard deviations; wanted at most {MEAN_WITHIN}. The mean "
+            "of a skewed density is not where its peak is"
+        )
+    if sd_error > SD_WITHIN:
+        raise Wrong(
+            f"the means are right; a standard deviation is off by {sd_error:.0%}, wanted at most {SD_WITHIN:.0%}"
+        )
+    return f"means within {MEAN_WITHIN} standard deviations of a long simulation, standard deviations within a quarter"
+
+
+@functools.cache
+def _simulated() -> list[tuple[Tensor, Tensor, Tensor, Tensor]]:
+    """Data sets with four coefficients, and mean and covariance of their posteriors by importance sampling."""
+    found = []
+    for seed in range(4):
+        generator = torch.Generator().manual_seed(seed)
+        x = torch.randn(30, 4, generator=generator, dtype=torch.float64)
+        x[:, 0] = 1
+        beta = math.sqrt(PRIOR_VARIANCE) * torch.randn(4, generator=generator, dtype=torch.float64)
+        chance = torch.special.ndtr(x @ beta)
+        y = (torch.rand(30, generator=generator, dtype=torch.float64) < chance).long()
+
+        # Samples from a Gaussian that is wider than the posterior, with weights p/q.
+        near = probit_posterior(x, y, "ep", PRIOR_VARIANCE)
+        factor = 1.3 * torch.linalg.cholesky(near.covariance)  # (4, 4)
+        noise = torch.randn(SAMPLES, 4, generator=generator, dtype=torch.float64)
+        samples = near.mean + noise @ factor.T  # (SAMPLES, 4)
+        log_weights = probit_log_joint(samples, x, y, PRIOR_VARIANCE) + 0.5 * noise.square().sum(dim=1)
+        weights = log_weights.softmax(dim=0)  # (SAMPLES,)
+        mean = weights @ samples
+        found.append((x, y, mean, (samples - mean).T @ (weights[:, None] * (samples - mean))))
+    return found
+
+
+def _number(value: float) -> Tensor:
+    return torch.tensor(value, dtype=torch.float64)
+
+
+def _clutter(y: float) -> Tilted:
+    """The tilted moments of an observation y, which refuse a cavity that is no density."""
+
+    def tilted(m: Tensor, v: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        if v <= 0:
+            raise ValueError(f"a cavity with the variance {float(v):.3g} is no density")
+        return tilted_moments(torch.as_tensor(m), torch.as_tensor(v), _number(y))
+
+    return tilted
+
+
+def _pair(precision: float, shift: float) -> Tensor:
+    return torch.tensor([precision, shift], dtype=torch.float64)
+
+
+exercise = Exercises(
+    by_cases(
+        tilted_moments,
+        {
+            "an observation near the cavity": (_number(1.0), _number(0.5), _number(1.8)),
+            "one that may be clutter": (_number(0.0), _number(4.0), _number(3.5)),
+            "one far away": (_number(2.0), _number(0.3), _number(-6.0)),
+            "a broad cavity": (_number(-1.0), _number(100.0), _number(2.0)),
+            "little clutter": (_number(0.5), _number(2.0), _number(2.5), 0.1, 10.0),
+            "narrow clutter": (_number(0.5), _number(2.0), _number(1.5), 0.5, 2.0),
+        },
+    ),
+    by_cases(
+        ep_step,
+        {
+            "the first step": (_pair(0.01, 0.0), _pair(0.0, 0.0), _clutter(2.0), 1.0),
+            "a later step": (_pair(3.0, 5.0), _pair(0.8, 1.9), _clutter(2.4), 1.0),
+            "damping": (_pair(3.0, 5.0), _pair(0.8, 1.9), _clutter(0.5), 0.3),
+            "a site of negative precision": (_pair(0.9, 1.2), _pair(-0.2, 0.4), _clutter(-3.0), 0.5),
+            "an observation that makes q wider": (_pair(0.7, 1.5), _pair(0.1, 0.2), _clutter(-1.5), 1.0),
+            "a cavity of negative precision": (_pair(0.5, 1.0), _pair(0.9, 1.2), _clutter(2.0), 1.0),
+        },
+    ),
+    Exercise(my_posterior, check_my_posterior),
+)
