@@ -393,7 +393,7 @@ def test_pictures_that_are_too_large_are_refused(shown, monkeypatch):
     monkeypatch.setattr(pictures, "ANIMATION_LIMIT", 2000)
     with pytest.raises(ValueError, match=r"the animation takes \d+ kB, more than 2: draw a smaller"):
         animate(lambda k: a_line(k=k), range(3), alt="A line.", caption="It rises.")
-    assert shown == []
+    assert not [data for data, _ in shown if "image/png" in data]  # on a slow machine the progress is shown
 
 
 def test_frames_and_animations_that_are_too_large_are_made_smaller(shown, monkeypatch):
