@@ -18,6 +18,7 @@ Predict = Callable[[str], Tensor]  # what stands before → the probability of e
 CONTEXT = 100  # characters that a model of the open exercise is shown
 JUDGED = 300  # places of the hidden text
 GAIN = 0.1  # nats by which it must be better than the trigram
+TOO_GOOD = 0.5  # nats: no model predicts unseen source that well
 
 
 def step_loss(o: Tensor, y: Tensor) -> Tensor:
@@ -51,7 +52,10 @@ def my_model(text: str, characters: str) -> Predict:
 
 
 def check_my_model(answer: Answer) -> str:
-    """On a text that it has not seen, the answer loses at least `GAIN` nats per character less than the trigram."""
+    """On a text that it has not seen, the answer loses at least `GAIN` nats per character less than the trigram.
+
+    It must not lose less than `TOO_GOOD`: the text is on the student's machine, and an answer can read it.
+    """
     data = _hidden_text()
     predict = answer(data.train, data.characters)
     if not callable(predict):
@@ -62,6 +66,10 @@ def check_my_model(answer: Answer) -> str:
     bound = sum(_loss(trigram.probabilities, data, place) for place in places) / JUDGED - GAIN
     if mine > bound:
         raise Wrong(f"it loses {mine:.3f} nats per character; wanted at most {bound:.3f}, {GAIN} less than the trigram")
+    if mine < TOO_GOOD:
+        raise Wrong(
+            f"it loses {mine:.3f} nats per character, better than any model should be: does it read the hidden text?"
+        )
     return f"it is at least {GAIN} nats per character better than the trigram on a text that it has not seen"
 
 

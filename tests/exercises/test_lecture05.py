@@ -2,6 +2,8 @@
 
 import math
 import re
+import sysconfig
+from pathlib import Path
 
 import pytest
 import torch
@@ -220,7 +222,23 @@ def negative(text, characters):
     return predict
 
 
+def reads_the_hidden_text(text, characters):
+    """Looks up what stands before in the library's own source, and gives nine tenths to what follows there."""
+    folder = Path(sysconfig.get_path("stdlib")) / "asyncio"
+    sources = [path.read_text() for path in sorted(folder.glob("*.py"))]
+
+    def predict(before):
+        p = torch.full((len(characters),), 0.1 / len(characters))
+        source = next((it for it in sources if before in it), "")
+        after = source.find(before) + len(before)
+        p[characters.index(source[after]) if after < len(source) else 0] += 0.9
+        return p
+
+    return predict
+
+
 WRONG_MODELS = {
+    "reads the hidden text": (reads_the_hidden_text, "better than any model should be: does it read the hidden text?"),
     "uniform": (lambda text, c: lambda before: torch.full((len(c),), 1 / len(c)), "it loses 4.564 nats"),
     "letters alone": (lambda text, c: NGrams(0).fit(text, c).probabilities, "nats per character; wanted at most"),
     "the trigram itself": (lambda text, c: NGrams(2).fit(text, c).probabilities, "0.1 less than the trigram"),
