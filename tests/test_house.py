@@ -20,13 +20,14 @@ MAY_IMPORT = {
     "figures": set(),
     "nets": set(),
     "autoencoders": {"nets"},
+    "bayes": {"nets"},
     "interpret": {"nets"},
     "recurrent": {"nets"},
     "course": {"training", "figures", "datasets"},
     "notebooks": {"course", "datasets"},
     "cli": {"course", "datasets", "nets", "notebooks"},
 }
-SUBJECTS = {"autoencoders", "interpret", "recurrent"}
+SUBJECTS = {"autoencoders", "bayes", "interpret", "recurrent"}
 ALSO = {  # folders inside a part that may import more than the rest of it
     "nets/recipes": SUBJECTS | {"datasets", "training"},
     "exercises": SUBJECTS | {"nets", "datasets", "training", "course"},
