@@ -1,0 +1,157 @@
+"""Exercises of lecture 11: a sweep of coordinate ascent, mean and precision of a Gaussian, the number of components."""
+
+import functools
+import itertools
+import math
+from collections.abc import Callable, Iterable
+
+import torch
+from torch import Tensor
+
+from coursekit.bayes import mean_field_mixture, mean_field_normal_gamma
+from coursekit.exercises.checking import (
+    TOLERANCE,
+    Answer,
+    Exercise,
+    Exercises,
+    Wrong,
+    by_cases,
+    differs,
+    require_result,
+)
+
+# μ, Λ and start of each case. Λ is not scaled to a unit diagonal, and not equal in all pairs.
+TWO = (
+    torch.tensor([1.0, -2.0]),
+    torch.tensor([[2.0, -1.2], [-1.2, 1.0]]),
+    torch.tensor([0.5, 3.0]),
+)
+THREE = (
+    torch.tensor([0.5, 2.0, -1.0]),
+    torch.tensor([[2.0, 0.9, -0.4], [0.9, 1.5, 0.7], [-0.4, 0.7, 3.0]]),
+    torch.tensor([3.0, -1.0, 2.0]),
+)
+FOUND = 4  # of the five data sets, how many numbers of components an answer must find
+STARTS, MOST = 3, 5  # of mean field for each number of components, and the most components
+
+
+def cavi_step(mu: Tensor, Lambda: Tensor, m: Tensor) -> Tensor:
+    """One sweep of coordinate ascent for N(μ, Λ⁻¹): the means (d,) after each factor was updated once, in turn."""
+    return _sweep(mu, Lambda, m, range(len(m)))
+
+
+def _sweep(mu: Tensor, Lambda: Tensor, m: Tensor, order: Iterable[int]) -> Tensor:
+    m = m.clone()
+    for i in order:
+        m[i] -= Lambda[i] @ (m - mu) / Lambda[i, i]
+    return m
+
+
+def check_cavi_step(answer: Answer) -> str:
+    """The means are those of a sweep in some order of the factors, the same order or another one in each case."""
+    for case, (mu, Lambda, start) in {"two variables": TWO, "three variables": THREE}.items():
+        given = [mu.clone(), Lambda.clone(), start.clone()]
+        got = require_result(answer(*given), tuple(start.shape), "one mean for each variable")
+        if not all(torch.equal(before, after) for before, after in zip((mu, Lambda, start), given, strict=True)):
+            raise Wrong(f"on {case} it changes its arguments in place; begin with m = m.clone()")
+        allowed = [_sweep(mu, Lambda, start, order) for order in itertools.permutations(range(len(start)))]
+        if all(differs(means, got, TOLERANCE) for means in allowed):
+            raise Wrong(f"on {case}: {_hint(mu, Lambda, start, got.double(), allowed[0])}")
+    return "right for two and three variables"
+
+
+def _hint(mu: Tensor, Lambda: Tensor, start: Tensor, got: Tensor, expected: Tensor) -> str:
+    """What went wrong in a sweep, if it is one of the common mistakes; else the difference."""
+    if not differs(start - Lambda @ (start - mu) / Lambda.diagonal(), got, TOLERANCE):
+        return "all factors are updated at once, from the old means; each update must use the newest ones"
+    if not differs(_sweep(mu, torch.linalg.inv(Lambda), start, range(len(start))), got, TOLERANCE):
+        return "it uses the covariance Σ in place of the precision Λ"
+    return differs(expected, got, TOLERANCE)
+
+
+def normal_gamma(x: Tensor) -> tuple[float, float, float, float]:
+    """m, ℓ, a and b of q(μ) = N(m, 1/ℓ) and q(τ) = Gamma(a, b), at convergence, for observations x (n,)."""
+    q = mean_field_normal_gamma(x)
+    return q.mean, q.precision, q.shape, q.rate
+
+
+Fit = Callable[[Tensor, int, int], float]  # points, components, seed → the ELBO that is reached
+
+
+def choose_components(x: Tensor, fit: Fit) -> int:
+    """The number of components with the highest ELBO + log K!, the best of three starts each."""
+    scores = {K: max(fit(x, K, seed) for seed in range(STARTS)) + math.lgamma(K + 1) for K in range(1, MOST + 1)}
+    return max(scores, key=scores.__getitem__)
+
+
+def check_choose_components(answer: Answer) -> str:
+    """The answer finds the number of clusters in at least four of five data sets.
+
+    All have 36 points. On four of them the ELBO alone prefers fewer components than there are clusters.
+    """
+    found = 0
+    for x, clusters in _clustered():
+        got = require_result(answer(x.clone(), _fit), (), "one number of components")
+        if got.item() not in range(1, MOST + 1):
+            raise Wrong(f"expected a number of components between 1 and {MOST}, got {got.item()}")
+        found += int(got.item() == clusters)
+    if found < FOUND:
+        raise Wrong(
+            f"it finds the number of clusters in {found} of {len(_clustered())} data sets; wanted at least {FOUND}. "
+            "Take the best of a few starts. And remember that q describes one of the K! numberings of the components"
+        )
+    return f"it finds the number of clusters in at least {FOUND} of {len(_clustered())} data sets"
+
+
+@functools.cache
+def _clustered() -> list[tuple[Tensor, int]]:
+    """36 points around the corners of a regular polygon, in random order, and the number of corners."""
+    sets = []
+    for corners, side, seed in ((2, 4.5, 0), (3, 3.7, 0), (3, 3.7, 1), (4, 4.1, 8), (4, 4.1, 11)):
+        generator = torch.Generator().manual_seed(100 * corners + seed)
+        angle = 2 * math.pi * torch.arange(corners, dtype=torch.float64) / corners
+        radius = side / 2 / math.sin(math.pi / corners)
+        centres = radius * torch.stack([angle.cos(), angle.sin()], dim=1)  # (corners, 2)
+        noise = torch.randn(36, 2, generator=generator, dtype=torch.float64)
+        points = centres.repeat(36 // corners, 1) + noise  # (36, 2)
+        sets.append((points[torch.randperm(36, generator=generator)], corners))
+    return sets
+
+
+def _fit(x: Tensor, K: int, seed: int) -> float:
+    """The ELBO that mean field reaches from one start."""
+    return _elbo(tuple(x.double().flatten().tolist()), K, seed)
+
+
+@functools.cache  # answers ask for the same fits again and again
+def _elbo(points: tuple[float, ...], K: int, seed: int) -> float:
+    x = torch.tensor(points, dtype=torch.float64).view(-1, 2)
+    # The prior of a component: a variance near 1, a centre anywhere. The one of the weights is uniform.
+    return (
+        mean_field_mixture(
+            x,
+            K,
+            concentration=1.0,
+            covariance=20 * torch.eye(2, dtype=torch.float64),
+            degrees=20.0,
+            mean_precision=0.02,
+            seed=seed,
+            tolerance=1e-6,
+            sweeps=300,
+        )
+        .elbo[-1]
+        .item()
+    )
+
+
+OBSERVATIONS = {
+    "three observations": (torch.tensor([1.0, 2.0, 6.0]),),
+    "ten observations": (torch.tensor([4.1, 5.3, 8.8, 2.2, 6.0, 5.1, 3.9, 7.4, 4.6, 5.5]),),
+    "observations far from 0": (torch.tensor([-100.5, -99.0, -101.5, -100.0]),),
+}
+
+exercise = Exercises(
+    Exercise(cavi_step, check_cavi_step),
+    by_cases(normal_gamma, OBSERVATIONS),
+    Exercise(choose_components, check_choose_components),
+)
