@@ -136,7 +136,7 @@ def _elbo(points: tuple[float, ...], K: int, seed: int) -> float:
             degrees=20.0,
             mean_precision=0.02,
             seed=seed,
-            tolerance=1e-6,
+            tolerance=1e-4,
             sweeps=300,
         )
         .elbo[-1]
