@@ -1,18 +1,15 @@
-"""Exercises of lecture 6: a step of the LSTM, a step of the GRU, and a memory of 100 steps."""
-
-import copy
-from typing import Any
+"""Exercises of lecture 6: a step of the LSTM, a step of the GRU, and the start of an LSTM that remembers 100 steps."""
 
 import torch
 from torch import Tensor, nn
 
 from coursekit import datasets, recurrent
-from coursekit.exercises.checking import Answer, Exercise, Exercises, Wrong, by_cases, require_module
+from coursekit.exercises.checking import Answer, Exercise, Exercises, Wrong, by_cases
 from coursekit.training import Descent, TrainingDiverged, fit
 
-LENGTH = 100  # steps of the adding problem that a memory must solve
-STEPS, BATCH = 200, 32  # of its training
-LARGEST_STATE = 128  # numbers that it may hand on from step to step
+LENGTH = 100  # steps of the adding problem that the LSTM must solve
+HIDDEN = 24  # numbers in its hidden state
+STEPS, BATCH = 500, 32  # of its training
 WANTED = 1 / 60  # the mean squared error, a tenth of what predicting the mean has
 
 
@@ -34,34 +31,38 @@ def gru_step(x: Tensor, h: Tensor, U: Tensor, w: Tensor, b: Tensor) -> Tensor:
     return recurrent.gru_step(x, h, U, w, b)
 
 
-def my_memory() -> nn.Module:
-    """A GRU that begins with an update gate near 1, so that it keeps its state."""
-    layer = nn.GRU(2, 24)
+def my_start(layer: nn.LSTM) -> None:
+    """Let each unit keep its memory for a time of its own: the chrono initialization.
+
+    With the biases log τ and −log τ a unit has f = τ / (τ + 1) and i = 1 − f, so that its memory fades in about τ
+    steps. The τ range from one step to the whole sequence.
+
+    Source:
+        C. Tallec, Y. Ollivier (2018), Can recurrent neural networks warp time?, ICLR.
+    """
+    times = torch.linspace(1, LENGTH - 1, HIDDEN)  # τ, (H,)
     with torch.no_grad():
-        layer.get_parameter("bias_ih_l0")[24:48] = 2.0
-    return layer
+        layer.get_parameter("bias_ih_l0")[: 2 * HIDDEN] = torch.cat([-times.log(), times.log()])  # i, f
+        layer.get_parameter("bias_hh_l0")[: 2 * HIDDEN] = 0.0
 
 
-def check_my_memory(answer: Answer) -> str:
-    """The answer's layer solves the adding problem with 100 steps, when it sees one step at a time.
+def check_my_start(answer: Answer) -> str:
+    """An LSTM learns the adding problem with 100 steps from the answer's start.
 
-    It learns with a linear readout of its last output, in 200 steps of Adam. The inputs are mixed, so that no rule that
-    was written for numbers and marks can replace learning. The test hands each step to a new copy of the layer, with
-    the state of the last one, so that nothing but the state can carry information.
+    The check takes nothing but numbers from the answer: it copies the parameters into an LSTM of its own and trains
+    that with a linear readout of its last output, in 500 steps of Adam.
     """
     torch.manual_seed(0)
-    layer = require_module(answer())
+    layer, readout = _started(answer), nn.Linear(HIDDEN, 1)
     train, test = (datasets.adding(n, LENGTH, seed) for n, seed in ((STEPS * BATCH, 1), (300, 2)))
-    readout = _readout_of(layer)
-    _error_step_by_step(layer, readout, test.inputs[:4], test.targets[:4])  # before training: is it recurrent at all?
-    both = nn.ModuleList([layer, readout])
 
     def loss(x: Tensor, y: Tensor) -> Tensor:
-        return (readout(_output(layer(_mixed(x)))[-1])[:, 0] - y).square().mean()
+        output, _ = layer(x.transpose(0, 1))  # (T, B, H)
+        return (readout(output[-1])[:, 0] - y).square().mean()
 
     try:
         fit(
-            Descent(both, loss, lr=0.02, clip=1.0, precision="float32"),
+            Descent(nn.ModuleList([layer, readout]), loss, lr=0.02, clip=1.0, precision="float32"),
             (train.inputs, train.targets),
             epochs=1,
             batch_size=BATCH,
@@ -69,55 +70,32 @@ def check_my_memory(answer: Answer) -> str:
             progress=False,
         )
     except TrainingDiverged:
-        raise Wrong("its training diverges: the loss becomes infinite. Begin with smaller weights") from None
-    error = _error_step_by_step(layer, readout, test.inputs, test.targets)
+        raise Wrong("its training diverges: the loss becomes infinite. Start with smaller weights") from None
+    with torch.no_grad():
+        error = loss(test.inputs, test.targets).item()
     if not error <= WANTED:
         raise Wrong(
             f"after {STEPS} steps of training its mean squared error is {error:.3f}, wanted at most {WANTED:.3f}; "
             "predicting the mean has 0.167. How far does its gradient reach before training?"
         )
-    return f"a mean squared error of at most {WANTED:.3f} at {LENGTH} steps, seen one at a time"
+    return f"from this start an LSTM reaches a mean squared error of at most {WANTED:.3f} at {LENGTH} steps"
 
 
-def _mixed(x: Tensor) -> Tensor:
-    """Sequences (n, T, 2) in the shape (T, n, 2), with numbers and marks mixed, and larger."""
-    return x.transpose(0, 1) @ torch.tensor([[2.4, -1.8], [1.8, 2.4]])
-
-
-def _output(result: Any) -> Tensor:
-    """The output of a layer that returns (output, state)."""
-    if not isinstance(result, tuple) or len(result) != 2 or not isinstance(result[0], Tensor) or result[0].ndim != 3:
-        raise Wrong("expected a layer that takes x (T, B, 2) and returns (output, state), output (T, B, H), as nn.GRU")
-    return result[0]
-
-
-def _readout_of(layer: nn.Module) -> nn.Linear:
-    """A linear readout of what the layer returns."""
-    return nn.Linear(_output(layer(torch.zeros(3, 2, 2))).shape[2], 1)
-
-
-@torch.no_grad()
-def _error_step_by_step(layer: nn.Module, readout: nn.Module, inputs: Tensor, targets: Tensor) -> float:
-    """The mean squared error when copies of the layer see one step each, and hand on their state."""
-    state: Any = None
-    for x in _mixed(inputs).split(1):  # (1, n, 2)
-        output, state = copy.deepcopy(layer)(x) if state is None else copy.deepcopy(layer)(x, state)
-        _require_small(state, len(targets))
-    if output.shape[:2] != (1, len(targets)):
-        raise Wrong(f"for one step of {len(targets)} sequences expected an output (1, {len(targets)}, H)")
-    return (readout(output[-1])[:, 0] - targets).square().mean().item()
-
-
-def _require_small(state: Any, sequences: int) -> None:
-    """The state is a tensor or a tuple of tensors, of a limited size for each sequence."""
-    parts = state if isinstance(state, tuple) else (state,)
-    if not all(isinstance(part, Tensor) for part in parts):
-        raise Wrong("expected a state that is a tensor or a tuple of tensors")
-    if (size := sum(part.numel() for part in parts) / sequences) > LARGEST_STATE:
-        raise Wrong(
-            f"its state holds {size:.0f} numbers for each sequence, allowed are {LARGEST_STATE}: "
-            "a memory must choose what to keep"
-        )
+def _started(answer: Answer) -> nn.LSTM:
+    """A new LSTM with the parameters that the answer sets."""
+    given = nn.LSTM(2, HIDDEN)
+    layer = nn.LSTM(2, HIDDEN)
+    before = {name: value.clone() for name, value in given.state_dict().items()}
+    answer(given)
+    after = given.state_dict()
+    if {name: value.shape for name, value in after.items()} != {name: value.shape for name, value in before.items()}:
+        raise Wrong("the LSTM has other parameters than before; change the values of its parameters only")
+    if not all(value.isfinite().all() for value in after.values()):
+        raise Wrong("its parameters hold NaN or infinite numbers")
+    if all(value.equal(before[name]) for name, value in after.items()):
+        raise Wrong("it changes nothing yet: set the layer's parameters in place, within `torch.no_grad()`")
+    layer.load_state_dict(after)
+    return layer
 
 
 def _cases(gates: int, memory: bool) -> dict[str, tuple[Tensor, ...]]:
@@ -139,5 +117,5 @@ def _cases(gates: int, memory: bool) -> dict[str, tuple[Tensor, ...]]:
 exercise = Exercises(
     by_cases(lstm_step, _cases(4, memory=True)),
     by_cases(gru_step, _cases(3, memory=False)),
-    Exercise(my_memory, check_my_memory),
+    Exercise(my_start, check_my_start),
 )

@@ -4,7 +4,6 @@ import pytest
 import torch
 from torch import nn
 
-from coursekit.exercises import lecture06
 from coursekit.exercises.lecture06 import exercise
 
 # --- the LSTM
@@ -154,110 +153,79 @@ def test_a_wrong_gru_is_refused(ask, answer):
     assert "wrong on one sequence: at index" in ask(exercise, "gru_step", answer)
 
 
-# --- a memory of 100 steps
+# --- the start of an LSTM that remembers 100 steps
 
 
-class Attention(nn.Module):
-    """Sees the whole sequence at once: its state is all that it has seen."""
+def forget_bias(value, rows=slice(24, 48)):
+    """A start with one bias for some gates."""
 
-    def __init__(self):
-        super().__init__()
-        self.score, self.value = nn.Linear(2, 1), nn.Linear(2, 8)
+    def start(layer):
+        with torch.no_grad():
+            layer.bias_ih_l0[rows] = value
+            layer.bias_hh_l0[rows] = 0
 
-    def forward(self, x, state=None):
-        state = x if state is None else torch.cat([state, x])
-        weights = self.score(state).softmax(dim=0)
-        return (weights * self.value(state)).sum(dim=0, keepdim=True).expand(len(x), -1, -1), state
+    return start
 
 
-class Pool(nn.Module):
-    """Sees the whole sequence at once, and has no state."""
-
-    def __init__(self):
-        super().__init__()
-        self.value = nn.Linear(2, 8)
-
-    def forward(self, x):
-        return self.value(x).sum(dim=0, keepdim=True), None
+def chrono(layer):
+    """Tallec and Ollivier (2018): biases from time scales between 1 and 99 steps."""
+    with torch.no_grad():
+        bias = torch.empty(24).uniform_(1, 99).log()
+        layer.bias_ih_l0[24:48], layer.bias_ih_l0[:24] = bias, -bias
 
 
-class Hoarder(nn.Module):
-    """Keeps the sequence in itself instead of in its state."""
-
-    def __init__(self):
-        super().__init__()
-        self.value, self.seen = nn.Linear(2, 16), []
-
-    def forward(self, x, state=None):
-        if state is None:
-            self.seen = []
-        self.seen.append(x)
-        return self.value(torch.cat(self.seen)).relu().sum(dim=0, keepdim=True), x.new_zeros(1, x.shape[1], 1)
+def by_classes(layer):
+    """Three kinds of units, for 5, 30 and 100 steps, by torch.nn.init, and with an answer."""
+    times = torch.tensor([5.0, 30.0, 100.0]).repeat(8)
+    nn.init.zeros_(layer.bias_ih_l0)
+    layer.bias_hh_l0.data[:48] = torch.cat([-times.log(), times.log()])
+    return layer
 
 
-class Rule(nn.Module):
-    """Adds what is marked, as if numbers and marks came unmixed."""
+@pytest.mark.parametrize("answer", [chrono, by_classes])
+def test_a_start_that_remembers_is_accepted(ask, answer):
+    assert ask(exercise, "my_start", answer) == (
+        "✓ my_start: from this start an LSTM reaches a mean squared error of at most 0.017 at 100 steps"
+    )
 
-    def __init__(self):
-        super().__init__()
-        self.scale = nn.Parameter(torch.ones(()))
 
-    def forward(self, x, state=None):
-        start = x.new_zeros(x.shape[1]) if state is None else state[0, :, 0]
-        total = start + self.scale * (x[..., 0] * x[..., 1]).cumsum(dim=0)
-        return total[..., None], total[-1][None, :, None]
+def orthogonal(layer):
+    nn.init.orthogonal_(layer.weight_hh_l0)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [orthogonal, forget_bias(1.0), forget_bias(3.0), forget_bias(3.0, slice(0, 24)), forget_bias(-3.0)],
+    ids=["orthogonal", "bias 1", "bias 3", "input gates", "closed"],
+)
+def test_a_start_that_forgets_is_refused(ask, answer):
+    assert "after 500 steps of training its mean squared error is" in ask(exercise, "my_start", answer)
+
+
+def infinite(layer):
+    nn.init.constant_(layer.bias_ih_l0, torch.inf)
+
+
+def larger(layer):
+    layer.weight_hh_l0 = nn.Parameter(torch.zeros(96, 48))
+
+
+def another_forward(layer):
+    """Replaces what the layer does, and leaves its parameters as they are."""
+    layer.forward = lambda x, state=None: (x.cumsum(dim=0), state)
 
 
 REFUSED = {
-    "attention": (Attention, "a memory must choose what to keep"),
-    "pooling": (Pool, "expected a state that is a tensor or a tuple of tensors"),
-    "too large": (lambda: nn.LSTM(2, 100), "its state holds 200 numbers"),
-    "a class": (lambda: nn.GRU, "expected a torch module"),
-    "nothing": (lambda: None, "it returns nothing yet"),
-    "no layer": (lambda: nn.Linear(2, 8), "expected a layer that takes x"),
-    "hoarder": (Hoarder, "it raises RuntimeError"),
-    "batch first": (lambda: nn.GRU(2, 8, batch_first=True), "open"),
+    "nothing": (lambda layer: None, "it changes nothing yet"),
+    "another layer": (lambda layer: nn.GRU(2, 24), "it changes nothing yet"),
+    "another forward": (another_forward, "it changes nothing yet"),
+    "infinite": (infinite, "its parameters hold NaN or infinite numbers"),
+    "larger": (larger, "the LSTM has other parameters than before"),
+    "a gate that is not there": (lambda layer: layer.bias_forget.fill_(1), "it raises AttributeError"),
+    "with gradients": (lambda layer: layer.bias_ih_l0.fill_(1), "it raises RuntimeError"),
 }
 
 
 @pytest.mark.parametrize(("answer", "message"), REFUSED.values(), ids=REFUSED)
-def test_what_is_no_small_recurrent_memory_is_refused(ask, monkeypatch, answer, message):
-    monkeypatch.setattr(lecture06, "STEPS", 2)
-    assert message in ask(exercise, "my_memory", answer)
-
-
-@pytest.mark.parametrize("answer", [lambda: nn.RNN(2, 24), Rule], ids=["tanh RNN", "rule"])
-def test_what_does_not_remember_by_its_state_is_refused(ask, answer):
-    said = ask(exercise, "my_memory", answer)
-    assert "after 200 steps of training its mean squared error is" in said
-
-
-def open_gru():
-    layer = nn.GRU(2, 32)
-    nn.init.constant_(layer.bias_hh_l0[32:64], 1.0)
-    return layer
-
-
-class Cell(nn.Module):
-    """A minimal gated unit, written out, with a state of its own shape."""
-
-    def __init__(self, size=32):
-        super().__init__()
-        self.gate, self.new = nn.Linear(2 + size, size), nn.Linear(2 + size, size)
-        nn.init.constant_(self.gate.bias, -2.0)
-        self.size = size
-
-    def forward(self, x, state=None):
-        h = x.new_zeros(x.shape[1], self.size) if state is None else state
-        outputs = []
-        for x_t in x:
-            both = torch.cat([x_t, h], dim=1)
-            h = torch.lerp(h, self.new(both).tanh(), self.gate(both).sigmoid())
-            outputs.append(h)
-        return torch.stack(outputs), h
-
-
-def test_other_gated_memories_are_accepted(ask):
-    assert ask(exercise, "my_memory", open_gru) == (
-        "✓ my_memory: a mean squared error of at most 0.017 at 100 steps, seen one at a time"
-    )
+def test_what_is_no_start_is_refused(ask, answer, message):
+    assert message in ask(exercise, "my_start", answer)
