@@ -27,7 +27,6 @@ from coursekit.validation import (
     require_integer,
     require_number,
     require_same_dtype,
-    require_same_shape,
     require_tensor,
     require_unit_range,
 )
