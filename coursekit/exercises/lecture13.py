@@ -100,7 +100,10 @@ def _collapsed() -> VAE:
     return model
 
 
-MEAN, LOG_VARIANCE = torch.tensor([[0.0, 1.5, -2.0], [0.3, 0.0, 1.0]]), torch.tensor([[0.0, -1.0, 0.7], [1.2, -3.0, 0.0]])
+MEAN, LOG_VARIANCE = (
+    torch.tensor([[0.0, 1.5, -2.0], [0.3, 0.0, 1.0]]),
+    torch.tensor([[0.0, -1.0, 0.7], [1.2, -3.0, 0.0]]),
+)
 WEIGHTS = torch.tensor([[-1.0, 0.5], [-3.0, 2.0], [0.2, -1.5]])
 
 exercise = Exercises(

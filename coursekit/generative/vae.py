@@ -298,7 +298,7 @@ class LinearVAE(LatentGaussianModel):
         optimum = {
             "decoder.mean.weight": W,
             "decoder.mean.bias": x.double().mean(dim=0),
-            "decoder.log_variance": torch.tensor([math.log(noise)]),
+            "decoder.log_variance": torch.tensor([math.log(noise)], dtype=torch.float64),
             "encoder.mean.weight": V,
             "encoder.mean.bias": -V @ x.double().mean(dim=0),
             "encoder.log_variance": (noise / (strength + noise)).log(),
