@@ -128,7 +128,14 @@ def test_both_nets_get_a_gradient():
 def test_training_reduces_the_cost_of_repeated_bits():
     x = (torch.rand(256, 8) < 0.5).float().repeat_interleave(3, dim=1)  # (256, 24)
     model = VAE(24, hidden=32, latent=8)
-    fit(Descent(model, lambda b: -model.elbo(b).mean(), lr=3e-3), x, epochs=60, batch_size=32, device="cpu", progress=False)
+    fit(
+        Descent(model, lambda b: -model.elbo(b).mean(), lr=3e-3),
+        x,
+        epochs=60,
+        batch_size=32,
+        device="cpu",
+        progress=False,
+    )
     nats = -model.elbo(x, 20).mean().item()
     assert 8 * math.log(2) < nats < 0.8 * 24 * math.log(2)  # eight free bits; all 24 pixels taken one by one
 
