@@ -22,13 +22,14 @@ MAY_IMPORT = {
     "nets": set(),
     "autoencoders": {"nets"},
     "bayes": {"nets"},
+    "generative": {"nets", "bayes"},
     "interpret": {"nets"},
     "recurrent": {"nets", "datasets"},
     "course": {"training", "figures", "datasets"},
     "notebooks": {"course", "datasets"},
     "cli": {"course", "datasets", "nets", "notebooks"},
 }
-SUBJECTS = {"autoencoders", "bayes", "density", "interpret", "recurrent"}
+SUBJECTS = {"autoencoders", "bayes", "density", "generative", "interpret", "recurrent"}
 ALSO = {  # folders inside a part that may import more than the rest of it
     "nets/recipes": SUBJECTS | {"datasets", "training"},
     "exercises": SUBJECTS | {"nets", "datasets", "training", "course"},
