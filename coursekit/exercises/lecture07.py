@@ -1,5 +1,6 @@
 """Exercises of lecture 7: bags of groups of words, two sentences that fool bigrams, and Korean number names."""
 
+import copy
 import random
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -59,7 +60,10 @@ def check_bag_of_ngrams(answer: Answer) -> str:
     """Equal to the solution on every review, in any container."""
     for case, (review, n) in REVIEWS.items():
         wanted = bag_of_ngrams(review, n)
-        got = _as_bag(answer([list(words) for words in review], n))
+        given = copy.deepcopy(review)
+        got = _as_bag(answer(given, n))
+        if given != review:
+            raise Wrong(f"{case}: it changes the review it is given; work on a copy")
         for group in sorted(wanted.keys() | got.keys(), key=lambda it: (len(it), it)):
             if wanted[group] != got[group]:
                 hint = _crosses(group, review)
@@ -132,7 +136,7 @@ def _crosses(group: tuple[str, ...], review: list[list[str]]) -> str:
     """A hint where a group begins in one sentence and ends in the next."""
     inside = any(group in bag_of_ngrams([words], len(group)) for words in review)
     joined = bag_of_ngrams([[word for words in review for word in words]], len(group))
-    return "; no group crosses the border of two sentences" if group in joined and not inside else ""
+    return "; no group spans two sentences" if group in joined and not inside else ""
 
 
 def _rule(said: str, number: int) -> str:

@@ -47,8 +47,20 @@ def joined(review, n):
     return by_zip([[word for words in review for word in words]], n)
 
 
+def emptying(review, n):
+    bag = by_zip(review, n)
+    for words in review:
+        words.clear()
+    return bag
+
+
 WRONG_BAGS = {
-    "crosses sentences": (joined, "'good bad' occurs 0 times, not 1; no group crosses the border of two sentences"),
+    "empties its sentences": (emptying, "one sentence: it changes the review it is given; work on a copy"),
+    "empties the review": (
+        lambda review, n: Counter(g for _ in range(len(review)) for g in by_zip([review.pop()], n).elements()),
+        "one sentence: it changes the review it is given; work on a copy",
+    ),
+    "crosses sentences": (joined, "'good bad' occurs 0 times, not 1; no group spans two sentences"),
     "n only": (
         lambda review, n: Counter(g for words in review for g in groups(words, n)),
         "one sentence: 'bad' occurs 1 times, not 0",
