@@ -188,6 +188,11 @@ def require_floating(value: Any, name: str, shape: str = "...") -> Tensor:
     return value
 
 
+def require_seed(value: Any, name: str = "seed") -> int:
+    """A seed of torch's generators: an integer from 0 to 2⁶³ − 1."""
+    return require_integer(value, name, low=0, high=2**63 - 1)
+
+
 def require_instance(value: Any, name: str, kind: type[T]) -> T:
     """An object of the class ``kind``."""
     if not isinstance(value, kind):

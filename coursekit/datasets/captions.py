@@ -10,7 +10,7 @@ from torch import Tensor
 
 from coursekit.datasets.synthetic import signed_distance
 from coursekit.datasets.vocabulary import Vocabulary
-from coursekit.validation import require_integer
+from coursekit.validation import require_integer, require_seed
 
 COLOURS = {"red": (0.9, 0.15, 0.15), "green": (0.1, 0.75, 0.2), "blue": (0.25, 0.4, 1.0), "yellow": (0.95, 0.85, 0.1)}
 FORMS = ("circle", "square", "triangle", "cross")
@@ -76,7 +76,7 @@ def captioned_shapes(n: int, seed: int = 0, without: Collection[str] = (), fewes
     """
     n = require_integer(n, "n", low=1)
     fewest = require_integer(fewest, "fewest", low=1, high=MOST)
-    generator = torch.Generator().manual_seed(require_integer(seed, "seed", low=0, high=2**63 - 1))
+    generator = torch.Generator().manual_seed(require_seed(seed))
     excluded = set(without)
     _require_something_left(excluded, fewest)
     scenes: list[list[tuple[str, str]]] = []

@@ -9,11 +9,10 @@ import torch.nn.functional as F
 from jaxtyping import Float, Shaped
 from torch import Tensor
 
-from coursekit.validation import require_index, require_instance, require_integer, require_tensor
+from coursekit.validation import require_index, require_instance, require_integer, require_seed, require_tensor
 
 IGNORED = -100  # the target of a place that has none; torch's cross entropy leaves it out
 REBER_SYMBOLS = "BTPSXVE"
-LARGEST_SEED = 2**63 - 1
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -211,7 +210,7 @@ def reber(
     ('BPBTSSXXTTVPXVVEPE',)
     """
     require_integer(n, "n", low=1)
-    require_integer(seed, "seed", low=0, high=LARGEST_SEED)
+    require_seed(seed)
     require_integer(least, "least", low=5)
     if isinstance(exclude, str):
         raise TypeError(f"exclude: expected several strings, got str {exclude!r}")
@@ -320,4 +319,4 @@ def _draw(automaton: Automaton, reach: Sequence[Sequence[float]], chance: random
 
 def _generator(seed: int) -> torch.Generator:
     """A generator of its own, so that nobody else's random numbers change."""
-    return torch.Generator().manual_seed(require_integer(seed, "seed", low=0, high=LARGEST_SEED))
+    return torch.Generator().manual_seed(require_seed(seed))

@@ -1,6 +1,7 @@
 """Exercises of lecture 3: rules at a ReLU, occlusion, and a map that points at the object."""
 
 import copy
+import dataclasses
 import functools
 from collections.abc import Callable
 
@@ -101,13 +102,11 @@ def _two_classes() -> tuple[Tensor, tuple[Tensor, Tensor], tuple[Tensor, Tensor]
     shapes = datasets.shapes(480, size=SIDE, seed=2)
     order = torch.randperm(480, generator=torch.Generator().manual_seed(0))
     left, right = shapes[order[:240]], shapes[order[240:]]
-    images = torch.cat([left.images, right.images], dim=3)
+    images, masks = _side_by_side(left, right)
     net, _ = _nets()
     named = net(images).topk(2).indices.sort(dim=1).values  # (n, 2)
     both = (named == torch.stack([left.labels, right.labels], dim=1).sort(dim=1).values).all(dim=1)
-    nothing = torch.zeros_like(left.masks)
-    masks = torch.cat([left.masks, nothing], dim=2)[both], torch.cat([nothing, right.masks], dim=2)[both]
-    return images[both], (left.labels[both], right.labels[both]), masks
+    return images[both], (left.labels[both], right.labels[both]), (masks[0][both], masks[1][both])
 
 
 @functools.cache
@@ -160,13 +159,18 @@ def _for_negatives(net: nn.Module) -> nn.Module:
 
 def _light_beside_dark(light: SegmentedImages, dark: SegmentedImages) -> tuple[Tensor, tuple[Tensor, Tensor]]:
     """Images (n, 3, h, 2w), the dark shape beside the light one, and the masks (n, h, 2w) of the light and the dark."""
-    images = torch.cat([light.images, 1 - dark.images], dim=3)
-    nothing = torch.zeros_like(light.masks)
-    masks = torch.cat([light.masks, nothing], dim=2), torch.cat([nothing, dark.masks], dim=2)
+    images, masks = _side_by_side(light, dataclasses.replace(dark, images=1 - dark.images))
     # Every other image is mirrored, so that the light shape is as often on the right.
     for pixels in (images, *masks):
         pixels[1::2] = pixels[1::2].flip(-1)
     return images, masks
+
+
+def _side_by_side(left: SegmentedImages, right: SegmentedImages) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+    """Images (n, 3, h, 2w) of two shapes, and the masks (n, h, 2w) of the left and the right one."""
+    nothing = torch.zeros_like(left.masks)
+    masks = torch.cat([left.masks, nothing], dim=2), torch.cat([nothing, right.masks], dim=2)
+    return torch.cat([left.images, right.images], dim=3), masks
 
 
 exercise = Exercises(

@@ -53,6 +53,13 @@ class Recurrent(nn.Module):
         U, w, b_U, b_w = (self.get_parameter(f"{name}_l{layer}") for name in names)
         return U, w, b_U, b_w
 
+    def forward(
+        self, x: Float[Tensor, "t b i"], state: State | tuple[State, State] | None = None
+    ) -> tuple[Float[Tensor, "t b h"], State | tuple[State, State]]:
+        """The outputs h_1, …, h_T of the last layer, and the last state of all layers: h_T, or (h_T, c_T) of an LSTM."""
+        output, last = self.run(*self.start(x, state))
+        return output, last[0] if len(last) == 1 else (last[0], last[1])
+
     def scan(self, x: Tensor, state: tuple[Tensor, ...], layer: int) -> tuple[list[Tensor], tuple[Tensor, ...]]:
         """Run one layer: from x (T, B, I) and a state of (B, H) each to h_1, …, h_T (B, H) and the last state."""
         raise NotImplementedError
@@ -142,11 +149,6 @@ class RNN(Recurrent):
         self.nonlinearity = nonlinearity
         super().__init__(input_size, hidden_size, num_layers)
 
-    def forward(self, x: Float[Tensor, "t b i"], state: State | None = None) -> tuple[Float[Tensor, "t b h"], State]:
-        """The outputs h_1, …, h_T of the last layer, and h_T of all layers."""
-        output, (h,) = self.run(*self.start(x, state))
-        return output, h
-
     def scan(self, x: Tensor, state: tuple[Tensor, ...], layer: int) -> tuple[list[Tensor], tuple[Tensor, ...]]:
         (h,) = state
         U, w, b_U, b_w = self.weights(layer)
@@ -198,13 +200,6 @@ class LSTM(Recurrent):
                 b_U[self.hidden_size : 2 * self.hidden_size] = self.forget_bias
                 b_w[self.hidden_size : 2 * self.hidden_size] = 0
 
-    def forward(
-        self, x: Float[Tensor, "t b i"], state: tuple[State, State] | None = None
-    ) -> tuple[Float[Tensor, "t b h"], tuple[State, State]]:
-        """The outputs h_1, …, h_T of the last layer, and (h_T, c_T) of all layers."""
-        output, (h, c) = self.run(*self.start(x, state))
-        return output, (h, c)
-
     def start(self, x: Tensor, state: State | tuple[State, State] | None) -> tuple[Tensor, tuple[Tensor, ...]]:
         x = self._check_input(x)
         h, c = (None, None) if state is None else require_pair(state)
@@ -233,11 +228,6 @@ class GRU(Recurrent):
     """
 
     gates = 3
-
-    def forward(self, x: Float[Tensor, "t b i"], state: State | None = None) -> tuple[Float[Tensor, "t b h"], State]:
-        """The outputs h_1, …, h_T of the last layer, and h_T of all layers."""
-        output, (h,) = self.run(*self.start(x, state))
-        return output, h
 
     def scan(self, x: Tensor, state: tuple[Tensor, ...], layer: int) -> tuple[list[Tensor], tuple[Tensor, ...]]:
         (h,) = state
