@@ -56,7 +56,7 @@ class Recurrent(nn.Module):
     def forward(
         self, x: Float[Tensor, "t b i"], state: State | tuple[State, State] | None = None
     ) -> tuple[Float[Tensor, "t b h"], State | tuple[State, State]]:
-        """The outputs h_1, …, h_T of the last layer, and the last state of all layers: h_T, or (h_T, c_T) of an LSTM."""
+        """The outputs h_1, …, h_T of the last layer, and the state of all layers: h_T, or (h_T, c_T) of an LSTM."""
         output, last = self.run(*self.start(x, state))
         return output, last[0] if len(last) == 1 else (last[0], last[1])
 

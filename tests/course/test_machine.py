@@ -98,7 +98,7 @@ def test_a_jupyterlab_without_the_widget_extension_is_trouble(monkeypatch):
 
 def test_data_sets_that_are_here_are_named(monkeypatch):
     monkeypatch.setattr("coursekit.datasets.store.state", lambda entry: "here" if entry.name == "mnist" else "not here")
-    assert str(machine._data_sets()).startswith("○ Data: 1 of 3 downloadable sets are here: mnist. Profile quick needs")
+    assert str(machine._data_sets()).startswith("○ Data: 1 of 4 downloadable sets are here: mnist. Profile quick needs")
     monkeypatch.setattr("coursekit.datasets.store.state", lambda entry: "here")
     assert machine._data_sets().verdict == "ok"
 

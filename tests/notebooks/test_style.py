@@ -192,7 +192,7 @@ def renumber_section(nb):
         (unbalance, "solution markers"),
         (drop_box, "erratum E22 has a claim or check but no box"),
         (drop_ending, "lacks **References.**"),
-        (lead_elsewhere, "is not what `coursekit run --update` writes:\n**Previous:** 08 · Density and dimension"),
+        (lead_elsewhere, "is not what `coursekit run --update` writes:\n**Previous:** [08 · Density and dimension]"),
         (forget_colab, "cell colab is not what `coursekit run --update` writes:\nimport sys"),
         (show_colab, "cell colab is on a slide"),
         (claim_to_be_faster, "is not what `coursekit run --update` writes:\n# 9 · Autoencoders"),
