@@ -40,17 +40,17 @@ def as_number(o, y):
 
 @pytest.mark.parametrize("answer", [by_log_softmax, by_logsumexp, by_library, by_probability, as_number])
 def test_the_loss_of_a_step_is_accepted_in_any_form(ask, answer):
-    assert ask(exercise, "step_loss", answer) == "✓ step_loss: right on the slide, equal scores, large scores"
+    assert ask(exercise, "step_loss", answer) == "✓ step_loss: right on Karpathy's figure, equal scores, large scores"
 
 
 WRONG_LOSSES = {
-    "bits": (lambda o, y: by_library(o, y) / math.log(2), "wrong on the slide: expected 2.079, got 2.999"),
-    "softmax twice": (lambda o, y: by_library(o.softmax(dim=0), y), "wrong on the slide"),
-    "no logarithm": (lambda o, y: o.softmax(dim=0) @ y, "wrong on the slide"),
+    "bits": (lambda o, y: by_library(o, y) / math.log(2), "wrong on Karpathy's figure: expected 2.079, got 2.999"),
+    "softmax twice": (lambda o, y: by_library(o.softmax(dim=0), y), "wrong on Karpathy's figure"),
+    "no logarithm": (lambda o, y: o.softmax(dim=0) @ y, "wrong on Karpathy's figure"),
     "the sign": (lambda o, y: -by_library(o, y), "expected 2.079, got -2.079"),
-    "the score": (lambda o, y: -(o @ y), "wrong on the slide"),
-    "the mean": (lambda o, y: by_library(o, y) / len(o), "wrong on the slide"),
-    "all classes": (lambda o, y: -o.log_softmax(dim=0), r"wrong on the slide: expected shape (), got (4,)"),
+    "the score": (lambda o, y: -(o @ y), "wrong on Karpathy's figure"),
+    "the mean": (lambda o, y: by_library(o, y) / len(o), "wrong on Karpathy's figure"),
+    "all classes": (lambda o, y: -o.log_softmax(dim=0), r"wrong on Karpathy's figure: expected shape (), got (4,)"),
     "exp overflows": (
         lambda o, y: -torch.log(o.exp() @ y / o.exp().sum()),
         "wrong on large scores: the result holds NaN",
