@@ -68,7 +68,10 @@ def check_my_model(answer: Answer) -> str:
     trigram = NGrams(2).fit(data.train, data.characters)
     bound = sum(_loss(trigram.probabilities, data, place) for place in places) / JUDGED - GAIN
     if mine > bound:
-        raise Wrong(f"it loses {mine:.3f} nats per character; wanted at most {bound:.3f}, {GAIN} less than the trigram (two letters, Witten and Bell's rule)")
+        raise Wrong(
+            f"it loses {mine:.3f} nats per character; wanted at most {bound:.3f}, "
+            f"{GAIN} less than the trigram (two letters, Witten and Bell's rule)"
+        )
     if mine < TOO_GOOD:
         raise Wrong(
             f"it loses {mine:.3f} nats per character, better than any model should be: does it read the hidden text?"

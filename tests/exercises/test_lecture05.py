@@ -9,6 +9,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from coursekit.datasets import stdlib_text
+from coursekit.exercises import lecture05
 from coursekit.exercises.checking import Wrong
 from coursekit.exercises.lecture05 import check_my_model, exercise
 from coursekit.recurrent import NGrams
@@ -222,23 +224,54 @@ def negative(text, characters):
     return predict
 
 
-def reads_the_hidden_text(text, characters):
-    """Looks up what stands before in the library's own source, and gives nine tenths to what follows there."""
-    folder = Path(sysconfig.get_path("stdlib")) / "asyncio"
-    sources = [path.read_text() for path in sorted(folder.glob("*.py"))]
+def looks_up(fraction):
+    """Looks up what stands before in the library's own source, and gives a fraction to what follows there."""
+
+    def answer(text, characters):
+        folder = Path(sysconfig.get_path("stdlib")) / "asyncio"
+        sources = [path.read_text() for path in sorted(folder.glob("*.py"))]
+        trigram = NGrams(2).fit(text, characters)
+
+        def predict(before):
+            p = (1 - fraction) * trigram.probabilities(before)
+            source = next((it for it in sources if before in it), "")
+            if after := source.partition(before)[2]:
+                p[characters.index(after[0])] += fraction
+            return p / p.sum()
+
+        return predict
+
+    return answer
+
+
+def knows_python(text, characters):
+    """Counted before, on another text: what it is given does not matter."""
+    return NGrams(7, "Kneser-Ney").fit(stdlib_text(200_000).train, characters).probabilities
+
+
+def undoes_the_exchange(text, characters):
+    """Reads the hidden text although its characters are exchanged, as whoever copies the check can."""
+    data = lecture05._hidden_text()
 
     def predict(before):
-        p = torch.full((len(characters),), 0.1 / len(characters))
-        source = next((it for it in sources if before in it), "")
-        after = source.find(before) + len(before)
-        p[characters.index(source[after]) if after < len(source) else 0] += 0.9
-        return p
+        after = data.validation.find(before) + len(before)
+        return F.one_hot(torch.tensor(characters.index(data.validation[after])), len(characters)) * 0.9 + 0.1 / len(
+            characters
+        )
 
     return predict
 
 
 WRONG_MODELS = {
-    "reads the hidden text": (reads_the_hidden_text, "better than any model should be: does it read the hidden text?"),
+    "looks up a tenth": (looks_up(0.1), "0.1 less than the trigram"),
+    "looks up a third": (looks_up(0.3), "0.1 less than the trigram"),
+    "looks up nearly all": (looks_up(0.9), "0.1 less than the trigram"),
+    "undoes the exchange": (undoes_the_exchange, "better than any model should be: does it read the hidden text?"),
+    "knows Python beforehand": (knows_python, "nats per character; wanted at most"),
+    "two letters, better mixed": (
+        lambda text, c: NGrams(2, "Kneser-Ney").fit(text, c).probabilities,
+        r"the trigram \(two letters, Witten and Bell's rule\)",
+    ),
     "uniform": (lambda text, c: lambda before: torch.full((len(c),), 1 / len(c)), "it loses 4.564 nats"),
     "letters alone": (lambda text, c: NGrams(0).fit(text, c).probabilities, "nats per character; wanted at most"),
     "the trigram itself": (lambda text, c: NGrams(2).fit(text, c).probabilities, "0.1 less than the trigram"),
