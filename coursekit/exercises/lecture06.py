@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from coursekit import datasets, recurrent
+from coursekit.course import session
 from coursekit.exercises.checking import TOLERANCE, Answer, Exercise, Exercises, Wrong, by_cases, differs
 from coursekit.training import Descent
 
@@ -53,7 +54,7 @@ def check_my_start(answer: Answer) -> str:
     The check takes nothing but numbers from the answer: it copies the parameters into an LSTM of its own and trains
     that with a linear readout of its last output, by Adam, until the error is as wanted or the steps are used up.
     """
-    for tried, seed in enumerate(SEEDS):
+    for tried, seed in enumerate(session.current().pick(quick=SEEDS, smoke=SEEDS[:1])):
         torch.manual_seed(seed)
         error = _error_after_training(_started(answer), seed)
         if not error <= WANTED:

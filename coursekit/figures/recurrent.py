@@ -53,7 +53,7 @@ CIRCLES: dict[str, list[tuple[str, float, float]]] = {
 def lstm_cell(ax: Axes, lit: Step) -> Axes:
     """Draw the cell of the LSTM, with one step of its computation in colour and the rest in grey.
 
-    The memory c runs along the top, the state h and the input x_t come in below. Beside each of the four layers stands
+    The memory c runs along the top, the state h and the input x_t come in below. Below each of the four layers stands
     its function, σ or tanh. The diagram is the same for all four steps: "forget", "write", "remember" and "show".
     """
     require_choice(lit, "lit", get_args(Step))
@@ -84,8 +84,7 @@ def _draw_step(ax: Axes, step: str, lit: bool) -> None:
         ax.add_patch(shape)
         ax.text(cx, cy, text, ha="center", va="center", fontsize=11 if text == "tanh" else 16, color=ink, zorder=6)
         if text in FUNCTIONS:
-            grey_or_lit = colour if lit else "#8a93a0"
-            ax.text(cx - 0.55, cy, FUNCTIONS[text], ha="right", va="center", fontsize=13, color=grey_or_lit)
+            ax.text(cx - 0.3, cy - 0.85, FUNCTIONS[text], ha="right", va="center", color=colour if lit else "#8a93a0")
     for text, cx, cy in CIRCLES[step]:
         ax.add_patch(Circle((cx, cy), 0.27, facecolor=face, edgecolor=colour, linewidth=width / 2, zorder=2 + above))
         ax.text(cx, cy - 0.02, text, ha="center", va="center", fontsize=14, color=ink, zorder=2.5 + above)

@@ -227,7 +227,7 @@ def orthogonal(layer):
     [
         orthogonal,
         forget_bias(1.0),
-        forget_bias(2.0),  # learns with one seed
+        forget_bias(2.0),
         forget_bias(3.0),
         forget_bias(5.0),
         forget_bias(3.0, slice(0, 24)),
