@@ -190,7 +190,7 @@ def differs(expected: Any, got: Any, tolerance: float) -> str:
     if got is None or got is Ellipsis:
         return NOTHING_YET
     if isinstance(expected, tuple):
-        if not isinstance(got, tuple) or len(got) != len(expected):
+        if not isinstance(got, tuple | list) or len(got) != len(expected):
             return f"expected {len(expected)} values, got {_describe(got)}"
         parts = [differs(a, b, tolerance) for a, b in zip(expected, got, strict=True)]
         return "; ".join(f"value {i}: {part}" for i, part in enumerate(parts, start=1) if part)

@@ -35,12 +35,13 @@ ARROWS: dict[str, list[list[tuple[float, float]]]] = {
         [(9.17, 2.2), (10, 2.2)],
     ],
 }
-# Boxes with a function, and circles with an operation: the text and the place of the centre.
+# Boxes with a layer or a function, and circles with an operation: the text and the place of the centre.
 BOXES: dict[str, list[tuple[str, float, float]]] = {
     "forget": [("$f_t$", 2, 2.2)],
     "write": [("$i_t$", 3.8, 2.2), (r"$\tilde c_t$", 5.8, 2.2)],
     "show": [("$o_t$", 7.6, 2.2), ("tanh", 8.9, 3.7)],
 }
+FUNCTIONS: dict[str, str] = {"$i_t$": "σ", "$f_t$": "σ", "$o_t$": "σ", r"$\tilde c_t$": "tanh"}  # of the layers
 CIRCLES: dict[str, list[tuple[str, float, float]]] = {
     "forget": [("×", 2, 5)],
     "write": [("×", 4.8, 3.7), ("+", 4.8, 5)],
@@ -52,8 +53,8 @@ CIRCLES: dict[str, list[tuple[str, float, float]]] = {
 def lstm_cell(ax: Axes, lit: Step) -> Axes:
     """Draw the cell of the LSTM, with one step of its computation in colour and the rest in grey.
 
-    The memory c runs along the top, the state h and the input x_t come in below. The diagram is the same for all four
-    steps: "forget", "write", "remember" and "show".
+    The memory c runs along the top, the state h and the input x_t come in below. Below each of the four layers stands
+    its function, σ or tanh. The diagram is the same for all four steps: "forget", "write", "remember" and "show".
     """
     require_choice(lit, "lit", get_args(Step))
     # The lit step last, so that it covers what it shares with others.
@@ -82,6 +83,8 @@ def _draw_step(ax: Axes, step: str, lit: bool) -> None:
         shape.set(facecolor=face, edgecolor=colour, linewidth=width / 2)
         ax.add_patch(shape)
         ax.text(cx, cy, text, ha="center", va="center", fontsize=11 if text == "tanh" else 16, color=ink, zorder=6)
+        if text in FUNCTIONS:
+            ax.text(cx - 0.3, cy - 0.85, FUNCTIONS[text], ha="right", va="center", color=colour if lit else "#8a93a0")
     for text, cx, cy in CIRCLES[step]:
         ax.add_patch(Circle((cx, cy), 0.27, facecolor=face, edgecolor=colour, linewidth=width / 2, zorder=2 + above))
         ax.text(cx, cy - 0.02, text, ha="center", va="center", fontsize=14, color=ink, zorder=2.5 + above)

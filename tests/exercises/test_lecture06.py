@@ -43,7 +43,11 @@ def lstm_with(order=(0, 1, 2, 3), c_of=torch.tanh, g_of=torch.tanh, old=False):
     return step
 
 
-@pytest.mark.parametrize("answer", [lstm_by_gates, lstm_fused, lstm_by_torch, lstm_with()])
+def lstm_as_a_list(*arguments):
+    return list(lstm_by_gates(*arguments))
+
+
+@pytest.mark.parametrize("answer", [lstm_by_gates, lstm_fused, lstm_by_torch, lstm_with(), lstm_as_a_list])
 def test_an_lstm_is_accepted_in_any_form(ask, answer):
     said = ask(exercise, "lstm_step", answer)
     assert said == "✓ lstm_step: right on one sequence, a batch, a large state"
@@ -69,7 +73,32 @@ def coupled(x, h, c, U, w, b):
     return lstm_by_gates(x, h, c, U, w, b)
 
 
+def detached(x, h, c, U, w, b):
+    """Right values, but the memory of the step before gets no gradient."""
+    i, f, g, o = (x @ U.T + h @ w.T + b).chunk(4, dim=1)
+    c = (f.sigmoid() * c + i.sigmoid() * g.tanh()).detach()
+    return o.sigmoid() * c.tanh(), c
+
+
+def gate_detached(x, h, c, U, w, b):
+    """Right values, but no gradient through the forget gate."""
+    i, f, g, o = (x @ U.T + h @ w.T + b).chunk(4, dim=1)
+    c = f.sigmoid().detach() * c + i.sigmoid() * g.tanh()
+    return o.sigmoid() * c.tanh(), c
+
+
+def lstm_with_copies(x, h, c, U, w, b):
+    """The weights copied into a cell of torch.nn: they get no gradient."""
+    cell = nn.LSTMCell(x.shape[1], h.shape[1])
+    cell.load_state_dict({"weight_ih": U, "weight_hh": w, "bias_ih": b, "bias_hh": 0 * b})
+    return cell(x, (h, c))
+
+
 WRONG_LSTMS = {
+    "the memory detached": (detached, "its values are right, but no gradient reaches c; do not detach"),
+    "a gate detached": (gate_detached, "its values are right, but its gradients are not: value 1"),
+    "all detached": (lambda *it: [v.detach() for v in lstm_by_gates(*it)], "no gradient reaches x, h, c, U, w, b"),
+    "copied weights": (lstm_with_copies, "its values are right, but no gradient reaches U, w, b; do not detach"),
     "i and f swapped": (lstm_with((1, 0, 2, 3)), "wrong on one sequence: value 1"),
     "order i, f, o, g": (lstm_with((0, 1, 3, 2)), "wrong on one sequence: value 1"),
     "no tanh on c": (lstm_with(c_of=lambda c: c), "wrong on one sequence: value 1"),
@@ -195,8 +224,16 @@ def orthogonal(layer):
 
 @pytest.mark.parametrize(
     "answer",
-    [orthogonal, forget_bias(1.0), forget_bias(3.0), forget_bias(3.0, slice(0, 24)), forget_bias(-3.0)],
-    ids=["orthogonal", "bias 1", "bias 3", "input gates", "closed"],
+    [
+        orthogonal,
+        forget_bias(1.0),
+        forget_bias(2.0),
+        forget_bias(3.0),
+        forget_bias(5.0),
+        forget_bias(3.0, slice(0, 24)),
+        forget_bias(-3.0),
+    ],
+    ids=["orthogonal", "bias 1", "bias 2", "bias 3", "bias 5", "input gates", "closed"],
 )
 def test_a_start_that_forgets_is_refused(ask, answer):
     assert "after 500 steps of training its mean squared error is" in ask(exercise, "my_start", answer)

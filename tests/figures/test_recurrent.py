@@ -26,6 +26,14 @@ def test_the_gates_of_a_step_are_lit_and_no_others(ax, step):
     assert step in ax.get_title() + ax.get_title(loc="left")
 
 
+def test_a_layer_names_its_function(ax):
+    lstm_cell(ax, "write")
+    below = {text.get_position(): text.get_text() for text in ax.texts}
+    for layer, function in (("$i_t$", "σ"), ("$f_t$", "σ"), ("$o_t$", "σ"), (r"$\tilde c_t$", "tanh")):
+        ((x, y),) = (text.get_position() for text in ax.texts if text.get_text() == layer)
+        assert below[(x - 0.3, y - 0.85)] == function
+
+
 def test_the_diagram_is_the_same_for_all_steps():
     places = set()
     for step in LIT_BOXES:
