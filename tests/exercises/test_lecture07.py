@@ -175,6 +175,7 @@ def test_a_wrong_name_is_told(ask, answer, message):
 
 RIGHT_PAIRS = [
     ("so not good but so good", "so good but so not good"),
+    ("So not good but so good", "So good but so not good"),
     ("so good although so not good", "so not good although so good"),
     (["very", "hardly", "bad", "but", "very", "bad"], ["very", "bad", "but", "very", "hardly", "bad"]),
 ]
