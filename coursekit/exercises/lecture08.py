@@ -45,6 +45,10 @@ class Modes:
     centres: tuple[float, ...]
     sd: float
 
+    def scaled(self, factor: float) -> "Modes":
+        """The density of ``factor`` times its points."""
+        return Modes(tuple(factor * centre for centre in self.centres), factor * self.sd)
+
     def draw(self, n: int, generator: torch.Generator) -> Tensor:
         """Points (n, 1)."""
         centres = torch.tensor(self.centres, dtype=torch.float64)
@@ -61,10 +65,10 @@ class Modes:
         return (estimate2 - 2 * both + density2).item()
 
 
-DENSITIES = {  # each of another scale, so that no fixed bandwidth will do
-    "one mode": Modes((0.0,), 10.0),
+DENSITIES = {
+    "one mode": Modes((0.0,), 1.0),
     "two modes": Modes((-3.0, 3.0), 0.5),
-    "four modes": Modes((-0.6, -0.2, 0.2, 0.6), 0.03),
+    "four modes": Modes((-3.0, -1.0, 1.0, 3.0), 0.15),
 }
 
 
@@ -73,11 +77,11 @@ def check_my_bandwidth(answer: Answer) -> str:
     found = []
     for name, samples in _judged().items():
         ratios = []
-        for data, best in samples:
+        for density, data, best in samples:
             h = require_result(answer(data.clone()), (), "one number").double().item()
             if h <= 0:
                 raise Wrong(f"expected a bandwidth > 0, got {h:.3g} for data of {name}")
-            ratios.append(DENSITIES[name].ise(data, h) / best)
+            ratios.append(density.ise(data, h) / best)
         found.append((sorted(ratios)[len(ratios) // 2], name))
     worst, name = max(found)
     if worst > WORST:
@@ -90,15 +94,22 @@ def check_my_bandwidth(answer: Answer) -> str:
 
 
 @functools.cache
-def _judged() -> dict[str, list[tuple[Tensor, float]]]:
-    """Data sets of each density, and the least ISE of any bandwidth on each."""
+def _judged() -> dict[str, list[tuple[Modes, Tensor, float]]]:
+    """For each density, data sets with their own densities and the least ISE of any bandwidth on each.
+
+    Each data set has a scale of its own, from 0.1 to 10: no fixed bandwidth will do, and the spread does not tell which
+    of the densities it comes from.
+    """
     generator = torch.Generator().manual_seed(8)
-    samples = {}
+    judged: dict[str, list[tuple[Modes, Tensor, float]]] = {}
     for name, density in DENSITIES.items():
-        sets = [density.draw(POINTS, generator) for _ in range(SETS)]
-        bandwidths = [density.sd * 0.85**k for k in range(20)]
-        samples[name] = [(data, min(density.ise(data, h) for h in bandwidths)) for data in sets]
-    return samples
+        judged[name] = []
+        for _ in range(SETS):
+            own = density.scaled(10 ** (2 * torch.rand(1, generator=generator, dtype=torch.float64).item() - 1))
+            data = own.draw(POINTS, generator)
+            bandwidths = [own.sd * 0.85**k for k in range(20)]
+            judged[name].append((own, data, min(own.ise(data, h) for h in bandwidths)))
+    return judged
 
 
 LINE = torch.linspace(-1, 2, 7, dtype=torch.float64)[:, None]  # (7, 1)

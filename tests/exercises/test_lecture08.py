@@ -233,6 +233,8 @@ WRONG_BANDWIDTHS = {
     "the likelihood of the data themselves": in_sample_likelihood,
     "the worst by cross-validation": lambda data: max(candidates(data), key=lambda h: least_squares_cv(data, h)),
     "the mean distance of neighbours": lambda data: data.sort(dim=0).values.diff(dim=0).mean().item(),
+    "a table by the spread": lambda data: 3.0 if data.std() > 5 else 0.17 if data.std() > 1 else 0.012,
+    "a quarter of Silverman's rule": lambda data: rule_of_thumb(data, "silverman") / 4,
     "a tenth of the range": lambda data: 0.1 * (data.max() - data.min()).item(),
 }
 
