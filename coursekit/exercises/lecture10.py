@@ -16,9 +16,7 @@ LINE = grid((-24, 24, 1921))
 Density = Callable[[Tensor], Tensor]
 
 UNBIASED = 1e-8  # relative: the exact mean over a quadrature differs by rounding only
-VARIANCE = (
-    26.0  # for x² and N(1, 1): 30 without a baseline, 24 with the value before, 18 with the mean of f, 14 at best
-)
+VARIANCE = 26.0  # for x² and N(1, 1): 30 without a baseline, 24 with f at one other sample, 14 at best
 TERMS, CALLS = 50, 4000  # that variance is measured from this many means of this many terms
 
 NEAR = 0.03  # how close mean and standard deviation must be to an optimum
