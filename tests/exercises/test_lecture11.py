@@ -4,6 +4,8 @@ import math
 
 import pytest
 import torch
+from sklearn.cluster import KMeans
+from sklearn.metrics import silhouette_score
 from sklearn.mixture import GaussianMixture
 
 from coursekit.bayes import mean_field_gaussian
@@ -205,7 +207,7 @@ def as_a_tensor(x, fit):
     ids=["log K!", "four starts", "a tensor"],
 )
 def test_the_number_of_components_is_found_by_the_elbo(ask, answer):
-    message = "✓ choose_components: it finds the number of clusters in at least 4 of 5 data sets"
+    message = "✓ choose_components: it finds the number of clusters in at least 4 of 5 data sets, by the ELBO"
     assert ask(exercise, "choose_components", answer) == message
 
 
@@ -216,6 +218,26 @@ def by_bic(x, fit):
 
 def on_noise(x, fit):
     return best_of(torch.randn_like(x), fit, log_factorial, starts=1)
+
+
+def by_silhouette(x, fit):
+    """The k-means clusters with the best silhouette; fit is never called."""
+    points = x.numpy()
+    scores = {K: silhouette_score(points, KMeans(K, n_init=3, random_state=0).fit_predict(points)) for K in range(2, 6)}
+    return max(scores, key=scores.get)
+
+
+NOT_BY_THE_ELBO = {
+    "the points only": by_silhouette,
+    "K": lambda x, fit: best_of(x, fit, lambda K: K),
+    "1.5 K": lambda x, fit: best_of(x, fit, lambda K: 1.5 * K),
+    "2 log K": lambda x, fit: best_of(x, fit, lambda K: 2 * math.log(K)),
+}
+
+
+@pytest.mark.parametrize("answer", NOT_BY_THE_ELBO.values(), ids=NOT_BY_THE_ELBO)
+def test_the_right_numbers_for_a_wrong_reason_are_named(ask, answer):
+    assert "data sets, but not by the ELBO: where fit gives" in ask(exercise, "choose_components", answer)
 
 
 WRONG_CHOICES = {
