@@ -339,6 +339,14 @@ WRONG_POSTERIORS = {
         "a mean is off by",
     ),
     "the precision": (changed(covariance=torch.linalg.inv), "the means are right; a standard deviation is off by"),
+    "no correlations": (
+        changed(covariance=lambda c: c.diagonal().diag()),
+        "means and standard deviations are right; a correlation is off by",
+    ),
+    "correlations turned round": (
+        changed(covariance=lambda c: c * torch.outer(*[torch.tensor([-1.0, 1.0, 1.0, 1.0]).double()] * 2)),
+        "means and standard deviations are right; a correlation is off by",
+    ),
     "a covariance of the identity": (changed(covariance=torch.ones_like), "not symmetric and positive definite"),
     "half of the variance": (changed(covariance=lambda c: c / 2), "the means are right; a standard deviation is off"),
     "a triangle": (changed(covariance=torch.linalg.cholesky), "not symmetric and positive definite"),
@@ -353,6 +361,12 @@ def test_a_wrong_posterior_is_named(ask, answer, message):
     said = ask(exercise, "my_posterior", answer)
     assert "my_posterior is open" in said
     assert message in said
+
+
+def test_the_hint_at_the_peak_is_kept_for_small_errors(ask):
+    said = ask(exercise, "my_posterior", lambda x, y, v: (torch.zeros(4), v * torch.eye(4)))
+    assert "a mean is off by" in said
+    assert "peak" not in said
 
 
 def tampers(x, y, prior_variance):
