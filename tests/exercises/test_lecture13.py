@@ -209,7 +209,7 @@ def judges_itself(model, x, progress):
         (weighted(pixels=-1.0), "after 10 epochs"),
         (ignores_the_model, "0 of 8 units are active"),
         (no_gradient, "the loss has no gradient"),
-        (infinite, "a weight is NaN or infinite|it raises ValueError"),
+        (infinite, "the loss is NaN or infinite"),
         (shifts_the_mean, "it changes the weights itself"),
         (other_weights, "it changes the weights itself"),
         (judges_itself, "0 of 8 units are active"),
