@@ -3,6 +3,8 @@
 A batch of vectors, shape (..., k), gives one value each. All three can be differentiated with respect to p and q.
 """
 
+import math
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -35,7 +37,8 @@ def kl(p: Float[Tensor, "*b k"], q: Float[Tensor, "*b k"]) -> Float[Tensor, "*b"
     tensor(inf)
     """
     _require_pair(p, q)
-    return _kl(p, q)
+    # 0 · log 0 counts as 0, p · log 0 as −∞.
+    return (torch.xlogy(p, p) - torch.xlogy(p, q)).sum(dim=-1).clamp(min=0)
 
 
 def js(p: Float[Tensor, "*b k"], q: Float[Tensor, "*b k"]) -> Float[Tensor, "*b"]:
@@ -53,13 +56,10 @@ def js(p: Float[Tensor, "*b k"], q: Float[Tensor, "*b k"]) -> Float[Tensor, "*b"
     tensor(0.6931)
     """
     _require_pair(p, q)
-    m = (p + q) / 2
-    return (_kl(p, m) + _kl(q, m)) / 2
-
-
-def _kl(p: Float[Tensor, "*b k"], q: Float[Tensor, "*b k"]) -> Float[Tensor, "*b"]:
-    # 0 · log 0 counts as 0, p · log 0 as −∞.
-    return (torch.xlogy(p, p) - torch.xlogy(p, q)).sum(dim=-1).clamp(min=0)
+    # KL(p‖m) = Σ p log 2p/(p + q). A mass so small that its half is 0 would make log m infinite.
+    both = p + q
+    logs = torch.xlogy(p, p) + torch.xlogy(q, q) - torch.xlogy(both, both) + both * math.log(2)
+    return (logs.sum(dim=-1) / 2).clamp(min=0)
 
 
 def _require_pair(p: Tensor, q: Tensor) -> None:

@@ -31,6 +31,13 @@ def test_without_common_mass():
     assert kl(p, p) == js(p, p) == total_variation(p, p) == 0
 
 
+def test_masses_that_are_nearly_zero():
+    tiny = torch.tensor([5e-324, 1.0], dtype=F64)  # the smallest number there is
+    assert js(tiny, tiny) == 0
+    assert kl(tiny, tiny) == 0
+    assert js(tiny, tiny.flip(0)).item() == pytest.approx(math.log(2), abs=1e-15)
+
+
 def test_pinsker_and_the_bounds_of_js():
     p, q = laws(200, 5), laws(200, 5)
     assert (total_variation(p, q) <= (kl(p, q) / 2).sqrt()).all()
