@@ -23,7 +23,7 @@ MAY_IMPORT = {
     "nets": set(),
     "autoencoders": {"nets"},
     "bayes": {"nets"},
-    "generative": {"nets", "bayes"},
+    "generative": {"nets", "bayes", "distances"},
     "interpret": {"nets"},
     "recurrent": {"nets", "datasets"},
     "course": {"training", "figures", "datasets"},
