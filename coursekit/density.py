@@ -21,8 +21,8 @@ from coursekit.validation import (
     require_choice,
     require_integer,
     require_number,
+    require_points,
     require_same_dtype,
-    require_tensor,
 )
 
 Kernel = Literal["gaussian", "fourth-order"]
@@ -86,7 +86,7 @@ def log_leave_one_out(data: Float[Tensor, "n d"], bandwidth: float) -> Float[Ten
         TypeError: data is not a tensor of float32 or float64, or bandwidth is not a number.
         ValueError: data is not of shape (n, d) with n ≥ 2, or has NaN; bandwidth ≤ 0.
     """
-    _require_rows(data, "data", least=2)
+    require_points(data, "data", least=2)
     total, log_scale = _sums(data, data, bandwidth, leave_one_out=True)
     return total.log() + log_scale
 
@@ -103,8 +103,8 @@ def _sums(
     Where points are far from the data or d is large, all kernels at a point can underflow, or h⁻ᵈ overflow. So the
     kernel at the nearest data point is taken out of each sum, and joined with h⁻ᵈ before anything is exponentiated.
     """
-    _require_rows(points, "points")
-    _require_rows(data, "data")
+    require_points(points, "points")
+    require_points(data, "data")
     require_same_dtype(points, data, "points, data")
     (m, d), n = points.shape, len(data)
     if data.shape[1] != d:
@@ -229,7 +229,7 @@ def rule_of_thumb(data: Float[Tensor, "n d"], rule: Rule) -> float:
     0.8027
     """
     require_choice(rule, "rule", get_args(Rule))
-    _require_rows(data, "data", least=2)
+    require_points(data, "data", least=2)
     n, d = data.shape
     sigma = data.detach().double().var(dim=0).mean().sqrt().item()
     if sigma == 0:
@@ -266,16 +266,3 @@ def least_squares_cv(data: Float[Tensor, "n d"], bandwidth: float) -> float:
     # Two Gaussian kernels of bandwidth h make one of √2·h, so ∫p̂² is a mean over pairs of data.
     squared = kde(data, data, math.sqrt(2) * bandwidth).mean()
     return (squared - 2 * left_out).item()
-
-
-def _require_rows(value: Tensor, name: str, least: int = 1) -> Tensor:
-    """Points of ℝᵈ in rows, (n, d), at least so many."""
-    if isinstance(value, Tensor) and value.ndim == 1:
-        raise ValueError(
-            f"{name}: expected a point in each row, shape (n, d), got ({len(value)},); "
-            f"{name}[:, None] has shape ({len(value)}, 1)"
-        )
-    require_tensor(value, name, "n d")
-    if len(value) < least:
-        raise ValueError(f"{name}: expected at least {least} rows, got {len(value)}")
-    return value

@@ -64,6 +64,24 @@ def require_images(value: Any, name: str = "images", *, unit_range: bool = False
     return require_unit_range(value, name) if unit_range else value
 
 
+def require_points(value: Any, name: str, least: int = 1) -> Tensor:
+    """Points of ℝᵈ in rows, (n, d), at least so many.
+
+    >>> require_points(torch.zeros(3), "x")
+    Traceback (most recent call last):
+    ValueError: x: expected a point in each row, shape (n, d), got (3,); x[:, None] has shape (3, 1)
+    """
+    if isinstance(value, Tensor) and value.ndim == 1:
+        raise ValueError(
+            f"{name}: expected a point in each row, shape (n, d), got ({len(value)},); "
+            f"{name}[:, None] has shape ({len(value)}, 1)"
+        )
+    require_tensor(value, name, "n d")
+    if len(value) < least:
+        raise ValueError(f"{name}: expected at least {least} rows, got {len(value)}")
+    return value
+
+
 def require_unit_range(value: Any, name: str) -> Tensor:
     """A float32 or float64 tensor of numbers in [0, 1]."""
     require_tensor(value, name)

@@ -17,19 +17,20 @@ FOUNDATIONS = {"errors", "files", "validation", "coursekit"}  # what everyone ma
 MAY_IMPORT = {
     "datasets": set(),
     "density": set(),
+    "distances": set(),
     "training": set(),
     "figures": set(),
     "nets": set(),
     "autoencoders": {"nets"},
     "bayes": {"nets"},
-    "generative": {"nets", "bayes"},
+    "generative": {"nets", "bayes", "distances"},
     "interpret": {"nets"},
     "recurrent": {"nets", "datasets"},
     "course": {"training", "figures", "datasets"},
     "notebooks": {"course", "datasets"},
     "cli": {"course", "datasets", "nets", "notebooks"},
 }
-SUBJECTS = {"autoencoders", "bayes", "density", "generative", "interpret", "recurrent"}
+SUBJECTS = {"autoencoders", "bayes", "density", "distances", "generative", "interpret", "recurrent"}
 ALSO = {  # folders inside a part that may import more than the rest of it
     "nets/recipes": SUBJECTS | {"datasets", "training"},
     "exercises": SUBJECTS | {"nets", "datasets", "training", "course"},

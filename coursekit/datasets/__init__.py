@@ -11,6 +11,7 @@
 - ``opinions``                               synthetic: sentences with negation and contrast, in pairs of the same words
 - ``draw_numbers``                           numbers, with their English and Korean names by rule
 - ``moving_shapes``                          synthetic: films of a shape that hides, pauses and turns
+- ``ring``, ``grid``, ``parallel_lines``     points of the plane whose law is known
 - ``adding``, ``copying``, ``reber``         synthetic: sequences that ask for memory, and strings of a grammar
 
 The first five are `ImageDataset`s with the parts ``train`` and ``test``, each of them `LabelledImages`; ``shapes`` are

@@ -26,6 +26,10 @@ from .number_names import english_value as english_value
 from .number_names import korean_name as korean_name
 from .number_names import korean_value as korean_value
 from .photos import photographs as photographs
+from .points import ModesOfThePlane as ModesOfThePlane
+from .points import grid as grid
+from .points import parallel_lines as parallel_lines
+from .points import ring as ring
 from .sentences import Opinions as Opinions
 from .sentences import opinions as opinions
 from .sentences import single_opinions as single_opinions

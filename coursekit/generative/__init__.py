@@ -1,8 +1,21 @@
 """Models that generate. One idea has one module:
 
-- ``vae``  variational autoencoders: fully connected, convolutional and linear
+- ``vae``       variational autoencoders: fully connected, convolutional and linear
+- ``gan``       the game of generator and discriminator, as a training step
+- ``wgan``      the critic with clipped weights or a gradient penalty, as a training step
+- ``measures``  what a sample is worth: mode coverage, Fréchet distance, precision and recall, copies, sharpness
 """
 
+from coursekit.generative.gan import GAN, discriminator_loss, generator_loss, optimal_discriminator
+from coursekit.generative.measures import (
+    ModeCoverage,
+    coverage,
+    frechet_distance,
+    mode_coverage,
+    nearer_to_training,
+    precision_recall,
+    sharpness,
+)
 from coursekit.generative.vae import (
     VAE,
     ConvolutionalVAE,
@@ -13,14 +26,29 @@ from coursekit.generative.vae import (
     gaussian_log_likelihood,
     kl_to_prior,
 )
+from coursekit.generative.wgan import WGAN, clip_weights, gradient_penalty
 
 __all__ = [
+    "GAN",
     "VAE",
+    "WGAN",
     "ConvolutionalVAE",
     "LatentGaussianModel",
     "LinearVAE",
+    "ModeCoverage",
     "active_units",
     "bernoulli_log_likelihood",
+    "clip_weights",
+    "coverage",
+    "discriminator_loss",
+    "frechet_distance",
     "gaussian_log_likelihood",
+    "generator_loss",
+    "gradient_penalty",
     "kl_to_prior",
+    "mode_coverage",
+    "nearer_to_training",
+    "optimal_discriminator",
+    "precision_recall",
+    "sharpness",
 ]

@@ -1,0 +1,29 @@
+"""Checks of arguments that several distances share."""
+
+import torch
+from torch import Tensor
+
+from coursekit.validation import require_points, require_same_dtype, require_tensor
+
+
+def require_probabilities(value: Tensor, name: str, shape: str = "...") -> Tensor:
+    """Probability vectors along the last axis: no entry is negative, and each vector sums to 1 up to rounding."""
+    require_tensor(value, name, shape)
+    if value.ndim == 0:
+        raise ValueError(f"{name}: expected a vector of probabilities, got a single number")
+    if (least := value.min().item()) < 0:
+        raise ValueError(f"{name}: expected probabilities ≥ 0, got {least:.3g}")
+    total = value.sum(dim=-1)
+    if ((total - 1).abs() > torch.finfo(value.dtype).eps ** 0.5).any():
+        worst = total.flatten()[(total - 1).abs().argmax()].item()
+        raise ValueError(f"{name}: expected a sum of 1, got {worst:.6g}; {name} / {name}.sum() has it")
+    return value
+
+
+def require_samples(x: Tensor, y: Tensor, least: int = 1) -> None:
+    """Two samples of points of one space, in rows: (n, d) and (m, d), at least so many each."""
+    require_points(x, "x", least)
+    require_points(y, "y", least)
+    require_same_dtype(x, y, "x, y")
+    if x.shape[1] != y.shape[1]:
+        raise ValueError(f"x, y: expected rows of one length, got {x.shape[1]} and {y.shape[1]}")

@@ -1,0 +1,171 @@
+"""Generative adversarial networks: a generator G draws samples, and a discriminator D tells them from data.
+
+D ends in a logit s, so that D(x) = sigmoid(s(x)) is the probability of "real". The game is
+
+    min over G, max over D of  V = E log D(x) + E log(1 − D(G(z))).
+
+A `GAN` is a step for `coursekit.training.fit`:
+
+>>> from torch import nn
+>>> from coursekit.training import fit
+>>> generator, discriminator = nn.Linear(2, 1), nn.Sequential(nn.Linear(1, 8), nn.Tanh(), nn.Linear(8, 1))
+>>> game = GAN(generator, discriminator, noise=2, lr=1e-2)
+>>> history = fit(game, 3 + torch.randn(256, 1), epochs=2, device="cpu", progress=False)
+>>> sorted(history.losses)
+['discriminator', 'generator']
+
+Source: I. Goodfellow et al., Generative adversarial nets, NeurIPS 2014.
+"""
+
+from collections.abc import Callable
+from typing import Literal, get_args
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from coursekit.validation import require_choice, require_instance, require_integer, require_number, require_tensor
+
+Loss = Literal["non-saturating", "saturating"]
+Noise = int | Callable[[int], Tensor]  # the length of z ~ N(0, I), or a function n -> z (n, ...)
+
+
+def discriminator_loss(real: Float[Tensor, " n *_"], fake: Float[Tensor, " m *_"]) -> Float[Tensor, ""]:
+    """Compute −E log D(x) − E log(1 − D(G(z))) from the logits of D, which stays finite for any logit.
+
+    >>> discriminator_loss(torch.zeros(4), torch.zeros(4))  # of a D that knows nothing: 2 log 2
+    tensor(1.3863)
+    """
+    return F.softplus(-real).mean() + F.softplus(fake).mean()
+
+
+def generator_loss(fake: Float[Tensor, " n *_"], loss: Loss = "non-saturating") -> Float[Tensor, ""]:
+    """Compute what G minimizes from the logits of D at its samples.
+
+    - ``"saturating"``: E log(1 − D(G(z))), the game itself. Its derivative by the logit is −D: nothing where D is sure.
+    - ``"non-saturating"``: −E log D(G(z)). Its derivative is D − 1: largest where D is sure.
+
+    >>> generator_loss(torch.tensor([-800.0]), "non-saturating"), generator_loss(torch.tensor([-800.0]), "saturating")
+    (tensor(800.), tensor(-0.))
+    """
+    require_choice(loss, "loss", get_args(Loss))
+    return F.softplus(-fake).mean() if loss == "non-saturating" else -F.softplus(fake).mean()
+
+
+def draw(noise: Noise, n: int, like: Tensor) -> Tensor:
+    """Noise z for n samples, on the device and in the precision of ``like``."""
+    z = torch.randn(n, noise) if isinstance(noise, int) else noise(n)
+    return z.to(like)
+
+
+class GAN:
+    """One step of the game for each batch of data: D goes up, and after every k-th batch G goes down.
+
+    Args:
+        generator: z -> samples of the shape of the data.
+        discriminator: samples -> logits, (n,) or (n, 1).
+        noise: the length of z ~ N(0, I), or a function from n to noise (n, ...).
+        k: the updates of D for each one of G. Every one of them sees a batch of its own.
+        loss: of G, see `generator_loss`.
+        lr: learning rate of Adam with the momentum β₁ = ½ for both nets; 2e-4 unless given.
+        optimizers: others, of G and of D.
+
+    Raises:
+        TypeError: a net is no module; noise is neither an integer nor a function.
+        ValueError: k < 1; the loss is unknown; lr and optimizers are both given.
+    """
+
+    def __init__(
+        self,
+        generator: nn.Module,
+        discriminator: nn.Module,
+        noise: Noise,
+        *,
+        k: int = 1,
+        loss: Loss = "non-saturating",
+        lr: float | None = None,
+        optimizers: tuple[Optimizer, Optimizer] | None = None,
+    ) -> None:
+        self.generator = require_instance(generator, "generator", nn.Module)
+        self.discriminator = require_instance(discriminator, "discriminator", nn.Module)
+        self.noise = require_noise(noise)
+        self.k = require_integer(k, "k", low=1)
+        self.loss: Loss = loss
+        require_choice(loss, "loss", get_args(Loss))
+        self.for_generator, self.for_discriminator = optimizers_of(
+            (generator, discriminator),
+            lr,
+            optimizers,
+            lambda net, lr: torch.optim.Adam(net.parameters(), lr, (0.5, 0.999)),
+        )
+        self.batches = 0  # seen so far
+        self.latest = torch.tensor(float("nan"))  # loss of G
+        self.state = {
+            "generator": generator,
+            "discriminator": discriminator,
+            "generator optimizer": self.for_generator,
+            "discriminator optimizer": self.for_discriminator,
+        }
+
+    def __call__(self, real: Tensor) -> dict[str, Tensor]:
+        # D goes down its loss, with samples that G does not learn from.
+        with torch.no_grad():
+            fake = self.generator(draw(self.noise, len(real), real))
+        d_loss = discriminator_loss(self.discriminator(real), self.discriminator(fake))
+        self.for_discriminator.zero_grad()
+        d_loss.backward()
+        self.for_discriminator.step()
+
+        # After every k-th batch, G goes down its own loss, through D.
+        self.batches += 1
+        if self.batches % self.k == 0 or self.batches == 1:
+            fake = self.generator(draw(self.noise, len(real), real))
+            g_loss = generator_loss(self.discriminator(fake), self.loss)
+            self.for_generator.zero_grad()
+            g_loss.backward(inputs=list(self.generator.parameters()))
+            self.for_generator.step()
+            self.latest = g_loss.detach()
+        return {"discriminator": d_loss.detach(), "generator": self.latest}
+
+
+def require_noise(noise: Noise) -> Noise:
+    """An integer ≥ 1, or a function."""
+    if callable(noise):
+        return noise
+    return require_integer(noise, "noise", low=1)
+
+
+def optimizers_of(
+    nets: tuple[nn.Module, nn.Module],
+    lr: float | None,
+    given: tuple[Optimizer, Optimizer] | None,
+    default: Callable[[nn.Module, float], Optimizer],
+    usual: float = 2e-4,
+) -> tuple[Optimizer, Optimizer]:
+    """The optimizers given, or the default ones of the two nets."""
+    if given is None:
+        rate = usual if lr is None else require_number(lr, "lr", above=0)
+        return default(nets[0], rate), default(nets[1], rate)
+    if lr is not None:
+        raise ValueError("lr belongs to the default optimizers: give lr or optimizers, not both")
+    first, second = given
+    return require_instance(first, "optimizers[0]", Optimizer), require_instance(second, "optimizers[1]", Optimizer)
+
+
+def optimal_discriminator(p_data: Float[Tensor, " *n"], p_model: Float[Tensor, " *n"]) -> Float[Tensor, " *n"]:
+    """Compute D*(x) = p_data(x) / (p_data(x) + p_model(x)) from the two densities, ½ where both are 0.
+
+    Raises:
+        TypeError: a density is not a tensor of float32 or float64.
+        ValueError: a density is negative or NaN.
+
+    >>> optimal_discriminator(torch.tensor([0.3, 0.0]), torch.tensor([0.1, 0.0]))
+    tensor([0.7500, 0.5000])
+    """
+    for value, name in ((p_data, "p_data"), (p_model, "p_model")):
+        if require_tensor(value, name).min() < 0:
+            raise ValueError(f"{name}: expected a density ≥ 0, got {value.min().item():.3g}")
+    total = p_data + p_model
+    return torch.where(total > 0, p_data / total, 0.5)

@@ -1,0 +1,130 @@
+"""The step of a GAN is the lecture's algorithm, its losses are those of the formulas, and bad settings are named."""
+
+import copy
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from coursekit.generative import GAN, discriminator_loss, generator_loss, optimal_discriminator
+from coursekit.training import TrainingDiverged, fit
+
+F64 = torch.float64
+
+
+def nets(latent=2, d=3):
+    return nn.Linear(latent, d), nn.Sequential(nn.Linear(d, 8), nn.Tanh(), nn.Linear(8, 1))
+
+
+def test_the_losses_are_those_of_the_formulas():
+    real, fake = torch.randn(7, dtype=F64), torch.randn(5, dtype=F64)
+    d = torch.sigmoid
+    torch.testing.assert_close(discriminator_loss(real, fake), -d(real).log().mean() - (1 - d(fake)).log().mean())
+    torch.testing.assert_close(generator_loss(fake, "saturating"), (1 - d(fake)).log().mean())
+    torch.testing.assert_close(generator_loss(fake), -d(fake).log().mean())
+
+
+@pytest.mark.parametrize("logit", [-800.0, 800.0])
+def test_they_stay_finite_where_d_is_sure(logit):
+    s = torch.tensor([logit], requires_grad=True)
+    for loss in (generator_loss(s), generator_loss(s, "saturating"), discriminator_loss(s, s)):
+        [gradient] = torch.autograd.grad(loss, s)
+        assert loss.isfinite()
+        assert gradient.isfinite().all()
+
+
+def test_saturating_has_the_derivative_minus_d_and_the_other_d_minus_one():
+    s = torch.linspace(-3, 3, 7, dtype=F64, requires_grad=True)
+    d = torch.sigmoid(s.detach())
+    [saturating] = torch.autograd.grad(7 * generator_loss(s, "saturating"), s)
+    [other] = torch.autograd.grad(7 * generator_loss(s), s)
+    torch.testing.assert_close(saturating, -d)
+    torch.testing.assert_close(other, d - 1)
+
+
+def test_k_updates_of_d_for_each_one_of_g():
+    generator, discriminator = nets()
+    game = GAN(generator, discriminator, noise=2, k=3)
+    moved = {"g": 0, "d": 0}
+    for _ in range(12):
+        before = [next(net.parameters()).clone() for net in (generator, discriminator)]
+        game(torch.randn(16, 3))
+        for name, net, old in zip(moved, (generator, discriminator), before, strict=True):
+            moved[name] += not torch.equal(next(net.parameters()), old)
+    assert moved == {"g": 5, "d": 12}  # after the first batch, and after every third
+
+
+def test_one_step_by_hand():
+    """With plain gradient descent, the two updates are the two lines of the algorithm."""
+    generator, discriminator = nets()
+    real, (first, second) = torch.randn(6, 3), torch.randn(2, 6, 2)
+    g, d = copy.deepcopy(generator), copy.deepcopy(discriminator)
+
+    v = torch.sigmoid(d(real)).log().mean() + (1 - torch.sigmoid(d(g(first)))).log().mean()
+    for weight, slope in zip(d.parameters(), torch.autograd.grad(v, list(d.parameters())), strict=True):
+        weight.data += 0.1 * slope  # D ascends
+    v = (1 - torch.sigmoid(d(g(second)))).log().mean()
+    for weight, slope in zip(g.parameters(), torch.autograd.grad(v, list(g.parameters())), strict=True):
+        weight.data -= 0.1 * slope  # G descends, against the new D
+
+    noise = iter([first, second])
+    plain = torch.optim.SGD(generator.parameters(), 0.1), torch.optim.SGD(discriminator.parameters(), 0.1)
+    GAN(generator, discriminator, noise=lambda n: next(noise), loss="saturating", optimizers=plain)(real)
+    for net, expected in ((discriminator, d), (generator, g)):
+        for weight, wanted in zip(net.parameters(), expected.parameters(), strict=True):
+            torch.testing.assert_close(weight, wanted)
+
+
+def test_it_learns_a_shift():
+    """Data at 3 ± 0.5, G = z + b: b goes to 3."""
+
+    class Shift(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.b = nn.Parameter(torch.zeros(1))
+
+        def forward(self, z):
+            return 0.5 * z + self.b
+
+    generator = Shift()
+    discriminator = nn.Sequential(nn.Linear(1, 16), nn.Tanh(), nn.Linear(16, 1))
+    game = GAN(generator, discriminator, noise=1, lr=1e-2)
+    fit(game, 3 + 0.5 * torch.randn(2000, 1), epochs=20, batch_size=64, device="cpu", progress=False)
+    assert abs(generator.b.item() - 3) < 0.5
+
+
+def test_a_game_that_diverges_is_stopped():
+    generator, discriminator = nets()
+    game = GAN(generator, discriminator, noise=2)
+    with torch.no_grad():
+        discriminator[0].weight.fill_(math.inf)
+    with pytest.raises(TrainingDiverged):
+        fit(game, torch.randn(64, 3), epochs=1, device="cpu", progress=False)
+
+
+def test_the_best_discriminator():
+    p, q = torch.tensor([0.2, 0.0, 0.0], dtype=F64), torch.tensor([0.6, 0.1, 0.0], dtype=F64)
+    torch.testing.assert_close(optimal_discriminator(p, q), torch.tensor([0.25, 0.0, 0.5], dtype=F64))
+
+
+G, D = nets()
+
+
+@pytest.mark.parametrize(
+    ("call", "kind", "said"),
+    [
+        (lambda: GAN(G, D, noise=2, k=0), ValueError, "k: expected an integer from 1 on, got 0"),
+        (lambda: GAN(G, D, noise=0), ValueError, "noise: expected an integer from 1 on, got 0"),
+        (lambda: GAN(G, D, noise="normal"), TypeError, "noise: expected an integer"),
+        (lambda: GAN(G, D, noise=2, loss="hinge"), ValueError, "unknown loss 'hinge'"),
+        (lambda: GAN(G, 3, noise=2), TypeError, "discriminator: expected Module, got int"),
+        (lambda: GAN(G, D, noise=2, lr=0.0), ValueError, "lr: expected a number > 0"),
+        (lambda: GAN(G, D, noise=2, lr=1.0, optimizers=(1, 2)), ValueError, "give lr or optimizers, not both"),
+        (lambda: GAN(G, D, noise=2, optimizers=(1, 2)), TypeError, r"optimizers\[0\]: expected Optimizer, got int"),
+        (lambda: optimal_discriminator(-torch.ones(2), torch.ones(2)), ValueError, "p_data: expected a density ≥ 0"),
+    ],
+)
+def test_wrong_settings(without_annotations, call, kind, said):
+    with pytest.raises(kind, match=said):
+        call()
