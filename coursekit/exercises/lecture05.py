@@ -127,6 +127,7 @@ exercise = Exercises(
             "Karpathy's figure": FIGURE,
             "equal scores": (torch.zeros(3), torch.tensor([0.0, 0.0, 1.0])),
             "large scores": (torch.tensor([1000.0, 1001.0]).double(), torch.tensor([1.0, 0.0]).double()),
+            "a target that is hardly possible": (torch.tensor([0.0, 200.0]), torch.tensor([1.0, 0.0])),
         },
     ),
     Exercise(my_model, check_my_model),

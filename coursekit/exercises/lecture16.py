@@ -66,13 +66,17 @@ def check_witness(answer: Answer) -> str:
         generator = torch.Generator().manual_seed(1)
         around = 2.5 * torch.randn(600, 2, generator=generator, dtype=torch.float64)
         near = around + 1e-3 * torch.randn(600, 2, generator=generator, dtype=torch.float64)
-        places = torch.cat([x, y, around, near])
+        far = 30 * torch.randn(100, 2, generator=generator, dtype=torch.float64)
+        places = torch.cat([x, y, around, near, far])
         values = require_result(f(places.clone()), (len(places),), "one value for each point").double()
+        few = require_result(f(places[:5].clone()), (5,), "one value for each point").double()
+        if (few - values[:5]).abs().max() > 1e-4:
+            raise Wrong("the value at a point changes with the other points of the call; f must look at each by itself")
         steepest = _steepest(places, values)
         if steepest > STEEPEST:
             raise Wrong(
                 f"for {name}, its values at two points differ by {steepest:.3g} times their distance; wanted at most "
-                "1. A function divided by its largest slope has slope 1"
+                "1. Divide by the largest slope over all pairs of points, a number that you find once"
             )
         gain = (values[: len(x)].mean() - values[len(x) : len(x) + len(y)].mean()).item()
         best = wasserstein(x, y).distance
@@ -98,7 +102,14 @@ X = torch.tensor([3.0, -1.0, 0.5, 2.0], dtype=torch.float64)
 Y = torch.tensor([0.0, 5.0, 1.0, 1.0], dtype=torch.float64)
 
 exercise = Exercises(
-    by_cases(tv, {"four outcomes": (P, Q), "no common outcome": (P[[3, 0, 1, 2]], P.new_tensor([1.0, 0, 0, 0]))}),
+    by_cases(
+        tv,
+        {
+            "four outcomes": (P, Q),
+            "three outcomes": (P[:3], P.new_tensor([0.1, 0.3, 0.6])),
+            "no common outcome": (P[[3, 0, 1, 2]], P.new_tensor([1.0, 0, 0, 0])),
+        },
+    ),
     by_cases(
         w1,
         {

@@ -26,7 +26,7 @@ RIGHT_TV = {
 
 @pytest.mark.parametrize("answer", RIGHT_TV.values(), ids=RIGHT_TV)
 def test_total_variation_in_any_form(ask, answer):
-    assert ask(exercise, "tv", answer) == "✓ tv: right on four outcomes, no common outcome"
+    assert ask(exercise, "tv", answer) == "✓ tv: right on four outcomes, three outcomes, no common outcome"
 
 
 WRONG_TV = {
@@ -34,6 +34,7 @@ WRONG_TV = {
     "without the half": lambda p, q: (p - q).abs().sum(),
     "the largest difference of one outcome": lambda p, q: (p - q).abs().max(),
     "the mean": lambda p, q: (p - q).abs().mean() / 2,
+    "twice the mean, as if all laws had four outcomes": lambda p, q: 2 * (p - q).abs().mean(),
     "the root of squares": lambda p, q: (p - q).square().sum().sqrt() / 2,
     "the common mass": lambda p, q: torch.minimum(p, q).sum(),
     "a cumulated difference": lambda p, q: (p - q).cumsum(0).abs().sum(),
@@ -148,6 +149,22 @@ def along_the_means(x, y):
     return lambda points: points @ direction / direction.norm()
 
 
+def divided_by_the_slope_of_the_call(x, y):
+    f = witness(x, y)
+
+    def divided(points):
+        values = 5 * f(points)
+        distance = torch.cdist(points, points).fill_diagonal_(torch.inf).clamp(min=1e-3)
+        return values / ((values[:, None] - values).abs() / distance).max()
+
+    return divided
+
+
+def steep_far_away(x, y):
+    f = witness(x, y)
+    return lambda points: f(points) + 6 * (points.norm(dim=1) - 12).clamp(min=0)
+
+
 def nearest(x, y):
     return lambda points: torch.cdist(points, y).amin(dim=1)
 
@@ -163,6 +180,8 @@ WRONG_WITNESSES = {
         lambda x, y: lambda points: 2 * witness(x, y)(points),
         "differ by 2 times their distance; wanted at most 1",
     ),
+    "divided by the largest slope of the call": (divided_by_the_slope_of_the_call, "changes with the other points"),
+    "steep far away": (steep_far_away, "times their distance; wanted at most 1"),
     "a step": (
         lambda x, y: lambda points: (torch.cdist(points, x).amin(dim=1) < torch.cdist(points, y).amin(dim=1)).double(),
         "times their distance; wanted at most 1",
