@@ -149,8 +149,8 @@ def _rule(said: str, number: int) -> str:
 
 
 def _words(sentence: Any) -> list[str]:
-    """The words of a sentence, which may begin with a capital letter."""
-    words = sentence.lower().split() if isinstance(sentence, str) else sentence
+    """The words of a sentence, which may begin with a capital letter and have commas."""
+    words = sentence.lower().replace(",", " ").split() if isinstance(sentence, str) else sentence
     if not isinstance(words, list | tuple) or not all(isinstance(word, str) for word in words):
         raise Wrong(f"expected a sentence as a string, got {type(sentence).__name__}")
     return list(words)
