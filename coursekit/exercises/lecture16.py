@@ -75,7 +75,7 @@ def check_witness(answer: Answer) -> str:
         steepest = _steepest(places, values)
         if steepest > STEEPEST:
             raise Wrong(
-                f"for {name}, its values at two points differ by {steepest:.3g} times their distance; wanted at most "
+                f"for {name}, its values at two points differ by {steepest:.4g} times their distance; wanted at most "
                 "1. Divide by the largest slope over all pairs of points, a number that you find once"
             )
         gain = (values[: len(x)].mean() - values[len(x) : len(x) + len(y)].mean()).item()
