@@ -41,6 +41,10 @@ TABLES = (
     ((-95.0, -95.8, -100.0, -100.0, -100.0), 1),
 )
 
+# ELBOs with K = 5 as the best choice, if the best start is taken: two starts of three lose MISSED at K = 5.
+UNEVEN = (-99.0, -97.0, -95.0, -93.0, -90.5)
+MISSED = 9.0
+
 
 def cavi_step(mu: Tensor, Lambda: Tensor, m: Tensor) -> Tensor:
     """One sweep of coordinate ascent for N(μ, Λ⁻¹): the means (d,) after each factor was updated once, in turn."""
@@ -96,6 +100,7 @@ def check_choose_components(answer: Answer) -> str:
 
     All data sets have 36 points. They were chosen so that on four of them the ELBO alone prefers fewer components than
     there are clusters. The points that go with `TABLES` are noise, so only the ELBOs tell how many components to take.
+    With `UNEVEN`, the best of three starts tells it, and no other summary of the starts does.
     """
     found = sum(_chosen(answer, x, _fit) == clusters for x, clusters in _clustered())
     if found < FOUND:
@@ -112,6 +117,12 @@ def check_choose_components(answer: Answer) -> str:
                 f"where fit gives {', '.join(map(str, table))} for K = 1 … {MOST}, it chooses {chosen} and not "
                 f"{expected}. The ELBO misses log K!, and nothing else is to be added"
             )
+    chosen = _chosen(answer, noise, _uneven())
+    if chosen != MOST:
+        raise Wrong(
+            f"where only the third start finds the best optimum for K = {MOST}, it chooses {chosen} and not {MOST}; "
+            f"try K = 1 … {MOST} and take the best of three starts for each"
+        )
     return f"it finds the number of clusters in at least {FOUND} of {len(_clustered())} data sets, by the ELBO"
 
 
@@ -126,6 +137,21 @@ def _chosen(answer: Answer, x: Tensor, fit: Fit) -> int:
 def _looked_up(table: tuple[float, ...], x: Tensor, K: int, seed: int) -> float:
     """A `Fit` that takes the ELBO of K components from a table, whatever the points."""
     return table[K - 1] if 1 <= K <= len(table) else -math.inf
+
+
+def _uneven() -> Fit:
+    """A `Fit` by the table `UNEVEN`: at K = 5, only every third new seed finds the best optimum."""
+    seeds: list[int] = []
+
+    def fit(x: Tensor, K: int, seed: int) -> float:
+        elbo = _looked_up(UNEVEN, x, K, seed)
+        if K != MOST:
+            return elbo
+        if seed not in seeds:
+            seeds.append(seed)
+        return elbo if seeds.index(seed) % STARTS == STARTS - 1 else elbo - MISSED
+
+    return fit
 
 
 @functools.cache

@@ -183,8 +183,8 @@ def test_wrong_mean_or_precision_is_named(ask, answer, message):
 # --- the number of components
 
 
-def best_of(x, fit, bonus, starts=3, pick=max):
-    scores = [pick([fit(x, K, seed) for seed in range(starts)]) + bonus(K) for K in range(1, 6)]
+def best_of(x, fit, bonus, starts=3, pick=max, most=5):
+    scores = [pick([fit(x, K, seed) for seed in range(starts)]) + bonus(K) for K in range(1, most + 1)]
     return 1 + scores.index(max(scores))
 
 
@@ -202,9 +202,11 @@ def as_a_tensor(x, fit):
     [
         lambda x, fit: best_of(x, fit, log_factorial),
         lambda x, fit: best_of(x, fit, lambda K: sum(math.log(k) for k in range(2, K + 1)), starts=4),
+        lambda x, fit: best_of(x, fit, log_factorial, starts=6),
+        lambda x, fit: best_of(x, lambda x, K, seed: fit(x, K, seed + 1), log_factorial),
         as_a_tensor,
     ],
-    ids=["log K!", "four starts", "a tensor"],
+    ids=["log K!", "four starts", "six starts", "seeds 1 to 3", "a tensor"],
 )
 def test_the_number_of_components_is_found_by_the_elbo(ask, answer):
     message = "✓ choose_components: it finds the number of clusters in at least 4 of 5 data sets, by the ELBO"
@@ -238,6 +240,24 @@ NOT_BY_THE_ELBO = {
 @pytest.mark.parametrize("answer", NOT_BY_THE_ELBO.values(), ids=NOT_BY_THE_ELBO)
 def test_the_right_numbers_for_a_wrong_reason_are_named(ask, answer):
     assert "data sets, but not by the ELBO: where fit gives" in ask(exercise, "choose_components", answer)
+
+
+def mean(elbos):
+    return sum(elbos) / len(elbos)
+
+
+NOT_THE_BEST_START = {
+    "one start": lambda x, fit: best_of(x, fit, log_factorial, starts=1),
+    "the worst start": lambda x, fit: best_of(x, fit, log_factorial, pick=min),
+    "the mean of the starts": lambda x, fit: best_of(x, fit, log_factorial, pick=mean),
+    "at most four components": lambda x, fit: best_of(x, fit, log_factorial, most=4),
+}
+
+
+@pytest.mark.parametrize("answer", NOT_THE_BEST_START.values(), ids=NOT_THE_BEST_START)
+def test_the_best_of_three_starts_is_needed_for_all_five_numbers(ask, answer):
+    message = ask(exercise, "choose_components", answer)
+    assert "where only the third start finds the best optimum for K = 5, it chooses 4 and not 5" in message
 
 
 WRONG_CHOICES = {
