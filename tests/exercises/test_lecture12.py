@@ -223,6 +223,10 @@ WRONG_STEPS = {
         lambda *a: step(*a, improper=lambda cavity: False),
         "on a cavity of negative precision it raises ValueError: a cavity with the variance -2.5 is no density",
     ),
+    "a cavity of infinite variance": (
+        lambda *a: step(*a, improper=lambda cavity: cavity[0] < 0),
+        "wrong on a cavity of precision zero",
+    ),
     "the absolute value of the precision": (
         lambda *a: step(*a, cavity_of=lambda q, site: torch.stack([(q - site)[0].abs(), (q - site)[1]])),
         "wrong on a cavity of negative precision",
@@ -326,7 +330,7 @@ def changed(mean=lambda m: m, covariance=lambda c: c):
 
 
 WRONG_POSTERIORS = {
-    "Laplace": (laplace, "The mean of a skewed density is not where its peak is"),
+    "Laplace": (laplace, "If yours is the peak: the mean of a skewed density is elsewhere"),
     "one sweep": (one_sweep, "a mean is off by"),
     "the prior": (lambda x, y, v: (torch.zeros(4), v * torch.eye(4)), "a mean is off by"),
     "least squares": (least_squares, "a mean is off by"),
@@ -334,7 +338,11 @@ WRONG_POSTERIORS = {
         lambda x, y, v: (lambda q: (q.mean, q.covariance))(bayes.probit_posterior(x, 1 - y, "ep", v)),
         "a mean is off by",
     ),
-    "another prior": (
+    "always the prior variance 4": (
+        lambda x, y, v: (lambda q: (q.mean, q.covariance))(bayes.probit_posterior(x, y, "ep", 4.0)),
+        "a mean is off by",
+    ),
+    "always the prior variance 1": (
         lambda x, y, v: (lambda q: (q.mean, q.covariance))(bayes.probit_posterior(x, y, "ep", 1.0)),
         "a mean is off by",
     ),
