@@ -1,7 +1,7 @@
 """The one home of matplotlib: style, image grids, curves, dots, points. Functions take an axis and give it back."""
 
 from coursekit.figures.drawing import curves, dots, heat_map, image_grid, image_rows, map_table, panels, points
-from coursekit.figures.recurrent import lstm_cell
+from coursekit.figures.recurrent import gru_cell, lstm_cell
 from coursekit.figures.style import COLOURS, INK, use_style
 
 __all__ = [
@@ -9,6 +9,7 @@ __all__ = [
     "INK",
     "curves",
     "dots",
+    "gru_cell",
     "heat_map",
     "image_grid",
     "image_rows",
