@@ -6,7 +6,13 @@
 - ``measures``  what a sample is worth: mode coverage, Fréchet distance, precision and recall, copies, sharpness
 """
 
-from coursekit.generative.gan import GAN, discriminator_loss, generator_loss, optimal_discriminator
+from coursekit.generative.gan import (
+    GAN,
+    discriminator_loss,
+    generator_loss,
+    optimal_discriminator,
+    real_gradient_penalty,
+)
 from coursekit.generative.measures import (
     ModeCoverage,
     coverage,
@@ -50,5 +56,6 @@ __all__ = [
     "nearer_to_training",
     "optimal_discriminator",
     "precision_recall",
+    "real_gradient_penalty",
     "sharpness",
 ]

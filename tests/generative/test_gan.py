@@ -7,7 +7,13 @@ import pytest
 import torch
 from torch import nn
 
-from coursekit.generative import GAN, discriminator_loss, generator_loss, optimal_discriminator
+from coursekit.generative import (
+    GAN,
+    discriminator_loss,
+    generator_loss,
+    optimal_discriminator,
+    real_gradient_penalty,
+)
 from coursekit.training import TrainingDiverged, fit
 
 F64 = torch.float64
@@ -76,6 +82,37 @@ def test_one_step_by_hand():
             torch.testing.assert_close(weight, wanted)
 
 
+def test_the_penalty_is_half_the_squared_gradient_at_the_data():
+    _, discriminator = nets()
+    discriminator, real, step = discriminator.double(), torch.randn(4, 3, dtype=F64), 1e-6
+    with torch.no_grad():
+        slopes = [
+            (discriminator(real + e) - discriminator(real - e)) / (2 * step) for e in step * torch.eye(3, dtype=F64)
+        ]
+    expected = torch.cat(slopes, dim=1).square().sum(dim=1).mean() / 2
+    torch.testing.assert_close(real_gradient_penalty(discriminator, real), expected)
+    assert not real.requires_grad
+
+
+def test_a_penalized_step_by_hand():
+    _, discriminator = nets()
+    d, real, z = copy.deepcopy(discriminator), torch.randn(6, 3), torch.randn(6, 2)
+    generator = nn.Linear(2, 3)
+    with torch.no_grad():
+        fake = generator(z)
+    loss = discriminator_loss(d(real), d(fake)) + 5 * real_gradient_penalty(d, real)
+    for weight, slope in zip(
+        d.parameters(), torch.autograd.grad(loss, list(d.parameters()), allow_unused=True), strict=True
+    ):
+        weight.data -= 0.1 * (0 if slope is None else slope)
+    plain = torch.optim.SGD(generator.parameters(), 0.1), torch.optim.SGD(discriminator.parameters(), 0.1)
+    game = GAN(generator, discriminator, noise=lambda n: z, penalty=5.0, optimizers=plain)
+    said = game(real)
+    for weight, wanted in zip(discriminator.parameters(), d.parameters(), strict=True):
+        torch.testing.assert_close(weight, wanted)
+    assert said["discriminator"] < loss  # what is shown is the game without the penalty
+
+
 def test_it_learns_a_shift():
     """Data at 3 ± 0.5, G = z + b: b goes to 3."""
 
@@ -118,6 +155,7 @@ G, D = nets()
         (lambda: GAN(G, D, noise=0), ValueError, "noise: expected an integer from 1 on, got 0"),
         (lambda: GAN(G, D, noise="normal"), TypeError, "noise: expected an integer"),
         (lambda: GAN(G, D, noise=2, loss="hinge"), ValueError, "unknown loss 'hinge'"),
+        (lambda: GAN(G, D, noise=2, penalty=0.0), ValueError, "penalty: expected a number > 0"),
         (lambda: GAN(G, 3, noise=2), TypeError, "discriminator: expected Module, got int"),
         (lambda: GAN(G, D, noise=2, lr=0.0), ValueError, "lr: expected a number > 0"),
         (lambda: GAN(G, D, noise=2, lr=1.0, optimizers=(1, 2)), ValueError, "give lr or optimizers, not both"),

@@ -1,0 +1,130 @@
+"""Exercises of lecture 14: the best discriminator, the losses of both players, and samples that are no copies."""
+
+import functools
+
+import torch
+from torch import Tensor, nn
+
+from coursekit import datasets
+from coursekit.exercises.checking import Answer, Exercise, Exercises, Wrong, by_cases, require_result
+from coursekit.exercises.trained import trained_classifier
+from coursekit.generative import (
+    coverage,
+    discriminator_loss,
+    generator_loss,
+    nearer_to_training,
+    optimal_discriminator,
+)
+
+HALF, SAMPLES = 700, 500  # digits to learn from, as many held out, and samples that the check asks for
+CONFIDENT, COVERED = (
+    0.5,
+    0.6,
+)  # what the samples must reach: the mixture below has 0.70 and 0.80, one Gaussian 0.21, 0.28
+FURTHER, NEARER = 0.25, 0.75  # between which the fraction nearer to training digits must lie: the mixture has 0.63
+
+
+def optimal_d(p_data: Tensor, p_model: Tensor) -> Tensor:
+    """The D that maximizes V, from both densities at the same points: (n,), (n,) → (n,)."""
+    return optimal_discriminator(p_data, p_model)
+
+
+def gan_losses(real: Tensor, fake: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """From the logits of D, (n,) and (m,): what D minimizes, and the saturating and the non-saturating loss of G."""
+    return discriminator_loss(real, fake), generator_loss(fake, "saturating"), generator_loss(fake)
+
+
+def my_generator(x: Tensor, n: int) -> Tensor:
+    """Draw n new digits (n, 64) after learning from the digits x (m, 64), here with a mixture of Gaussians."""
+    from sklearn.mixture import GaussianMixture
+
+    mixture = GaussianMixture(10, reg_covar=3e-3, random_state=0).fit(x.double().numpy())
+    drawn, _ = mixture.sample(n)  # (n, 64), sorted by component
+    return torch.from_numpy(drawn).to(x).clamp(0, 1)
+
+
+def check_my_generator(answer: Answer) -> str:
+    """The samples look like digits to a classifier, cover digits that nobody showed them, and are no copies."""
+    training, held_out = _digits()
+    given = training.clone()
+    drawn = require_result(answer(given, SAMPLES), (SAMPLES, 64), f"{SAMPLES} digits of 64 pixels").to(training)
+    if not torch.equal(given, training):
+        raise Wrong("it changes the digits that it learns from; return new ones instead")
+    confidence = _classifier()(drawn).softmax(dim=1).amax(dim=1)  # (n,)
+    confident = (confidence >= 0.9).double().mean().item()
+    covered, nearer = coverage(held_out, drawn), nearer_to_training(drawn, training, held_out)
+    measured = f"confident {confident:.0%}, covered {covered:.0%}, nearer to training {nearer:.0%}"
+    if nearer > NEARER:
+        raise Wrong(
+            f"{measured}: at most {NEARER:.0%} of the samples may be nearer to a training digit than to each of as "
+            "many held-out digits. Copies are nearer, with noise or without"
+        )
+    if nearer < FURTHER:
+        raise Wrong(
+            f"{measured}: samples that know nothing of the held-out digits are about as near to either half, so at "
+            f"least {FURTHER:.0%} must be nearer to a training digit. Learn from x alone"
+        )
+    if covered < COVERED:
+        raise Wrong(
+            f"{measured}: the samples cover too few of the held-out digits, wanted {COVERED:.0%}. Do they vary as "
+            "much as real digits do, and in the same directions?"
+        )
+    if confident < CONFIDENT:
+        raise Wrong(
+            f"{measured}: a classifier is 90 % certain of too few samples, wanted {CONFIDENT:.0%}. A mixture of two "
+            "digits is no digit"
+        )
+    return (
+        f"a classifier is certain of {CONFIDENT:.0%} of the samples or more, they cover {COVERED:.0%} of the held-out "
+        f"digits or more, and at most {NEARER:.0%} are nearer to training digits"
+    )
+
+
+@functools.cache
+def _digits() -> tuple[Tensor, Tensor]:
+    """Digits to learn from and digits held out, (700, 64) each."""
+    data = datasets.digits()
+    whole = torch.cat([data.train.images, data.test.images]).flatten(1)
+    return whole[:HALF], whole[HALF : 2 * HALF]
+
+
+@functools.cache
+def _classifier() -> nn.Module:
+    """A net that tells the classes of 8 × 8 digits (n, 64) apart."""
+    data = datasets.digits()
+    net = trained_classifier(
+        lambda: nn.Sequential(nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 10)),
+        data.train.images.flatten(1),
+        data.train.labels,
+        lr=3e-3,
+        epochs=15,
+    )
+    return net.requires_grad_(False)
+
+
+X = torch.linspace(-4, 4, 41, dtype=torch.float64)
+WIDE, SHIFTED = (torch.distributions.Normal(mean, std).log_prob(X).exp() for mean, std in ((0.0, 2.0), (1.5, 1.2)))
+ONE = torch.distributions.Normal(0.0, 1.0).log_prob(X).exp()
+REAL, FAKE = torch.tensor([2.0, -0.5, 0.3]), torch.tensor([-1.0, 0.4])
+
+exercise = Exercises(
+    by_cases(
+        optimal_d,
+        {
+            "the same density twice": (ONE, ONE),
+            "a wide model": (ONE, WIDE),
+            "a shifted model": (ONE, SHIFTED),
+            "a model where there are no data": (torch.tensor([0.0, 0.4]), torch.tensor([0.3, 0.0])),
+        },
+    ),
+    by_cases(
+        gan_losses,
+        {
+            "a D that knows nothing": (torch.zeros(3), torch.zeros(2)),
+            "small logits": (REAL, FAKE),
+            "a D that is sure": (REAL + 800, FAKE - 800),
+            "a D that is wrong": (REAL - 800, FAKE + 800),
+        },
+    ),
+    Exercise(my_generator, check_my_generator),
+)

@@ -1,0 +1,194 @@
+"""The exercises on generative adversarial networks accept what is right in any form, and say what is wrong."""
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from sklearn.cluster import KMeans
+from sklearn.mixture import GaussianMixture
+
+from coursekit import datasets
+from coursekit.exercises.lecture14 import exercise, my_generator
+from coursekit.generative import discriminator_loss, generator_loss
+
+# --- the best discriminator
+
+RIGHT_D = {
+    "from the odds": lambda p, q: torch.where(p > 0, 1 / (1 + q / p), torch.zeros_like(p)),
+    "the sigmoid of the log-ratio": lambda p, q: (p.log() - q.log()).sigmoid(),
+    "softmax": lambda p, q: torch.stack([p, q]).log().softmax(dim=0)[0],
+    "1 − the other": lambda p, q: 1 - q / (p + q),
+    "NumPy": lambda p, q: p.numpy() / (p.numpy() + q.numpy()),
+}
+
+
+@pytest.mark.parametrize("answer", RIGHT_D.values(), ids=RIGHT_D)
+def test_the_best_discriminator_in_any_form(ask, answer):
+    praise = "the same density twice, a wide model, a shifted model, a model where there are no data"
+    assert ask(exercise, "optimal_d", answer) == f"✓ optimal_d: right on {praise}"
+
+
+WRONG_D = {
+    "swapped": (lambda p, q: q / (p + q), "right on the same density twice; wrong on a wide model"),
+    "½": (lambda p, q: torch.full_like(p, 0.5), "right on the same density twice; wrong on a wide model"),
+    "the ratio": (lambda p, q: p / q, "wrong on the same density twice"),
+    "the log-ratio": (lambda p, q: p.log() - q.log(), "wrong on the same density twice"),
+    "the sigmoid of the ratio": (lambda p, q: (p / q).sigmoid(), "wrong on the same density twice"),
+    "the sigmoid of the difference": (lambda p, q: (p - q).sigmoid(), "wrong on a wide model"),
+    "a decision": (lambda p, q: (p > q).double(), "wrong on the same density twice"),
+    "the mixture": (lambda p, q: (p + q) / 2, "wrong on the same density twice"),
+    "in place": (lambda p, q: p.div_(p + q), "it changes its argument in place"),
+    "nothing": (lambda p, q: None, "it returns nothing yet"),
+}
+
+
+@pytest.mark.parametrize(("answer", "message"), WRONG_D.values(), ids=WRONG_D)
+def test_a_wrong_discriminator_is_open(ask, answer, message):
+    assert message in ask(exercise, "optimal_d", answer)
+
+
+# --- the losses
+
+PRAISE = "right on a D that knows nothing, small logits, a D that is sure, a D that is wrong"
+
+
+def by_cross_entropy(real, fake):
+    loss = F.binary_cross_entropy_with_logits
+    ones, zeros = torch.ones_like(fake), torch.zeros_like(fake)
+    return loss(real, torch.ones_like(real)) + loss(fake, zeros), -loss(fake, zeros), loss(fake, ones)
+
+
+RIGHT_LOSSES = {
+    "softplus": lambda r, f: (
+        F.softplus(-r).mean() + F.softplus(f).mean(),
+        -F.softplus(f).mean(),
+        F.softplus(-f).mean(),
+    ),
+    "logsigmoid": lambda r, f: (
+        -F.logsigmoid(r).mean() - F.logsigmoid(-f).mean(),
+        F.logsigmoid(-f).mean(),
+        -F.logsigmoid(f).mean(),
+    ),
+    "cross-entropy": by_cross_entropy,
+    "logaddexp": lambda r, f: [
+        np.logaddexp(0, -r.numpy()).mean() + np.logaddexp(0, f.numpy()).mean(),
+        -np.logaddexp(0, f.numpy()).mean(),
+        np.logaddexp(0, -f.numpy()).mean(),
+    ],
+}
+
+
+@pytest.mark.parametrize("answer", RIGHT_LOSSES.values(), ids=RIGHT_LOSSES)
+def test_losses_in_any_form(ask, answer):
+    assert ask(exercise, "gan_losses", answer) == f"✓ gan_losses: {PRAISE}"
+
+
+def through_probabilities(real, fake):
+    d_real, d_fake = real.sigmoid(), fake.sigmoid()
+    return -d_real.log().mean() - (1 - d_fake).log().mean(), (1 - d_fake).log().mean(), -d_fake.log().mean()
+
+
+def clamped(real, fake):
+    d_real, d_fake = real.sigmoid().clamp(1e-7, 1 - 1e-7), fake.sigmoid().clamp(1e-7, 1 - 1e-7)
+    return -d_real.log().mean() - (1 - d_fake).log().mean(), (1 - d_fake).log().mean(), -d_fake.log().mean()
+
+
+def right(real, fake):
+    return discriminator_loss(real, fake), generator_loss(fake, "saturating"), generator_loss(fake)
+
+
+WRONG_LOSSES = {
+    "−∞ at logit −800": (
+        through_probabilities,
+        "right on a D that knows nothing, small logits; wrong on a D that is sure",
+    ),
+    "clamped": (clamped, "right on a D that knows nothing, small logits; wrong on a D that is sure"),
+    "the losses of G swapped": (lambda r, f: [right(r, f)[i] for i in (0, 2, 1)], "value 2: "),
+    "the sign of D": (lambda r, f: (-right(r, f)[0], *right(r, f)[1:]), "value 1: "),
+    "the sign of the saturating loss": (lambda r, f: (right(r, f)[0], -right(r, f)[1], right(r, f)[2]), "value 2: "),
+    "real for fake": (lambda r, f: right(f, r), "right on a D that knows nothing; wrong on small logits"),
+    "half": (lambda r, f: (right(r, f)[0] / 2, *right(r, f)[1:]), "value 1: "),
+    "probabilities for logits": (lambda r, f: right(r.sigmoid(), f.sigmoid()), "wrong on a D that knows nothing"),
+    "sums": (lambda r, f: (F.softplus(-r).sum() + F.softplus(f).sum(), *right(r, f)[1:]), "value 1: "),
+    "the loss of D only": (lambda r, f: discriminator_loss(r, f), "expected 3 values"),
+    "nothing": (lambda r, f: None, "it returns nothing yet"),
+}
+
+
+@pytest.mark.parametrize(("answer", "message"), WRONG_LOSSES.values(), ids=WRONG_LOSSES)
+def test_wrong_losses_are_open(ask, answer, message):
+    assert message in ask(exercise, "gan_losses", answer)
+
+
+# --- a generator
+
+
+def choose(x, n):
+    return x[torch.randint(len(x), (n,))]
+
+
+def more_components(x, n):
+    drawn, _ = GaussianMixture(15, reg_covar=3e-3, random_state=1).fit(x.double().numpy()).sample(n)
+    return drawn.clip(0, 1)
+
+
+@pytest.mark.parametrize("answer", [my_generator, more_components])
+def test_honest_generators_are_accepted(ask, answer):
+    praise = (
+        "a classifier is certain of 50% of the samples or more, they cover 60% of the held-out digits or more, "
+        "and at most 75% are nearer to training digits"
+    )
+    assert ask(exercise, "my_generator", answer) == f"✓ my_generator: {praise}"
+
+
+def class_means(x, n):
+    data = datasets.digits()
+    labels = torch.cat([data.train.labels, data.test.labels])[: len(x)]
+    return choose(torch.stack([x[labels == k].mean(dim=0) for k in range(10)]), n)
+
+
+def one_gaussian(x, n):
+    law = torch.distributions.MultivariateNormal(x.mean(dim=0), x.T.cov() + 1e-4 * torch.eye(64))
+    return law.sample((n,)).clamp(0, 1)
+
+
+def prototypes(x, n):
+    centres = KMeans(100, n_init=1, random_state=0).fit(x.numpy()).cluster_centers_
+    return choose(torch.from_numpy(centres), n)
+
+
+def between_neighbours(x, n):
+    start = torch.randint(len(x), (n,))
+    partner = torch.cdist(x, x).topk(2, largest=False).indices[start, 1]
+    return x[start].lerp(x[partner], torch.rand(n, 1))
+
+
+def held_out(x, n):
+    data = datasets.digits()
+    return choose(torch.cat([data.train.images, data.test.images]).flatten(1)[len(x) :], n)
+
+
+COPIES, NARROW, NO_DIGITS = "Copies are nearer", "cover too few", "A mixture of two digits is no digit"
+WRONG_GENERATORS = {
+    "memory": (choose, COPIES),
+    "ten memorised digits": (lambda x, n: choose(x[:10], n), COPIES),
+    "memory with noise": (lambda x, n: choose(x, n) + 0.1 * torch.randn(n, 64), COPIES),
+    "100 prototypes": (prototypes, COPIES),
+    "between neighbours": (between_neighbours, COPIES),
+    "the held-out digits": (held_out, "Learn from x alone"),
+    "class means": (class_means, NARROW),
+    "class means with noise": (lambda x, n: class_means(x, n) + 0.1 * torch.randn(n, 64), NARROW),
+    "a Gaussian": (one_gaussian, NARROW),
+    "noise": (lambda x, n: torch.rand(n, 64), NARROW),
+    "the mean of two digits": (lambda x, n: (choose(x, n) + choose(x, n)) / 2, NO_DIGITS),
+    "in place": (lambda x, n: choose(x.mul_(0.9), n), "it changes the digits that it learns from"),
+    "too few": (lambda x, n: x[:3], "expected 500 digits of 64 pixels"),
+    "NaN": (lambda x, n: choose(x, n) * torch.nan, "NaN or infinite"),
+    "nothing": (lambda x, n: None, "it returns nothing yet"),
+}
+
+
+@pytest.mark.parametrize(("answer", "message"), WRONG_GENERATORS.values(), ids=WRONG_GENERATORS)
+def test_generators_that_are_none_are_open(ask, answer, message):
+    torch.manual_seed(0)
+    assert message in ask(exercise, "my_generator", answer)
