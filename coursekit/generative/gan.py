@@ -18,7 +18,7 @@ Source: I. Goodfellow et al., Generative adversarial nets, NeurIPS 2014.
 """
 
 from collections.abc import Callable
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import torch
 import torch.nn.functional as F
@@ -77,8 +77,31 @@ def draw(noise: Noise, n: int, like: Tensor) -> Tensor:
     return z.to(like)
 
 
+class Turns:
+    """Counts the batches of a game: its other player moves after the first and after every k-th one.
+
+    Its state belongs into a checkpoint, so that a run that goes on does so in turn.
+    """
+
+    def __init__(self, k: int) -> None:
+        self.k = k
+        self.batches = 0
+        self.latest = torch.tensor(0.0)  # the loss of the other player when it moved last
+
+    def next(self) -> bool:
+        """Count a batch. Does the other player move after it?"""
+        self.batches += 1
+        return self.batches == 1 or self.batches % self.k == 0
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"batches": self.batches, "latest": self.latest}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.batches, self.latest = state["batches"], state["latest"]
+
+
 class GAN:
-    """One step of the game for each batch of data: D goes up, and after every k-th batch G goes down.
+    """One step of the game for each batch of data: D goes up, and after the first and every k-th batch G goes down.
 
     Args:
         generator: z -> samples of the shape of the data.
@@ -110,7 +133,7 @@ class GAN:
         self.generator = require_instance(generator, "generator", nn.Module)
         self.discriminator = require_instance(discriminator, "discriminator", nn.Module)
         self.noise = require_noise(noise)
-        self.k = require_integer(k, "k", low=1)
+        self.turns = Turns(require_integer(k, "k", low=1))
         self.loss: Loss = loss
         require_choice(loss, "loss", get_args(Loss))
         self.penalty = None if penalty is None else require_number(penalty, "penalty", above=0)
@@ -120,13 +143,12 @@ class GAN:
             optimizers,
             lambda net, lr: torch.optim.Adam(net.parameters(), lr, (0.5, 0.999)),
         )
-        self.batches = 0  # seen so far
-        self.latest = torch.tensor(float("nan"))  # loss of G
         self.state = {
             "generator": generator,
             "discriminator": discriminator,
             "generator optimizer": self.for_generator,
             "discriminator optimizer": self.for_discriminator,
+            "turns": self.turns,
         }
 
     def __call__(self, real: Tensor) -> dict[str, Tensor]:
@@ -141,16 +163,15 @@ class GAN:
         loss.backward()
         self.for_discriminator.step()
 
-        # After every k-th batch, G goes down its own loss, through D.
-        self.batches += 1
-        if self.batches % self.k == 0 or self.batches == 1:
+        # In its turn, G goes down its own loss, through D.
+        if self.turns.next():
             fake = self.generator(draw(self.noise, len(real), real))
             g_loss = generator_loss(self.discriminator(fake), self.loss)
             self.for_generator.zero_grad()
             g_loss.backward(inputs=list(self.generator.parameters()))
             self.for_generator.step()
-            self.latest = g_loss.detach()
-        return {"discriminator": d_loss.detach(), "generator": self.latest}
+            self.turns.latest = g_loss.detach()
+        return {"discriminator": d_loss.detach(), "generator": self.turns.latest}
 
 
 def require_noise(noise: Noise) -> Noise:

@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from coursekit.generative.gan import Noise, draw, optimizers_of, require_noise
+from coursekit.generative.gan import Noise, Turns, draw, optimizers_of, require_noise
 from coursekit.validation import require_instance, require_integer, require_number, require_same_shape
 
 
@@ -45,7 +45,7 @@ def gradient_penalty(
 
 
 class WGAN:
-    """One step of the algorithm for each batch of data: f goes up, and after every n_critic-th batch G goes down.
+    """One step of the algorithm for each batch of data: f goes up, and after the first and every n_critic-th one G goes down.
 
     The defaults are those of the paper: RMSProp with a learning rate of 5e-5, c = 0.01 and n_critic = 5. The slide's
     loop runs n_critic + 1 times (erratum E41).
@@ -80,7 +80,7 @@ class WGAN:
         self.generator = require_instance(generator, "generator", nn.Module)
         self.critic = require_instance(critic, "critic", nn.Module)
         self.noise = require_noise(noise)
-        self.n_critic = require_integer(n_critic, "n_critic", low=1)
+        self.turns = Turns(require_integer(n_critic, "n_critic", low=1))
         if clip is not None and penalty is not None:
             raise ValueError("clip and penalty both bound the slope of the critic: give one of them")
         self.penalty = None if penalty is None else require_number(penalty, "penalty", above=0)
@@ -94,13 +94,12 @@ class WGAN:
             else (lambda net, lr: torch.optim.Adam(net.parameters(), lr, (0.0, 0.9))),
             usual=5e-5 if self.penalty is None else 1e-4,
         )
-        self.batches = 0  # seen so far
-        self.latest = torch.tensor(float("nan"))  # loss of G
         self.state = {
             "generator": generator,
             "critic": critic,
             "generator optimizer": self.for_generator,
             "critic optimizer": self.for_critic,
+            "turns": self.turns,
         }
 
     def __call__(self, real: Tensor) -> dict[str, Tensor]:
@@ -117,12 +116,11 @@ class WGAN:
         if self.clip is not None:
             clip_weights(self.critic, self.clip)
 
-        # After every n_critic-th batch G goes down −E f(G(z)): the part of the estimate that depends on it.
-        self.batches += 1
-        if self.batches % self.n_critic == 0 or self.batches == 1:
+        # In its turn, G goes down −E f(G(z)): the part of the estimate that depends on it.
+        if self.turns.next():
             g_loss = -self.critic(self.generator(draw(self.noise, len(real), real))).mean()
             self.for_generator.zero_grad()
             g_loss.backward(inputs=list(self.generator.parameters()))
             self.for_generator.step()
-            self.latest = g_loss.detach()
-        return {"estimate": estimate.detach(), "generator": self.latest}
+            self.turns.latest = g_loss.detach()
+        return {"estimate": estimate.detach(), "generator": self.turns.latest}

@@ -131,6 +131,21 @@ def test_it_learns_a_shift():
     assert abs(generator.b.item() - 3) < 0.5
 
 
+@pytest.mark.parametrize("make", [lambda g, d: GAN(g, d, noise=2, k=3), lambda g, d: WGAN(g, d, noise=2)])
+def test_a_run_that_stopped_goes_on_in_turn(make, tmp_path):
+    """Five batches an epoch, and G moves after every third or fifth: one epoch and one more are two epochs."""
+    data, whole = torch.randn(40, 3), nets()
+    parts = copy.deepcopy(whole)
+    settings = {"batch_size": 8, "device": "cpu", "progress": False}
+    fit(make(*whole), data, epochs=2, **settings)
+    for epochs in (1, 2):
+        fit(make(*parts), data, epochs=epochs, checkpoint=tmp_path / "game.safetensors", **settings)
+    for a, b in zip(
+        (p for net in whole for p in net.parameters()), (p for net in parts for p in net.parameters()), strict=True
+    ):
+        assert torch.equal(a, b)
+
+
 def test_a_game_that_diverges_is_stopped():
     generator, discriminator = nets()
     game = GAN(generator, discriminator, noise=2)
