@@ -45,7 +45,7 @@ def gradient_penalty(
 
 
 class WGAN:
-    """One step of the algorithm for each batch of data: f goes up, and after the first and every n_critic-th one G goes down.
+    """One step of the algorithm for each batch: f goes up, and after the first and every n_critic-th one G goes down.
 
     The defaults are those of the paper: RMSProp with a learning rate of 5e-5, c = 0.01 and n_critic = 5. The slide's
     loop runs n_critic + 1 times (erratum E41).

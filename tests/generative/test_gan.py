@@ -9,6 +9,7 @@ from torch import nn
 
 from coursekit.generative import (
     GAN,
+    WGAN,
     discriminator_loss,
     generator_loss,
     optimal_discriminator,
