@@ -22,6 +22,7 @@ CONFIDENT, COVERED = (
     0.6,
 )  # what the samples must reach: the mixture below has 0.70 and 0.80, one Gaussian 0.21, 0.28
 FURTHER, NEARER = 0.25, 0.75  # between which the fraction nearer to training digits must lie: the mixture has 0.63
+CLOSE, COPIED = 0.6, 0.1  # a copy is that much closer to training than to held-out digits; at most so many are copies
 
 
 def optimal_d(p_data: Tensor, p_model: Tensor) -> Tensor:
@@ -53,11 +54,19 @@ def check_my_generator(answer: Answer) -> str:
     confidence = _classifier()(drawn).softmax(dim=1).amax(dim=1)  # (n,)
     confident = (confidence >= 0.9).double().mean().item()
     covered, nearer = coverage(held_out, drawn), nearer_to_training(drawn, training, held_out)
+    closer = torch.cdist(drawn, training).amin(dim=1) < CLOSE * torch.cdist(drawn, held_out).amin(dim=1)  # (n,)
+    copied = closer.double().mean().item()
     measured = f"confident {confident:.0%}, covered {covered:.0%}, nearer to training {nearer:.0%}"
     if nearer > NEARER:
         raise Wrong(
             f"{measured}: at most {NEARER:.0%} of the samples may be nearer to a training digit than to each of as "
             "many held-out digits. Copies are nearer, with noise or without"
+        )
+    # The fraction above is an average: new samples that are nearer to held-out digits would hide copies in it.
+    if copied > COPIED:
+        raise Wrong(
+            f"{measured}: {copied:.0%} of the samples lie on a training digit or very near it, wanted at most "
+            f"{COPIED:.0%}. Copies are not new digits, even where other samples are new"
         )
     if nearer < FURTHER:
         raise Wrong(
@@ -76,7 +85,7 @@ def check_my_generator(answer: Answer) -> str:
         )
     return (
         f"a classifier is certain of {CONFIDENT:.0%} of the samples or more, they cover {COVERED:.0%} of the held-out "
-        f"digits or more, and at most {NEARER:.0%} are nearer to training digits"
+        f"digits or more, at most {NEARER:.0%} are nearer to training digits, and at most {COPIED:.0%} are copies"
     )
 
 

@@ -132,11 +132,20 @@ def more_components(x, n):
     return drawn.clip(0, 1)
 
 
-@pytest.mark.parametrize("answer", [my_generator, more_components])
+def gaussians_around_centres(x, n):
+    clusters = KMeans(20, n_init=1, random_state=0).fit(x.numpy())
+    place = torch.from_numpy(clusters.labels_)
+    rows = [x[place == k] for k in range(20)]
+    laws = [torch.distributions.MultivariateNormal(it.mean(dim=0), it.T.cov() + 3e-3 * torch.eye(64)) for it in rows]
+    of = torch.multinomial(place.bincount().double(), n, replacement=True).bincount(minlength=20)
+    return torch.cat([law.sample((int(m),)) for law, m in zip(laws, of, strict=True)]).clamp(0, 1)
+
+
+@pytest.mark.parametrize("answer", [my_generator, more_components, gaussians_around_centres])
 def test_honest_generators_are_accepted(ask, answer):
     praise = (
         "a classifier is certain of 50% of the samples or more, they cover 60% of the held-out digits or more, "
-        "and at most 75% are nearer to training digits"
+        "at most 75% are nearer to training digits, and at most 10% are copies"
     )
     assert ask(exercise, "my_generator", answer) == f"✓ my_generator: {praise}"
 
@@ -168,6 +177,18 @@ def held_out(x, n):
     return choose(torch.cat([data.train.images, data.test.images]).flatten(1)[len(x) :], n)
 
 
+def copies_among_centres(fraction, noise=0.0):
+    """Copies, mixed with ten centres, which are nearer to held-out digits as often as not."""
+
+    def generator(x, n):
+        copies = round(fraction * n)
+        centres = torch.from_numpy(KMeans(10, n_init=1, random_state=0).fit(x.numpy()).cluster_centers_)
+        return torch.cat([choose(x, copies) + noise * torch.randn(copies, 64), choose(centres, n - copies)])
+
+    return generator
+
+
+HIDDEN = "Copies are not new digits, even where other samples are new"
 COPIES, NARROW, NO_DIGITS = "Copies are nearer", "cover too few", "A mixture of two digits is no digit"
 WRONG_GENERATORS = {
     "memory": (choose, COPIES),
@@ -175,6 +196,10 @@ WRONG_GENERATORS = {
     "memory with noise": (lambda x, n: choose(x, n) + 0.1 * torch.randn(n, 64), COPIES),
     "100 prototypes": (prototypes, COPIES),
     "between neighbours": (between_neighbours, COPIES),
+    "30 % copies among centres": (copies_among_centres(0.3), HIDDEN),
+    "20 % copies among centres": (copies_among_centres(0.2), HIDDEN),
+    "35 % copies with noise 0.05": (copies_among_centres(0.35, 0.05), HIDDEN),
+    "35 % copies with noise 0.1": (copies_among_centres(0.35, 0.1), HIDDEN),
     "the held-out digits": (held_out, "Learn from x alone"),
     "class means": (class_means, NARROW),
     "class means with noise": (lambda x, n: class_means(x, n) + 0.1 * torch.randn(n, 64), NARROW),
