@@ -1,4 +1,4 @@
-"""Exercises of lecture 10: the ELBO on a grid, a score-function gradient with a baseline, all optima of KL(q‖p)."""
+"""Exercises of lecture 10: all optima of KL(q‖p), the ELBO on a grid, a score-function gradient with a baseline."""
 
 import functools
 import itertools
@@ -168,7 +168,7 @@ def _on_a_line() -> dict[str, tuple[Tensor, Tensor, float]]:
 
 
 exercise = Exercises(
+    Exercise(local_optima, check_local_optima),
     by_cases(elbo, _on_a_line()),
     Exercise(score_gradient, check_score_gradient),
-    Exercise(local_optima, check_local_optima),
 )
