@@ -22,7 +22,7 @@ from coursekit.validation import (
     require_integer,
     require_number,
     require_points,
-    require_same_dtype,
+    require_samples,
 )
 
 Kernel = Literal["gaussian", "fourth-order"]
@@ -103,12 +103,8 @@ def _sums(
     Where points are far from the data or d is large, all kernels at a point can underflow, or h⁻ᵈ overflow. So the
     kernel at the nearest data point is taken out of each sum, and joined with h⁻ᵈ before anything is exponentiated.
     """
-    require_points(points, "points")
-    require_points(data, "data")
-    require_same_dtype(points, data, "points, data")
+    require_samples(points, data, ("points", "data"))
     (m, d), n = points.shape, len(data)
-    if data.shape[1] != d:
-        raise ValueError(f"points, data: expected rows of one length, got {d} and {data.shape[1]}")
     h = require_number(bandwidth, "bandwidth", above=0)
 
     # φ((x − Xᵢ)/h) ∝ exp(−qᵢ) with qᵢ = scale · ‖x − Xᵢ‖². A matrix product is the fastest way to find them, but it

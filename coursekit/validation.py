@@ -82,6 +82,20 @@ def require_points(value: Any, name: str, least: int = 1) -> Tensor:
     return value
 
 
+def require_samples(a: Any, b: Any, names: tuple[str, str] = ("x", "y"), least: int = 1) -> None:
+    """Two samples of points of one space, in rows (n, d) and (m, d), at least so many each, of one precision.
+
+    >>> require_samples(torch.zeros(3, 2), torch.zeros(4, 1))
+    Traceback (most recent call last):
+    ValueError: x, y: expected rows of one length, got 2 and 1
+    """
+    require_points(a, names[0], least)
+    require_points(b, names[1], least)
+    require_same_dtype(a, b, ", ".join(names))
+    if a.shape[1] != b.shape[1]:
+        raise ValueError(f"{', '.join(names)}: expected rows of one length, got {a.shape[1]} and {b.shape[1]}")
+
+
 def require_unit_range(value: Any, name: str) -> Tensor:
     """A float32 or float64 tensor of numbers in [0, 1]."""
     require_tensor(value, name)

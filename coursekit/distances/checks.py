@@ -1,9 +1,9 @@
-"""Checks of arguments that several distances share."""
+"""The check of arguments that several distances share."""
 
 import torch
 from torch import Tensor
 
-from coursekit.validation import require_points, require_same_dtype, require_tensor
+from coursekit.validation import require_tensor
 
 
 def require_probabilities(value: Tensor, name: str, shape: str = "...") -> Tensor:
@@ -18,12 +18,3 @@ def require_probabilities(value: Tensor, name: str, shape: str = "...") -> Tenso
         worst = total.flatten()[(total - 1).abs().argmax()].item()
         raise ValueError(f"{name}: expected a sum of 1, got {worst:.6g}; {name} / {name}.sum() has it")
     return value
-
-
-def require_samples(x: Tensor, y: Tensor, least: int = 1) -> None:
-    """Two samples of points of one space, in rows: (n, d) and (m, d), at least so many each."""
-    require_points(x, "x", least)
-    require_points(y, "y", least)
-    require_same_dtype(x, y, "x, y")
-    if x.shape[1] != y.shape[1]:
-        raise ValueError(f"x, y: expected rows of one length, got {x.shape[1]} and {y.shape[1]}")

@@ -9,8 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from coursekit.distances.checks import require_samples
-from coursekit.validation import require_number
+from coursekit.validation import require_number, require_samples
 
 Kernel = Callable[[Tensor], Tensor]  # squared distances ‖x − y‖² -> values k(x, y) of the same shape
 BLOCK = 2**18  # distances that are held at a time: one or two megabytes

@@ -9,12 +9,13 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from coursekit.distances.checks import require_probabilities, require_samples
+from coursekit.distances.checks import require_probabilities
 from coursekit.validation import (
     require_integer,
     require_number,
     require_same_dtype,
     require_same_shape,
+    require_samples,
     require_seed,
     require_tensor,
 )

@@ -65,10 +65,15 @@ def real_gradient_penalty(discriminator: nn.Module, real: Float[Tensor, " n *d"]
     >>> real_gradient_penalty(line, torch.rand(5, 2)).item()
     12.5
     """
-    at = real.detach().requires_grad_()
-    # The sum over the batch has each point's own gradient; create_graph, because the penalty is differentiated again.
-    [gradient] = torch.autograd.grad(discriminator(at).sum(), at, create_graph=True)
-    return gradient.flatten(1).square().sum(dim=1).mean() / 2
+    return gradients_at(discriminator, real).square().sum(dim=1).mean() / 2
+
+
+def gradients_at(net: nn.Module, points: Float[Tensor, " n *d"]) -> Float[Tensor, "n k"]:
+    """The gradient of the net at each point, flattened; a loss made of it can be differentiated by the weights."""
+    points = points.detach().requires_grad_()
+    # The sum over the batch has each point's own gradient; create_graph, because it is differentiated again.
+    [gradient] = torch.autograd.grad(net(points).sum(), points, create_graph=True)
+    return gradient.flatten(1)
 
 
 def draw(noise: Noise, n: int, like: Tensor) -> Tensor:

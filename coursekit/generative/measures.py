@@ -16,8 +16,7 @@ from coursekit.validation import (
     require_images,
     require_integer,
     require_number,
-    require_points,
-    require_same_dtype,
+    require_samples,
 )
 
 ROWS = 1024  # of a distance matrix, held at a time
@@ -55,7 +54,7 @@ def mode_coverage(samples: Float[Tensor, "n d"], modes: Float[Tensor, "k d"], st
     >>> found.captured, round(found.high_quality, 3)
     (1, 0.667)
     """
-    _require_pair(samples, modes, "samples", "modes")
+    require_samples(samples, modes, ("samples", "modes"))
     require_number(std, "std", above=0)
     distance, nearest = torch.cdist(samples, modes).min(dim=1)  # (n,), (n,)
     good = distance <= 3 * std
@@ -82,7 +81,7 @@ def frechet_distance(a: Float[Tensor, "n d"], b: Float[Tensor, "m d"]) -> Float[
     >>> frechet_distance(x, 2 * x)  # (1 − 2)² + (√2 − 2√2)²
     tensor(3.)
     """
-    _require_pair(a, b, "a", "b", least=2)
+    require_samples(a, b, ("a", "b"), least=2)
     return gaussian_w2(a.mean(dim=0), _covariance(a), b.mean(dim=0), _covariance(b)).square()
 
 
@@ -132,8 +131,8 @@ def nearer_to_training(
         TypeError: an argument is not a tensor of float32 or float64, or they differ in dtype.
         ValueError: the rows differ in length; the two sets differ in size; an entry is NaN.
     """
-    _require_pair(samples, training, "samples", "training")
-    _require_pair(samples, held_out, "samples", "held_out")
+    require_samples(samples, training, ("samples", "training"))
+    require_samples(samples, held_out, ("samples", "held_out"))
     if len(training) != len(held_out):
         raise ValueError(
             f"training, held_out: expected as many points in both, got {len(training)} and {len(held_out)}: "
@@ -187,14 +186,6 @@ def _distances(x: Float[Tensor, "n d"], y: Float[Tensor, "m d"]) -> Iterator[Flo
         yield torch.cdist(rows, y, compute_mode="donot_use_mm_for_euclid_dist")
 
 
-def _require_pair(a: Tensor, b: Tensor, a_name: str, b_name: str, least: int = 1) -> None:
-    require_points(a, a_name, least)
-    require_points(b, b_name, least)
-    require_same_dtype(a, b, f"{a_name}, {b_name}")
-    if a.shape[1] != b.shape[1]:
-        raise ValueError(f"{a_name}, {b_name}: expected rows of one length, got {a.shape[1]} and {b.shape[1]}")
-
-
 def _require_neighbours(real: Tensor, fake: Tensor, k: int) -> None:
     require_integer(k, "k", low=1)
-    _require_pair(real, fake, "real", "fake", least=k + 1)
+    require_samples(real, fake, ("real", "fake"), least=k + 1)

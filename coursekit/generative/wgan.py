@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from coursekit.generative.gan import Noise, Turns, draw, optimizers_of, require_noise
+from coursekit.generative.gan import Noise, Turns, draw, gradients_at, optimizers_of, require_noise
 from coursekit.validation import require_instance, require_integer, require_number, require_same_shape
 
 
@@ -38,10 +38,8 @@ def gradient_penalty(
     """
     require_same_shape(real, fake, "real, fake")
     mix = torch.rand(len(real), *[1] * (real.ndim - 1), device=real.device, dtype=real.dtype)
-    between = (mix * real.detach() + (1 - mix) * fake.detach()).requires_grad_()
-    # The sum over the batch has each point's own gradient; create_graph, because the penalty is differentiated again.
-    [gradient] = torch.autograd.grad(critic(between).sum(), between, create_graph=True)
-    return (gradient.flatten(1).norm(dim=1) - 1).square().mean()
+    between = mix * real.detach() + (1 - mix) * fake.detach()
+    return (gradients_at(critic, between).norm(dim=1) - 1).square().mean()
 
 
 class WGAN:
@@ -55,14 +53,14 @@ class WGAN:
         critic: samples -> numbers, (n,) or (n, 1), without a sigmoid at the end.
         noise: the length of z ~ N(0, I), or a function from n to noise (n, ...).
         n_critic: the updates of f for each one of G.
-        clip: c, or None for no clipping.
+        clip: c; 0.01 unless there is a penalty.
         penalty: the weight of `gradient_penalty`, which takes the place of clipping; 10 is usual.
         lr: learning rate of RMSProp, or of Adam with β = (0, 0.9) if there is a penalty; 5e-5 and 1e-4 unless given.
         optimizers: others, of G and of f.
 
     Raises:
         TypeError: a net is no module; noise is neither an integer nor a function.
-        ValueError: n_critic < 1; clip or penalty ≤ 0, or both or neither are given; lr and optimizers are both given.
+        ValueError: n_critic < 1; clip or penalty ≤ 0, or both are given; lr and optimizers are both given.
     """
 
     def __init__(
