@@ -15,7 +15,8 @@ from collections.abc import Iterable
 from typing import Any, TypeVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from coursekit.errors import unknown
 
@@ -230,6 +231,15 @@ def require_instance(value: Any, name: str, kind: type[T]) -> T:
     if not isinstance(value, kind):
         raise TypeError(f"{name}: expected {kind.__name__}, got {_kind(value)}")
     return value
+
+
+def require_optimizer(value: Any, name: str, net: nn.Module, whose: str) -> Optimizer:
+    """An optimizer that updates a parameter of the net."""
+    optimizer = require_instance(value, name, Optimizer)
+    updated = {id(p) for group in optimizer.param_groups for p in group["params"]}
+    if not any(id(p) in updated for p in net.parameters()):
+        raise ValueError(f"{name}: expected one of the {whose}'s parameters, got one that updates none of them")
+    return optimizer
 
 
 def require_index(value: Any, name: str = "index") -> Tensor:

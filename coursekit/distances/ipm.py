@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from coursekit.distances.checks import require_probabilities
-from coursekit.distances.mmd import Kernel
+from coursekit.distances.mmd import Kernel, require_kernel
 from coursekit.validation import require_choice, require_same_dtype, require_same_shape, require_tensor
 
 Family = Literal["lipschitz", "bounded", "kernel"]
@@ -45,8 +45,9 @@ def ipm(
         kernel: for ``"kernel"`` only, as for `mmd2`.
 
     Raises:
-        TypeError: p, q or grid is not a tensor of float32 or float64, or they differ in dtype.
-        ValueError: they differ in shape; p or q is no probability vector; the grid does not increase; the family
+        TypeError: p, q or grid is not a tensor of float32 or float64, or they differ in dtype; the kernel is not a
+            function.
+        ValueError: they differ in shape; p or q is not a probability vector; the grid does not increase; the family
             is unknown; a kernel is missing, or given for another family.
 
     Source:
@@ -70,11 +71,14 @@ def ipm(
 
     g, difference = grid.double(), (p - q).double()
     if kernel is not None:
+        require_kernel(kernel)
         embedding = kernel((g[:, None] - g).square()) @ difference  # (k,)
         mmd = (difference @ embedding).clamp(min=0).sqrt()
         f = embedding / mmd if mmd > 0 else embedding
+    elif family == "lipschitz":
+        f = _best_lipschitz(difference.detach().cpu(), g.detach().cpu()).to(g)
     else:
-        f = _best_lipschitz(difference, g) if family == "lipschitz" else difference.sign()
+        f = difference.sign()
     return Witness((f @ difference).item(), f.to(p.dtype))
 
 
@@ -89,9 +93,11 @@ def _best_lipschitz(difference: Float[Tensor, " k"], grid: Float[Tensor, " k"]) 
         return torch.zeros_like(grid)
     steps = diags_array([-np.ones(k - 1), np.ones(k - 1)], offsets=[0, 1], shape=(k - 1, k))  # f(gᵢ₊₁) − f(gᵢ)
     limits = grid.diff().numpy()
-    # A constant added to f changes nothing, so f(g₁) = 0.
+    # A constant added to f changes nothing, so f(g₁) = 0. The solver takes what is below 1e-7 for 0, so the largest
+    # difference becomes 1: f stays the same.
+    scale = difference.abs().max().clamp(min=torch.finfo(difference.dtype).tiny)
     found = linprog(
-        -difference.numpy(),
+        -(difference / scale).numpy(),
         A_ub=vstack([steps, -steps]).tocsc(),
         b_ub=np.concatenate([limits, limits]),
         bounds=[(0, 0), *[(None, None)] * (k - 1)],

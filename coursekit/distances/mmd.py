@@ -22,7 +22,7 @@ def rbf(bandwidth: float) -> Kernel:
     tensor([1.0000, 0.3679])
     """
     sigma = require_number(bandwidth, "bandwidth", above=0)
-    return lambda squared: torch.exp(squared * (-0.5 / sigma**2))
+    return lambda squared: torch.exp(-0.5 * (squared / sigma) / sigma)
 
 
 def imq(c: float) -> Kernel:
@@ -50,7 +50,7 @@ def mmd2(x: Float[Tensor, "n d"], y: Float[Tensor, "m d"], kernel: Kernel, unbia
             negative if the two laws are equal. The V-statistic, with these pairs, is ≥ 0 and too large on average.
 
     Raises:
-        TypeError: x or y is not a tensor of float32 or float64, or they differ in dtype.
+        TypeError: x or y is not a tensor of float32 or float64, or they differ in dtype; the kernel is not a function.
         ValueError: the rows differ in length; an entry is NaN; a sample has no point, or only one if unbiased.
 
     Source:
@@ -63,6 +63,7 @@ def mmd2(x: Float[Tensor, "n d"], y: Float[Tensor, "m d"], kernel: Kernel, unbia
     tensor(0.)
     """
     require_samples(x, y, least=2 if unbiased else 1)
+    require_kernel(kernel)
     n, m = len(x), len(y)
     # The distances do not change if both samples are moved, and a matrix product rounds less near the origin.
     centre = (x.detach().sum(dim=0) + y.detach().sum(dim=0)) / (n + m)
@@ -76,6 +77,12 @@ def mmd2(x: Float[Tensor, "n d"], y: Float[Tensor, "m d"], kernel: Kernel, unbia
     return within_x - 2 * between + within_y
 
 
+def require_kernel(kernel: Kernel) -> None:
+    """A function, such as `rbf` makes."""
+    if not callable(kernel):
+        raise TypeError(f"kernel: expected a function of squared distances, such as rbf(1.0), got {kernel!r}")
+
+
 def _sum(x: Float[Tensor, "n d"], y: Float[Tensor, "m d"], kernel: Kernel) -> Float[Tensor, ""]:
     """Σᵢⱼ k(xᵢ, yⱼ)."""
     x2, y2 = x.square().sum(dim=1), y.square().sum(dim=1)  # (n,), (m,)
@@ -86,6 +93,7 @@ def _sum(x: Float[Tensor, "n d"], y: Float[Tensor, "m d"], kernel: Kernel) -> Fl
 
 def _sum_of_pairs(x: Float[Tensor, "n d"], kernel: Kernel) -> Float[Tensor, ""]:
     """Σ k(xᵢ, xⱼ) over i < j: half of all pairs, because the kernel is symmetric."""
+    x = x - x.detach().mean(dim=0)  # the other sample may be far away, and with it the common centre
     x2 = x.square().sum(dim=1)  # (n,)
     rows = max(1, BLOCK // len(x))
     total = x.new_zeros(())

@@ -46,7 +46,8 @@ def wasserstein(
     Args:
         x, y: points in rows.
         p: the order, ≥ 1. The cost of a move is the Euclidean distance to the power p.
-        x_weights, y_weights: probabilities of the points. Without them, all are equal.
+        x_weights, y_weights: probabilities of the points. Without them, all are equal. A probability below 1e-7
+            may count as 0.
 
     Raises:
         TypeError: an argument is not a tensor of float32 or float64, or they differ in dtype; p is not a number.
@@ -71,7 +72,7 @@ def wasserstein(
     else:
         a = _weights(x_weights, "x_weights", x)
         b = _weights(y_weights, "y_weights", y)
-        plan = _linear_program(cost.detach().cpu(), a.double().cpu(), b.double().cpu()).to(cost)
+        plan = _linear_program(cost.detach().cpu(), a.detach().cpu(), b.detach().cpu()).to(cost)
     return Transport(((plan * cost).sum() ** (1 / p)).item(), plan.to(x.dtype))
 
 
@@ -83,8 +84,10 @@ def _linear_program(cost: Float[Tensor, "n m"], a: Float[Tensor, " n"], b: Float
     n, m = cost.shape
     rows = kron(eye_array(n), torch.ones(1, m).numpy())  # (n, nm): π flattened, summed over j
     columns = kron(torch.ones(1, n).numpy(), eye_array(m))  # (m, nm): summed over i
-    marginals = torch.cat([a / a.sum(), b / b.sum()])  # of exactly one total, else no plan would have both
-    found = linprog(cost.flatten().numpy(), A_eq=vstack([rows, columns]).tocsc(), b_eq=marginals.numpy())
+    marginals = torch.cat([a, b])
+    # The solver takes what is below 1e-7 for 0, so the largest cost becomes 1: the plan stays the same.
+    scale = cost.max().clamp(min=torch.finfo(cost.dtype).tiny)
+    found = linprog((cost / scale).flatten().numpy(), A_eq=vstack([rows, columns]).tocsc(), b_eq=marginals.numpy())
     if not found.success:
         raise RuntimeError(f"the linear program of the transport was not solved: {found.message}")
     return torch.from_numpy(found.x).reshape(n, m)
@@ -146,7 +149,7 @@ def sliced_wasserstein(
     theta = torch.randn(x.shape[1], directions, generator=generator, dtype=torch.float64)
     theta = (theta / theta.norm(dim=0)).to(x)  # (d, k)
     u, v = (x @ theta).sort(dim=0).values, (y @ theta).sort(dim=0).values  # (n, k), (m, k)
-    i, j, mass = _monotone_plan(_weights(None, "", x), _weights(None, "", y))
+    i, j, mass = _monotone_plan(*(_weights(None, "no weights", points) for points in (x, y)))
     moved = (u[i] - v[j]).abs() ** p  # (n + m, k)
     return ((mass[:, None] * moved).sum(dim=0).mean() ** (1 / p)).to(x.dtype)
 
@@ -195,11 +198,11 @@ def _root(covariance: Float[Tensor, "d d"], name: str) -> Float[Tensor, "d d"]:
 
 
 def _weights(weights: Tensor | None, name: str, x: Tensor) -> Tensor:
-    """The probabilities of the points x, equal ones where none are given."""
+    """The probabilities of the points x in float64, of exactly one total; equal ones where none are given."""
     if weights is None:
-        return x.new_full((len(x),), 1 / len(x))
+        return x.new_full((len(x),), 1 / len(x), dtype=torch.float64)
     require_same_dtype(require_probabilities(weights, name, f"{len(x)}"), x, f"{name}, points")
-    return weights
+    return weights.double() / weights.double().sum()
 
 
 def _monotone_plan(
@@ -207,7 +210,7 @@ def _monotone_plan(
 ) -> tuple[Int[Tensor, " k"], Int[Tensor, " k"], Float[Tensor, " k"]]:
     """Which of the sorted points go to which, and with what mass: k = n + m pairs (i, j), some of mass 0."""
     # The quantile functions are constant between the levels at which one of them jumps.
-    a, b = a.double().cumsum(0), b.double().cumsum(0)
+    a, b = a.cumsum(0), b.cumsum(0)
     levels = torch.cat([a, b]).clamp(max=1).sort().values  # (n + m,)
     mass = levels.diff(prepend=levels.new_zeros(1))
     middle = levels - mass / 2

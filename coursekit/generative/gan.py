@@ -26,7 +26,17 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from coursekit.validation import require_choice, require_instance, require_integer, require_number, require_tensor
+from coursekit.validation import (
+    require_choice,
+    require_floating,
+    require_instance,
+    require_integer,
+    require_number,
+    require_optimizer,
+    require_same_dtype,
+    require_same_shape,
+    require_tensor,
+)
 
 Loss = Literal["non-saturating", "saturating"]
 Noise = int | Callable[[int], Tensor]  # the length of z ~ N(0, I), or a function n -> z (n, ...)
@@ -38,6 +48,8 @@ def discriminator_loss(real: Float[Tensor, " n *_"], fake: Float[Tensor, " m *_"
     >>> discriminator_loss(torch.zeros(4), torch.zeros(4))  # of a D that knows nothing: 2 log 2
     tensor(1.3863)
     """
+    require_floating(real, "real", "n ...")
+    require_floating(fake, "fake", "n ...")
     return F.softplus(-real).mean() + F.softplus(fake).mean()
 
 
@@ -50,6 +62,7 @@ def generator_loss(fake: Float[Tensor, " n *_"], loss: Loss = "non-saturating") 
     >>> generator_loss(torch.tensor([-800.0]), "non-saturating"), generator_loss(torch.tensor([-800.0]), "saturating")
     (tensor(800.), tensor(-0.))
     """
+    require_floating(fake, "fake", "n ...")
     require_choice(loss, "loss", get_args(Loss))
     return F.softplus(-fake).mean() if loss == "non-saturating" else -F.softplus(fake).mean()
 
@@ -70,7 +83,7 @@ def real_gradient_penalty(discriminator: nn.Module, real: Float[Tensor, " n *d"]
 
 def gradients_at(net: nn.Module, points: Float[Tensor, " n *d"]) -> Float[Tensor, "n k"]:
     """The gradient of the net at each point, flattened; a loss made of it can be differentiated by the weights."""
-    points = points.detach().requires_grad_()
+    points = require_floating(points, "points", "n ...").detach().requires_grad_()
     # The sum over the batch has each point's own gradient; create_graph, because it is differentiated again.
     [gradient] = torch.autograd.grad(net(points).sum(), points, create_graph=True)
     return gradient.flatten(1)
@@ -78,7 +91,11 @@ def gradients_at(net: nn.Module, points: Float[Tensor, " n *d"]) -> Float[Tensor
 
 def draw(noise: Noise, n: int, like: Tensor) -> Tensor:
     """Noise z for n samples, on the device and in the precision of ``like``."""
-    z = torch.randn(n, noise) if isinstance(noise, int) else noise(n)
+    if isinstance(noise, int):
+        return torch.randn(n, noise).to(like)
+    z = require_floating(noise(n), "noise(n)")
+    if len(z) != n:
+        raise ValueError(f"noise(n): expected n = {n} rows, got {len(z)}")
     return z.to(like)
 
 
@@ -140,8 +157,8 @@ class GAN:
         self.discriminator = require_instance(discriminator, "discriminator", nn.Module)
         self.noise = require_noise(noise)
         self.turns = Turns(require_integer(k, "k", low=1))
-        self.loss: Loss = loss
         require_choice(loss, "loss", get_args(Loss))
+        self.loss: Loss = loss
         self.penalty = None if penalty is None else require_number(penalty, "penalty", above=0)
         self.for_generator, self.for_discriminator = optimizers_of(
             (generator, discriminator),
@@ -175,7 +192,7 @@ class GAN:
             fake = self.generator(draw(self.noise, len(real), real))
             g_loss = generator_loss(self.discriminator(fake), self.loss)
             self.for_generator.zero_grad()
-            g_loss.backward(inputs=list(self.generator.parameters()))
+            g_loss.backward(inputs=[p for p in self.generator.parameters() if p.requires_grad])
             self.for_generator.step()
         return {"discriminator": d_loss.detach(), "generator": generator_loss(at_fake.detach(), self.loss)}
 
@@ -200,16 +217,20 @@ def optimizers_of(
         return default(nets[0], rate), default(nets[1], rate)
     if lr is not None:
         raise ValueError("lr belongs to the default optimizers: give lr or optimizers, not both")
-    first, second = given
-    return require_instance(first, "optimizers[0]", Optimizer), require_instance(second, "optimizers[1]", Optimizer)
+    if not isinstance(given, tuple | list) or len(given) != 2:
+        raise TypeError("optimizers: expected a pair, of the generator and of its opponent")
+    return (
+        require_optimizer(given[0], "optimizers[0]", nets[0], "generator"),
+        require_optimizer(given[1], "optimizers[1]", nets[1], "opponent"),
+    )
 
 
 def optimal_discriminator(p_data: Float[Tensor, " *n"], p_model: Float[Tensor, " *n"]) -> Float[Tensor, " *n"]:
     """Compute D*(x) = p_data(x) / (p_data(x) + p_model(x)) from the two densities, ½ where both are 0.
 
     Raises:
-        TypeError: a density is not a tensor of float32 or float64.
-        ValueError: a density is negative or NaN.
+        TypeError: a density is not a tensor of float32 or float64, or they differ in dtype.
+        ValueError: a density is negative or NaN, or they differ in shape.
 
     >>> optimal_discriminator(torch.tensor([0.3, 0.0]), torch.tensor([0.1, 0.0]))
     tensor([0.7500, 0.5000])
@@ -217,5 +238,7 @@ def optimal_discriminator(p_data: Float[Tensor, " *n"], p_model: Float[Tensor, "
     for value, name in ((p_data, "p_data"), (p_model, "p_model")):
         if require_tensor(value, name).min() < 0:
             raise ValueError(f"{name}: expected a density ≥ 0, got {value.min().item():.3g}")
+    require_same_dtype(p_data, p_model, "p_data, p_model")
+    require_same_shape(p_data, p_model, "p_data, p_model")
     total = p_data + p_model
     return torch.where(total > 0, p_data / total, 0.5)

@@ -1,6 +1,6 @@
 """What a sample of a generator is worth: quality, variety, and whether it was learned by heart.
 
-Every measure has a blind spot, which notebook 15 shows. None of them says much alone.
+Every measure has a blind spot, which the lecture on failures shows. None of them says much alone.
 """
 
 from collections.abc import Iterator
@@ -29,7 +29,7 @@ class ModeCoverage:
     captured: int  # modes that are the nearest of at least one high-quality point
     high_quality: float  # the fraction of points within three standard deviations of a mode
     shares: Float[Tensor, " k"]  # of the high-quality points, by mode; NaN if there is none
-    kl_to_uniform: float  # Σ shareᵢ log(k · shareᵢ): 0 if all modes get as much, log k if one gets all
+    kl_to_uniform: float  # Σ shareᵢ log(k · shareᵢ): 0 if all get as much, log k if one gets all; NaN without
 
 
 def mode_coverage(samples: Float[Tensor, "n d"], modes: Float[Tensor, "k d"], std: float) -> ModeCoverage:
@@ -56,7 +56,8 @@ def mode_coverage(samples: Float[Tensor, "n d"], modes: Float[Tensor, "k d"], st
     """
     require_samples(samples, modes, ("samples", "modes"))
     require_number(std, "std", above=0)
-    distance, nearest = torch.cdist(samples, modes).min(dim=1)  # (n,), (n,)
+    # Without matrix products, which lose digits far from the origin.
+    distance, nearest = torch.cdist(samples, modes, compute_mode="donot_use_mm_for_euclid_dist").min(dim=1)  # (n,)
     good = distance <= 3 * std
     counts = nearest[good].bincount(minlength=len(modes)).to(samples)  # (k,)
     shares = counts / counts.sum()
@@ -162,7 +163,7 @@ def sharpness(images: Float[Tensor, "n 1 h w"]) -> Float[Tensor, " n"]:
     if channels != 1 or min(height, width) < 3:
         raise ValueError(f"images: expected grey images of at least 3 × 3 pixels, got shape {tuple(images.shape)}")
     laplacian = images.new_tensor([[0, 1, 0], [1, -4, 1], [0, 1, 0]])
-    return F.conv2d(images, laplacian[None, None]).flatten(1).var(dim=1)
+    return F.conv2d(images, laplacian[None, None]).flatten(1).var(dim=1, unbiased=False)
 
 
 def _nearest(x: Float[Tensor, "n d"], y: Float[Tensor, "m d"]) -> Float[Tensor, " n"]:

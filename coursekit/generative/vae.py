@@ -25,9 +25,12 @@ from torch.distributions import LowRankMultivariateNormal
 from coursekit.nets.blocks import convolutional_decoder, convolutional_encoder, fully_connected, require_widths
 from coursekit.validation import (
     require_choice,
+    require_floating,
+    require_instance,
     require_integer,
     require_number,
     require_same_dtype,
+    require_same_shape,
     require_tensor,
     require_unit_range,
 )
@@ -44,6 +47,9 @@ def kl_to_prior(mean: Float[Tensor, "n k"], log_variance: Float[Tensor, "n k"]) 
     >>> kl_to_prior(torch.tensor([[0.0, 2.0]]), torch.tensor([[0.0, 0.0]]))
     tensor([2.])
     """
+    require_floating(mean, "mean", "n k")
+    require_floating(log_variance, "log_variance")
+    require_same_shape(mean, log_variance, "mean, log_variance")
     return 0.5 * (log_variance.exp() + mean.square() - 1 - log_variance).sum(dim=1)
 
 
@@ -51,8 +57,11 @@ def bernoulli_log_likelihood(x: Float[Tensor, " n *d"], logits: Float[Tensor, " 
     """Compute log p(x|z) = Σᵢ xᵢ log aᵢ + (1 − xᵢ) log(1 − aᵢ) with a = sigmoid(logits).
 
     It is the negative binary cross-entropy, *summed* over the pixels (erratum E48). For grey levels xᵢ in (0, 1) it is
-    not the logarithm of a density.
+    not the logarithm of a density. That x lies in [0, 1] is for the caller to see to: `encode` does.
     """
+    require_floating(x, "x", "n d ...")
+    require_floating(logits, "logits")
+    require_same_shape(x, logits, "x, logits")
     return -F.binary_cross_entropy_with_logits(logits, x, reduction="none").flatten(1).sum(dim=1)
 
 
@@ -60,6 +69,10 @@ def gaussian_log_likelihood(
     x: Float[Tensor, " n *d"], mean: Float[Tensor, " n *d"], log_variance: Float[Tensor, " n *d"]
 ) -> Float[Tensor, " n"]:
     """Compute log N(x; mean, diag(variance)): for a fixed variance the scaled squared error and a constant."""
+    require_floating(x, "x", "n d ...")
+    for value, name in ((mean, "mean"), (log_variance, "log_variance")):
+        require_floating(value, name)
+        require_same_shape(x, value, f"x, {name}")
     terms = (x - mean).square() / log_variance.exp() + log_variance + LOG_2PI  # (n, *d)
     return -0.5 * terms.flatten(1).sum(dim=1)
 
@@ -103,8 +116,11 @@ class LatentGaussianModel(nn.Module):
         self, encoder: nn.Module, decoder: nn.Module, shape: tuple[int, ...], latent: int, likelihood: Likelihood
     ) -> None:
         super().__init__()
-        self.encoder, self.decoder = encoder, decoder
-        self.shape, self.latent, self.likelihood = shape, latent, likelihood
+        self.encoder = require_instance(encoder, "encoder", nn.Module)
+        self.decoder = require_instance(decoder, "decoder", nn.Module)
+        self.shape, self.latent = shape, require_integer(latent, "latent", low=1)
+        require_choice(likelihood, "likelihood", get_args(Likelihood))
+        self.likelihood = likelihood
 
     def encode(self, x: Float[Tensor, " n *d"]) -> tuple[Float[Tensor, "n k"], Float[Tensor, "n k"]]:
         """The mean μ and the log-variance log σ² of q(z|x).

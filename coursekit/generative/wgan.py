@@ -20,6 +20,7 @@ def clip_weights(critic: nn.Module, c: float) -> None:
 
     The critic has then *some* bounded slope K, which nobody knows, and estimates at most K · W₁ (erratum E39).
     """
+    require_instance(critic, "critic", nn.Module)
     require_number(c, "c", above=0)
     with torch.no_grad():
         for weight in critic.parameters():
@@ -122,6 +123,6 @@ class WGAN:
         if self.turns.next():
             g_loss = -self.critic(self.generator(draw(self.noise, len(real), real))).mean()
             self.for_generator.zero_grad()
-            g_loss.backward(inputs=list(self.generator.parameters()))
+            g_loss.backward(inputs=[p for p in self.generator.parameters() if p.requires_grad])
             self.for_generator.step()
         return {"estimate": estimate.detach(), "generator": -at_fake.detach()}

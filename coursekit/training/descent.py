@@ -9,7 +9,7 @@ from torch.optim import Optimizer
 
 from coursekit.training.device import Precision, computes_in_bf16
 from coursekit.training.history import Losses, by_name
-from coursekit.validation import require_choice, require_instance, require_number
+from coursekit.validation import require_choice, require_instance, require_number, require_optimizer
 
 
 class Descent:
@@ -53,14 +53,9 @@ class Descent:
         if optimizer is None:
             lr = 1e-3 if lr is None else require_number(lr, "lr", low=0)
             optimizer = torch.optim.Adam(model.parameters(), lr=lr, fused=True)
-        updated = {
-            id(p) for group in require_instance(optimizer, "optimizer", Optimizer).param_groups for p in group["params"]
-        }
-        if not any(id(p) in updated for p in model.parameters()):
-            raise ValueError("optimizer: expected one of the model's parameters, got one that updates none of them")
         self.model = model
         self.loss = torch.compile(loss, fullgraph=True) if compile else loss
-        self.optimizer = optimizer
+        self.optimizer = require_optimizer(optimizer, "optimizer", model, "model")
         self.clip = None if clip is None else require_number(clip, "clip", above=0)
         self.precision = precision
         self.state = {"model": model, "optimizer": optimizer}

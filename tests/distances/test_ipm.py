@@ -68,3 +68,18 @@ def test_one_point():
 def test_wrong_arguments(without_annotations, call, kind, said):
     with pytest.raises(kind, match=said):
         call()
+
+
+def test_a_small_difference_has_a_small_distance():
+    p = torch.tensor([0.2, 0.3, 0.5], dtype=torch.float64)
+    q = p + 1e-8 * torch.tensor([1.0, -3.0, 2.0], dtype=torch.float64)
+    grid = torch.tensor([0.0, 1.0, 2.0], dtype=torch.float64)
+    assert ipm(p, q, grid, "lipschitz").value == pytest.approx(1e-8 * (1 + 2), rel=1e-6)
+    p.requires_grad_()
+    assert ipm(p, q, grid, "lipschitz").value > 0
+
+
+def test_a_kernel_is_a_function(without_annotations):
+    p = torch.tensor([0.5, 0.5])
+    with pytest.raises(TypeError, match="kernel: expected a function of squared distances"):
+        ipm(p, p, torch.tensor([0.0, 1.0]), "kernel", kernel="rbf")

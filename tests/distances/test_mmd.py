@@ -94,3 +94,19 @@ def test_wrong_arguments(without_annotations, call, kind, said):
 
 def test_one_point_will_do_for_the_v_statistic():
     assert mmd2(X[:1], X, rbf(1.0), unbiased=False) == 0
+
+
+def test_samples_that_are_far_apart_keep_their_digits():
+    generator = torch.Generator().manual_seed(0)
+    x, y = (0.1 * torch.randn(40, 2, generator=generator) + place for place in (1000.0, -1000.0))
+    exact = mmd2(x.double(), y.double(), rbf(0.1))
+    assert mmd2(x, y, rbf(0.1)).item() == pytest.approx(exact.item(), rel=1e-3)
+
+
+def test_a_kernel_is_a_function(without_annotations):
+    with pytest.raises(TypeError, match="kernel: expected a function of squared distances"):
+        mmd2(torch.rand(3, 1), torch.rand(3, 1), "rbf")
+
+
+def test_a_tiny_bandwidth_tells_every_two_points_apart():
+    assert mmd2(torch.rand(3, 1), torch.rand(3, 1), rbf(1e-200)).item() == 0

@@ -132,3 +132,19 @@ X = torch.zeros(3, 2)
 def test_wrong_arguments(without_annotations, call, kind, said):
     with pytest.raises(kind, match=said):
         call()
+
+
+@pytest.mark.parametrize("scale", [1e-6, 1e-3, 1.0, 1e6])
+@pytest.mark.parametrize("p", [1, 2, 3])
+def test_the_linear_program_does_not_depend_on_the_scale(scale, p):
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(8, 2, generator=generator, dtype=torch.float64)
+    y = torch.randn(9, 2, generator=generator, dtype=torch.float64)
+    expected = wasserstein(x, y, p).distance
+    assert wasserstein(scale * x, scale * y, p).distance / scale == pytest.approx(expected, rel=1e-9)
+
+
+def test_weights_that_round_to_one_are_made_one():
+    weights = torch.full((3,), 1 / 3 + 1e-4)
+    x, y = torch.tensor([0.0, 1.0, 2.0]), torch.tensor([5.0, 6.0, 7.0])
+    assert wasserstein_1d(x, y, x_weights=weights, y_weights=weights).item() == pytest.approx(5, rel=1e-6)

@@ -182,3 +182,48 @@ G, D = nets()
 def test_wrong_settings(without_annotations, call, kind, said):
     with pytest.raises(kind, match=said):
         call()
+
+
+def test_a_generator_with_a_frozen_layer_learns_with_the_others():
+    generator, discriminator = nn.Sequential(nn.Linear(2, 4), nn.Linear(4, 1)), nn.Linear(1, 1)
+    generator[0].requires_grad_(False)
+    frozen, free = generator[0].weight.clone(), generator[1].weight.clone()
+    GAN(generator, discriminator, noise=2)(torch.randn(8, 1))
+    assert torch.equal(generator[0].weight, frozen)
+    assert not torch.equal(generator[1].weight, free)
+
+
+@pytest.mark.parametrize(
+    ("optimizers", "message"),
+    [
+        (lambda g, d: (d, g), r"optimizers\[0\]: expected one of the generator's parameters"),
+        (lambda g, d: (g, g), r"optimizers\[1\]: expected one of the opponent's parameters"),
+        (lambda g, d: g, "optimizers: expected a pair"),
+        (lambda g, d: (g, d, g), "optimizers: expected a pair"),
+    ],
+)
+def test_optimizers_of_other_nets_are_refused(without_annotations, optimizers, message):
+    nets = nn.Linear(2, 1), nn.Linear(1, 1)
+    given = optimizers(*(torch.optim.SGD(net.parameters(), 0.1) for net in nets))
+    with pytest.raises((TypeError, ValueError), match=message):
+        GAN(*nets, noise=2, optimizers=given)
+
+
+def test_noise_of_another_number_of_rows_is_refused():
+    game = GAN(nn.Linear(2, 1), nn.Linear(1, 1), noise=lambda n: torch.randn(3, 2))
+    with pytest.raises(ValueError, match=r"noise\(n\): expected n = 16 rows, got 3"):
+        game(torch.randn(16, 1))
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: discriminator_loss(torch.ones(3), torch.ones(3, dtype=torch.int64)), "fake: expected floating-point"),
+        (lambda: generator_loss([0.0]), "fake: expected a tensor"),
+        (lambda: optimal_discriminator(torch.ones(3), torch.ones(3, 1)), "expected one shape"),
+        (lambda: optimal_discriminator(torch.ones(3), torch.ones(3).double()), "p_data, p_model"),
+    ],
+)
+def test_logits_and_densities_that_make_no_sense_are_refused(without_annotations, call, message):
+    with pytest.raises((TypeError, ValueError), match=message):
+        call()

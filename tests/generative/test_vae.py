@@ -6,12 +6,14 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import torch
+from torch import nn
 from torch.distributions import Bernoulli, Independent, Normal, kl_divergence
 
 from coursekit import bayes
 from coursekit.generative import (
     VAE,
     ConvolutionalVAE,
+    LatentGaussianModel,
     LinearVAE,
     active_units,
     bernoulli_log_likelihood,
@@ -286,3 +288,24 @@ def test_numbers_of_samples_that_make_no_sense_are_refused(without_annotations, 
 def test_settings_that_make_no_sense_are_refused(without_annotations, build, message):
     with pytest.raises((TypeError, ValueError), match=message):
         build()
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: kl_to_prior(torch.zeros(4, 3), torch.zeros(4, 1)), "mean, log_variance: expected one shape"),
+        (lambda: kl_to_prior(torch.zeros(4, 3, 2), torch.zeros(4, 3, 2)), "mean: expected shape"),
+        (lambda: bernoulli_log_likelihood(torch.zeros(2, 3), torch.zeros(2, 1)), "x, logits: expected one shape"),
+        (lambda: bernoulli_log_likelihood([0.0], torch.zeros(2, 1)), "x: expected a tensor"),
+        (
+            lambda: gaussian_log_likelihood(torch.zeros(2, 1, 3), torch.zeros(2, 3), torch.zeros(2, 3)),
+            "x, mean: expected one shape",
+        ),
+        (lambda: LatentGaussianModel(nn.Identity(), nn.Identity(), (3,), 2, "bernouli"), "unknown likelihood"),
+        (lambda: LatentGaussianModel(None, nn.Identity(), (3,), 2, "gaussian"), "encoder: expected Module"),
+        (lambda: LatentGaussianModel(nn.Identity(), nn.Identity(), (3,), 0, "gaussian"), "latent: expected an integer"),
+    ],
+)
+def test_terms_and_nets_that_do_not_fit_are_refused(without_annotations, call, message):
+    with pytest.raises((TypeError, ValueError), match=message):
+        call()
