@@ -1,5 +1,6 @@
 """Exercises of lecture 15: count the modes that a sample reaches, damp a game, and fool a metric."""
 
+import math
 from collections.abc import Callable
 
 import torch
@@ -12,9 +13,11 @@ from coursekit.generative import mode_coverage as covered
 
 Slopes = Callable[[float, float], tuple[float, float]]  # (g, d) -> ∂v/∂g, ∂v/∂d
 
-STEPS, ETA = 500, 0.1  # of the games v = (g − a)(d − b)
-SHORTEST, LONGEST = 0.5, 2.5  # steps that are accepted, in units of η times the distance from the solution
-MOST_LEFT = 0.5  # of the first distance, after all steps
+STEPS, ETA = 500, 0.1
+SHORTEST, LONGEST = 0.35, 2.5  # steps that are accepted, in units of η times the distance from the solution
+ARRIVED = 1e-6  # of the first distance: a step from so near has no direction to judge
+MOST_LEFT = 0.5  # of the first distance, after all steps of a bilinear game
+MOST_LEFT_DIRAC = 0.95  # the field of the Dirac game is flatter
 
 
 def mode_coverage(samples: Tensor, modes: Tensor, std: float) -> tuple[int, float]:
@@ -42,32 +45,61 @@ def fool(real: Tensor) -> Tensor:
     return real.mean(dim=0) + noise @ torch.linalg.cholesky(real.T.cov()).T
 
 
+def bilinear(a: float, b: float) -> Slopes:
+    """The game v = (g − a)(d − b)."""
+    return lambda g, d: (d - b, g - a)
+
+
+def dirac(a: float, b: float) -> Slopes:
+    """The game v = log σ(0) + log(1 − σ((d − b)(g − a))): a GAN of two points, moved to the solution (a, b)."""
+
+    def slopes(g: float, d: float) -> tuple[float, float]:
+        x = (d - b) * (g - a)
+        s = torch.sigmoid(x) if isinstance(x, Tensor) else (1 + math.tanh(x / 2)) / 2
+        return -s * (d - b), -s * (g - a)
+
+    return slopes
+
+
+def radii(answer: Answer, slopes: Slopes, start: tuple[float, float], solution: tuple[float, float]) -> Tensor:
+    """Play a game: the distance from the solution before each step and at the end, and the length of each step."""
+    found = answer(slopes, *start, ETA, STEPS)
+    path = require_result(found, (STEPS + 1, 2), "the beginning and the place (g, d) after each step").double()
+    if (path[0] - path.new_tensor(start)).abs().max() > TOLERANCE:
+        raise Wrong(f"the first place of the path is not the beginning, {start}")
+    lengths = path.diff(dim=0, append=path[-1:]).norm(dim=1)
+    return torch.stack([(path - path.new_tensor(solution)).norm(dim=1), lengths])  # (2, STEPS + 1)
+
+
 def check_damped_game(answer: Answer) -> str:
-    """In three games v = (g − a)(d − b), the path comes nearer to (a, b) by steps of about η times the distance."""
+    """The path comes nearer to the solution of three bilinear games, by steps of usual length, and of a Dirac game."""
     for g, d, a, b in ((1.0, 0.0, 0.0, 0.0), (0.6, -0.8, 1.0, 1.0), (-0.3, 2.0, 0.5, -1.0)):
-
-        def slopes(g: float, d: float, a: float = a, b: float = b) -> tuple[float, float]:
-            return d - b, g - a
-
-        found = answer(slopes, g, d, ETA, STEPS)
-        path = require_result(found, (STEPS + 1, 2), "the beginning and the place (g, d) after each step").double()
-        path = path - path.new_tensor([a, b])
-        radius = path.norm(dim=1)
-        if (path[0] - path.new_tensor([g - a, d - b])).abs().max() > TOLERANCE:
-            raise Wrong(f"the first place of the path is not the beginning, ({g}, {d})")
-        lengths = path.diff(dim=0).norm(dim=1) / (ETA * radius[:-1])
-        for length in (lengths.min().item(), lengths.max().item()):
-            if not SHORTEST <= length <= LONGEST:
+        radius, length = radii(answer, bilinear(a, b), (g, d), (a, b))
+        far = radius[:-1] > ARRIVED * radius[0]
+        ratios = length[:-1][far] / (ETA * radius[:-1][far])
+        for ratio in (ratios.min().item(), ratios.max().item()):
+            if not SHORTEST <= ratio <= LONGEST:
                 raise Wrong(
-                    f"a step has {length:.3g} times the length η · √(∂v/∂g² + ∂v/∂d²); a step of another size is no "
+                    f"a step has {ratio:.3g} times the length η · √(∂v/∂g² + ∂v/∂d²); a step of another size is no "
                     "remedy: a smaller one only slows the spiral down"
                 )
-        if not radius[-1] <= MOST_LEFT * radius[0]:
-            raise Wrong(
-                f"after {STEPS} steps, the distance from the solution ({a}, {b}) is {radius[-1] / radius[0]:.3g} times "
-                f"that of the beginning; wanted at most {MOST_LEFT}. Which slopes do the players meet where they go?"
-            )
-    return f"in three games, {STEPS} steps at least halve the distance from the solution"
+        require_nearer(radius, MOST_LEFT, f"the solution ({a}, {b})")
+    radius, _ = radii(answer, dirac(2.0, -1.5), (3.0, -1.5), (2.0, -1.5))
+    require_nearer(radius, MOST_LEFT_DIRAC, "the solution (2.0, -1.5) of a Dirac game")
+    return (
+        f"{STEPS} steps at least halve the distance from the solution of three bilinear games, and shorten that of a "
+        "Dirac game"
+    )
+
+
+def require_nearer(radius: Tensor, most_left: float, solution: str) -> None:
+    """The last distance is at most the given part of the first one."""
+    left = (radius[-1] / radius[0]).item()
+    if not left <= most_left:
+        raise Wrong(
+            f"after {STEPS} steps, the distance from {solution} is {left:.3g} times that of the beginning; wanted at "
+            f"most {most_left}. Which slopes do the players meet where they go?"
+        )
 
 
 def check_fool(answer: Answer) -> str:

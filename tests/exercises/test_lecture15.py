@@ -114,9 +114,55 @@ def second_player_answers(slopes, g, d, eta):
     return g - eta * slopes(g, d + eta * by_d)[0], d + eta * slopes(g - eta * by_g, d)[1]
 
 
-@pytest.mark.parametrize("answer", [damped_game, optimism, in_torch, played(second_player_answers)])
+def implicit(slopes, g, d, eta):
+    """The slopes at the place where the step ends, found by repetition."""
+    new = (g, d)
+    for _ in range(30):
+        by_g, by_d = slopes(*new)
+        new = (g - eta * by_g, d + eta * by_d)
+    return new
+
+
+def consensus(slopes, g, d, eta, weight=1.0, h=1e-4):
+    """The usual step, and down half the squared length of the slopes: it arrives within the rounding."""
+
+    def half_square(g, d):
+        return sum(it**2 for it in slopes(g, d)) / 2
+
+    by_g, by_d = slopes(g, d)
+    down_g = (half_square(g + h, d) - half_square(g - h, d)) / (2 * h)
+    down_d = (half_square(g, d + h) - half_square(g, d - h)) / (2 * h)
+    return g - eta * (by_g + weight * down_g), d + eta * (by_d - weight * down_d)
+
+
+def negative_momentum(slopes, g, d, eta, steps, beta=-0.5):
+    """Alternating steps with momentum −½ (Gidel et al. 2019)."""
+    places, before = [(g, d)], (g, d)
+    for _ in range(steps):
+        new_d = d + eta * slopes(g, d)[1] + beta * (d - before[1])
+        new_g = g - eta * slopes(g, new_d)[0] + beta * (g - before[0])
+        before, (g, d) = (g, d), (new_g, new_d)
+        places.append((g, d))
+    return places
+
+
+RIGHT_GAMES = {
+    "extragradient": damped_game,
+    "optimism": optimism,
+    "a tensor": in_torch,
+    "second player answers": played(second_player_answers),
+    "implicit": played(implicit),
+    "consensus": played(consensus),
+    "negative momentum": negative_momentum,
+}
+
+
+@pytest.mark.parametrize("answer", RIGHT_GAMES.values(), ids=RIGHT_GAMES)
 def test_damped_games_of_any_form(ask, answer):
-    praise = "in three games, 500 steps at least halve the distance from the solution"
+    praise = (
+        "500 steps at least halve the distance from the solution of three bilinear games, and shorten that of a Dirac "
+        "game"
+    )
     assert ask(exercise, "damped_game", answer) == f"✓ damped_game: {praise}"
 
 
@@ -135,7 +181,26 @@ def decayed(slopes, g, d, eta):
     return 0.98 * g, 0.98 * d
 
 
+def straight(slopes, g, d, eta, steps):
+    """Straight to the place that would be the solution if every game were bilinear."""
+    by_g, by_d = slopes(0.0, 0.0)
+    return played(lambda _, g, d, eta: (g - eta * (g + by_d), d - eta * (d + by_g)))(slopes, g, d, eta, steps)
+
+
+def swapped(slopes, g, d, eta):
+    by_g, by_d = slopes(g, d)
+    return g - eta * by_d, d - eta * by_g
+
+
+def mixed(slopes, g, d, eta):
+    by_g, by_d = slopes(g, d)
+    return g - eta * (by_g + 0.3 * by_d), d + eta * (by_d - 0.3 * by_g)
+
+
 WRONG_GAMES = {
+    "straight to where a bilinear game ends": (straight, "of a Dirac game is"),
+    "the slope of the other player": (played(swapped), "of a Dirac game is"),
+    "the slopes of both": (played(mixed), "of a Dirac game is"),
     "simultaneous": (played(simultaneous), "the distance from the solution"),
     "alternating": (played(alternating), "the distance from the solution"),
     "a smaller step": (played(lambda s, g, d, eta: simultaneous(s, g, d, eta / 10)), "only slows the spiral down"),
