@@ -3,6 +3,7 @@
 - ``vae``       variational autoencoders: fully connected, convolutional and linear
 - ``gan``       the game of generator and discriminator, as a training step
 - ``wgan``      the critic with clipped weights or a gradient penalty, as a training step
+- ``seeds``     small nets of several seeds, trained at once
 - ``measures``  what a sample is worth: mode coverage, Fréchet distance, precision and recall, copies, sharpness
 """
 
@@ -22,6 +23,7 @@ from coursekit.generative.measures import (
     precision_recall,
     sharpness,
 )
+from coursekit.generative.seeds import Draws, StackedLinear, stacked
 from coursekit.generative.vae import (
     VAE,
     ConvolutionalVAE,
@@ -39,9 +41,11 @@ __all__ = [
     "VAE",
     "WGAN",
     "ConvolutionalVAE",
+    "Draws",
     "LatentGaussianModel",
     "LinearVAE",
     "ModeCoverage",
+    "StackedLinear",
     "active_units",
     "bernoulli_log_likelihood",
     "clip_weights",
@@ -58,4 +62,5 @@ __all__ = [
     "precision_recall",
     "real_gradient_penalty",
     "sharpness",
+    "stacked",
 ]

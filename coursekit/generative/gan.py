@@ -164,7 +164,7 @@ class GAN:
             (generator, discriminator),
             lr,
             optimizers,
-            lambda net, lr: torch.optim.Adam(net.parameters(), lr, (0.5, 0.999)),
+            lambda net, lr: torch.optim.Adam(net.parameters(), lr, (0.5, 0.999), fused=True),
         )
         self.state = {
             "generator": generator,
