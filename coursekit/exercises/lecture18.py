@@ -86,8 +86,9 @@ def check_weight(answer: Answer) -> str:
         if isinstance(weight, bool) or not isinstance(weight, int | float) or not 0 <= weight < math.inf:
             raise Wrong(f"expected a number λ ≥ 0, got {weight!r}")
         plain, (error, mmd) = train(0.0)[0], train(weight)
-        got = f"in {unit}, λ = {weight:.3g} leaves MMD² at {mmd:.3g} and the error at {error / plain:.3g} times that of λ = 0"
-        if error > ERROR_LIMIT * plain:
+        ratio = error / plain
+        got = f"in {unit}, λ = {weight:.3g} leaves MMD² at {mmd:.3g} and the error at {ratio:.3g} times that of λ = 0"
+        if ratio > ERROR_LIMIT:
             raise Wrong(f"{got}; wanted at most {ERROR_LIMIT} times. The codes no longer tell the data apart: lower λ")
         if mmd > MMD_LIMIT:
             raise Wrong(f"{got}; wanted an MMD² of at most {MMD_LIMIT}. Raise λ. The error counts in squared units")

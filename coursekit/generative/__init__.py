@@ -3,7 +3,7 @@
 - ``vae``       variational autoencoders: fully connected, convolutional and linear
 - ``gan``       the game of generator and discriminator, as a training step
 - ``wgan``      the critic with clipped weights or a gradient penalty, as a training step
-- ``wae``       Wasserstein autoencoders: codes of data kept like the prior by MMD or a discriminator, as a training step
+- ``wae``       Wasserstein autoencoders: codes kept like the prior by MMD or a discriminator, as a training step
 - ``measures``  what a sample is worth: mode coverage, Fréchet distance, precision and recall, copies, sharpness
 """
 

@@ -67,8 +67,9 @@ class WAE:
 
     Raises:
         TypeError: a net is no module; latent is no integer.
-        ValueError: latent < 1, λ < 0, r1 < 0, σ ≤ 0 or a learning rate ≤ 0; the penalty is unknown; a discriminator is missing for "gan", or
-            given for "mmd". When called: a batch of one image with "mmd"; the nets give codes or outputs of other shape.
+        ValueError: latent < 1, λ < 0, r1 < 0, σ ≤ 0 or a learning rate ≤ 0; the penalty is unknown; a discriminator is
+            missing for "gan", or given for "mmd". When called: a batch of one image with "mmd"; the nets give codes or
+            outputs of another shape.
     """
 
     def __init__(
