@@ -3,6 +3,7 @@
 - ``vae``       variational autoencoders: fully connected, convolutional and linear
 - ``gan``       the game of generator and discriminator, as a training step
 - ``wgan``      the critic with clipped weights or a gradient penalty, as a training step
+- ``wae``       Wasserstein autoencoders: codes kept like the prior by MMD or a discriminator, as a training step
 - ``seeds``     small nets of several seeds, trained at once
 - ``measures``  what a sample is worth: mode coverage, Fréchet distance, precision and recall, copies, sharpness
 """
@@ -34,11 +35,13 @@ from coursekit.generative.vae import (
     gaussian_log_likelihood,
     kl_to_prior,
 )
+from coursekit.generative.wae import WAE, latent_mmd2
 from coursekit.generative.wgan import WGAN, clip_weights, gradient_penalty
 
 __all__ = [
     "GAN",
     "VAE",
+    "WAE",
     "WGAN",
     "ConvolutionalVAE",
     "Draws",
@@ -56,6 +59,7 @@ __all__ = [
     "generator_loss",
     "gradient_penalty",
     "kl_to_prior",
+    "latent_mmd2",
     "mode_coverage",
     "nearer_to_training",
     "optimal_discriminator",

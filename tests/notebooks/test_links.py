@@ -3,18 +3,25 @@
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
-from coursekit.notebooks import files
+from coursekit.notebooks import files, links
 from coursekit.notebooks.links import address, bring_up_to_date, colab_lines, neighbours
 
 ROOT = Path(__file__).parents[2]
 
 
-def test_a_lecture_links_to_its_neighbours_that_exist():
-    assert neighbours("16_distances") == "**Previous:** 15 · GAN failures (to come) · **Next:** 17 · WGAN (to come)"
+def test_a_lecture_links_to_its_neighbours_that_exist(monkeypatch):
+    written = {it.name for it in links.lectures()} - {"17_wgan"}
+    course = [it if it.name in written else replace(it, seconds={}) for it in links.lectures()]
+    with monkeypatch.context() as patch:
+        patch.setattr(links, "lectures", lambda: course)
+        assert neighbours("16_distances") == (
+            "**Previous:** [15 · GAN failures](15_gan_failures.ipynb) · **Next:** 17 · WGAN (to come)"
+        )
     assert neighbours("01_filters") == (
         "**Previous:** [00 · Start here](00_start_here.ipynb) · **Next:** "
         "[02 · Neighbours and t-SNE](02_neighbours.ipynb)"

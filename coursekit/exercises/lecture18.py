@@ -1,0 +1,121 @@
+"""Exercises of lecture 18: a kernel for codes, the unbiased MMD², and a weight of the penalty that suits the data."""
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from coursekit import distances
+from coursekit.exercises.checking import Answer, Exercise, Exercises, Wrong, by_cases
+from coursekit.generative.wae import WAE, latent_mmd2
+from coursekit.nets import fully_connected
+
+POINTS, TIMES = 200, 150  # the size of a data set, and the updates of a training
+MMD_LIMIT, ERROR_LIMIT = 0.01, 1.5  # MMD² of the codes, and the error as a multiple of that with λ = 0
+
+Train = Callable[[float], tuple[float, float]]
+
+
+def imq(squared: Tensor, dimensions: int, sigma: float) -> Tensor:
+    """The kernel C/(C + ‖z − z′‖²) at squared distances, with C = 2kσ² for codes of k numbers."""
+    c = 2 * dimensions * sigma**2
+    return c / (c + squared)
+
+
+def mmd2(codes: Tensor, draws: Tensor, kernel: Callable[[Tensor], Tensor]) -> Tensor:
+    """The unbiased estimate of MMD² between codes (n, k) and draws (m, k); kernel: squared distances → values."""
+    n, m = len(codes), len(draws)
+    within_codes, between, within_draws = (
+        kernel(torch.cdist(a, b).square()) for a, b in ((codes, codes), (codes, draws), (draws, draws))
+    )
+    within = [
+        (it.sum() - it.diagonal().sum()) / (size * (size - 1)) for it, size in ((within_codes, n), (within_draws, m))
+    ]
+    return within[0] - 2 * between.mean() + within[1]
+
+
+def choose_weight(train: Train) -> float:
+    """A λ with codes near the prior, MMD² ≤ 0.01, and an error of at most 1.5 times that with λ = 0."""
+    plain = train(0.0)[0]
+    for weight in (10 * plain * 4.0**k for k in range(12)):
+        error, mmd = train(weight)
+        if mmd <= 0.7 * MMD_LIMIT and error <= ERROR_LIMIT * plain:
+            return weight
+    return weight
+
+
+def make_train(scale: float) -> Train:
+    """A function λ → (error, MMD²) of a WAE that is trained on a curved sheet in six dimensions, ``scale`` times."""
+
+    def train(weight: float) -> tuple[float, float]:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(18)
+            u = torch.rand(POINTS, 2) * 2 - 1  # the two numbers that make a point
+            mixed = torch.cat([u, (2 * u).sin(), u.square()], dim=1) @ torch.randn(6, 6) / math.sqrt(6)
+            x = scale * (mixed + 0.05 * torch.randn(POINTS, 6))
+            encoder = nn.Sequential(_Scaled(1 / scale), fully_connected((6, 32, 2)))
+            decoder = nn.Sequential(fully_connected((2, 32, 6)), _Scaled(scale))
+            step = WAE(encoder, decoder, 2, weight=float(weight), lr=1e-2)
+            for _ in range(TIMES):
+                step(x)
+            with torch.no_grad():
+                codes = encoder(x)
+                error = (decoder(codes) - x).square().sum(dim=1).mean().item()
+                return error, latent_mmd2(codes, torch.randn(2000, 2)).item()
+
+    return train
+
+
+class _Scaled(nn.Module):
+    def __init__(self, factor: float) -> None:
+        super().__init__()
+        self.factor = factor
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.factor * x
+
+
+def check_weight(answer: Answer) -> str:
+    """On data in two units of measurement, λ passes both tests."""
+    for unit, scale in (("the unit of the data", 1.0), ("a unit thirty times as small", 30.0)):
+        train = make_train(scale)
+        weight = answer(train)
+        if isinstance(weight, Tensor):
+            weight = weight.item()
+        if isinstance(weight, bool) or not isinstance(weight, int | float) or not 0 <= weight < math.inf:
+            raise Wrong(f"expected a number λ ≥ 0, got {weight!r}")
+        plain, (error, mmd) = train(0.0)[0], train(weight)
+        ratio = error / plain
+        got = f"in {unit}, λ = {weight:.3g} leaves MMD² at {mmd:.3g} and the error at {ratio:.3g} times that of λ = 0"
+        if ratio > ERROR_LIMIT:
+            raise Wrong(f"{got}; wanted at most {ERROR_LIMIT} times. The codes no longer tell the data apart: lower λ")
+        if mmd > MMD_LIMIT:
+            raise Wrong(f"{got}; wanted an MMD² of at most {MMD_LIMIT}. Raise λ. The error counts in squared units")
+    return f"MMD² at most {MMD_LIMIT} at an error of at most {ERROR_LIMIT} times that of λ = 0, in both units"
+
+
+_SQUARED = torch.tensor([0.0, 1.0, 16.0, 400.0], dtype=torch.float64)
+_Z = torch.tensor([[0.0, 1.0], [2.0, -1.0], [0.5, 0.5], [3.0, 3.0]], dtype=torch.float64)
+_NEAR = torch.tensor([[0.1, 0.9], [1.9, -1.0], [0.6, 0.4]], dtype=torch.float64)  # here the estimate is negative
+
+exercise = Exercises(
+    by_cases(
+        imq,
+        {
+            "eight dimensions": (_SQUARED, 8, 1.0),
+            "two dimensions": (_SQUARED, 2, 1.0),
+            "a wide prior": (_SQUARED, 8, 3.0),
+            "a narrow prior": (_SQUARED[:2], 1, 0.5),
+        },
+    ),
+    by_cases(
+        mmd2,
+        {
+            "unequal sizes": (_Z, 2 * _Z[:3] + 1, distances.rbf(1.0)),
+            "more draws": (_Z[:2], _Z + 5, distances.imq(4.0)),
+            "near samples": (_Z[:3], _NEAR, distances.imq(4.0)),
+        },
+    ),
+    Exercise(choose_weight, check_weight),
+)
