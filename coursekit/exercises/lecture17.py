@@ -4,7 +4,6 @@ import functools
 import math
 
 import torch
-from scipy.stats import spearmanr
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
@@ -84,12 +83,14 @@ def check_penalty(answer: Answer) -> str:
         expected = penalty(critic, real, fake, u)
         got = answer(critic, real.clone(), fake.clone(), u.clone())
         if difference := differs(expected.detach(), got, TOLERANCE):
-            raise Wrong(f"wrong on {name}: {difference}. The norm is taken over each point's own gradient, (n, d) → (n,)")
+            raise Wrong(
+                f"wrong on {name}: {difference}. The norm is taken over each point's own gradient, (n, d) → (n,)"
+            )
         _compare_gradients(name, critic, expected, got)
     return "the value and its gradient by the weights, on a linear critic, a net, a steep net"
 
 
-def _compare_gradients(name: str, critic: nn.Module, expected: Tensor, got: Tensor) -> None:
+def _compare_gradients(name: str, critic: nn.Module, expected: Tensor, got: object) -> None:
     """The penalty moves the weights as it should."""
     weights = list(critic.parameters())
     if not isinstance(got, Tensor) or not got.requires_grad:
@@ -105,6 +106,8 @@ def _compare_gradients(name: str, critic: nn.Module, expected: Tensor, got: Tens
 
 def check_rank_generators(answer: Answer) -> str:
     """The numbers rank ten generators as the exact W₁ does."""
+    from scipy.stats import spearmanr
+
     real, fakes = _generators()
     numbers = require_result(answer(real.clone(), fakes.clone()), (len(fakes),), "one number for each generator")
     if numbers.double().std() < 1e-9:
