@@ -47,14 +47,16 @@ def check_score_gradient(answer: Answer) -> str:
     """The answer is unbiased, exactly, and the mean of n terms has a variance of at most 26/n for x² and N(1, 1)."""
     # The mean over all samples of size n, by Gauss–Hermite quadrature: exact for polynomials.
     for name, f, gradient in (
-        ("f = 1", torch.ones_like, lambda mu: 0.0),
-        ("f = z", lambda z: z, lambda mu: 1.0),
-        ("f = z²", torch.square, lambda mu: 2 * mu),
-        ("f = 5 + z²", lambda z: 5 + z.square(), lambda mu: 2 * mu),
+        ("f = 1", torch.ones_like, lambda mu, _: 0.0),
+        ("f = z", lambda z: z, lambda mu, _: 1.0),
+        ("f = z²", torch.square, lambda mu, _: 2 * mu),
+        ("f = 5 + z²", lambda z: 5 + z.square(), lambda mu, _: 2 * mu),
+        # A regression of f on z is unbiased up to degree 2, and wrong here.
+        ("f = z³", lambda z: z**3, lambda mu, sigma: 3 * mu**2 + 3 * sigma**2),
     ):
         for (mu, sigma), n in itertools.product([(1.0, 1.0), (-0.5, 2.0)], [2, 3]):
             mean = _mean_estimate(answer, f, mu, sigma, n)
-            wanted = gradient(mu)
+            wanted = gradient(mu, sigma)
             if abs(mean - wanted) > UNBIASED * (1 + abs(wanted)):
                 raise Wrong(
                     f"for {name}, N({mu:g}, {sigma:g}²) and {n} samples the mean of your estimate is {mean:.4g}, but "

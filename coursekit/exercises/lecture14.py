@@ -17,10 +17,7 @@ from coursekit.generative import (
 )
 
 HALF, SAMPLES = 700, 500  # digits to learn from, as many held out, and samples that the check asks for
-CONFIDENT, COVERED = (
-    0.5,
-    0.6,
-)  # what the samples must reach: the mixture below has 0.70 and 0.80, one Gaussian 0.21, 0.28
+CONFIDENT, COVERED = 0.5, 0.6  # at least so much: the mixture below has 0.70 and 0.80, one Gaussian 0.21 and 0.28
 FURTHER, NEARER = 0.25, 0.75  # between which the fraction nearer to training digits must lie: the mixture has 0.63
 CLOSE, COPIED = 0.6, 0.1  # a copy is that much closer to training than to held-out digits; at most so many are copies
 
@@ -60,7 +57,8 @@ def check_my_generator(answer: Answer) -> str:
     if nearer > NEARER:
         raise Wrong(
             f"{measured}: at most {NEARER:.0%} of the samples may be nearer to a training digit than to each of as "
-            "many held-out digits. Copies are nearer, with noise or without"
+            "many held-out digits. Copies are nearer, with noise or without, and so is a kernel density estimate of "
+            "small width: try a larger one"
         )
     # The fraction above is an average: new samples that are nearer to held-out digits would hide copies in it.
     if copied > COPIED:
@@ -81,7 +79,7 @@ def check_my_generator(answer: Answer) -> str:
     if confident < CONFIDENT:
         raise Wrong(
             f"{measured}: a classifier is 90 % certain of too few samples, wanted {CONFIDENT:.0%}. A mixture of two "
-            "digits is no digit"
+            "digits is no digit, and blur costs certainty too"
         )
     return (
         f"a classifier is certain of {CONFIDENT:.0%} of the samples or more, they cover {COVERED:.0%} of the held-out "

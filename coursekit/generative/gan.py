@@ -83,30 +83,31 @@ def draw(noise: Noise, n: int, like: Tensor) -> Tensor:
 
 
 class Turns:
-    """Counts the batches of a game: its other player moves after the first and after every k-th one.
+    """Counts the batches of a game: G moves after every k-th one.
 
-    Its state belongs into a checkpoint, so that a run that goes on does so in turn.
+    The count belongs in a checkpoint, so that a resumed run takes its turns as if it had not stopped.
     """
 
     def __init__(self, k: int) -> None:
         self.k = k
         self.batches = 0
-        self.latest = torch.tensor(0.0)  # the loss of the other player when it moved last
 
     def next(self) -> bool:
-        """Count a batch. Does the other player move after it?"""
+        """Count a batch. Does G move after it?"""
         self.batches += 1
-        return self.batches == 1 or self.batches % self.k == 0
+        return self.batches % self.k == 0
 
     def state_dict(self) -> dict[str, Any]:
-        return {"batches": self.batches, "latest": self.latest}
+        return {"batches": self.batches}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.batches, self.latest = state["batches"], state["latest"]
+        self.batches = state["batches"]
 
 
 class GAN:
-    """One step of the game for each batch of data: D goes up, and after the first and every k-th batch G goes down.
+    """One step of the game for each batch of data: D goes up, and after every k-th batch G goes down.
+
+    A step returns the losses of both players at the samples of D's half, before its update.
 
     Args:
         generator: z -> samples of the shape of the data.
@@ -160,7 +161,8 @@ class GAN:
         # D goes down its loss, with samples that G does not learn from.
         with torch.no_grad():
             fake = self.generator(draw(self.noise, len(real), real))
-        d_loss = discriminator_loss(self.discriminator(real), self.discriminator(fake))
+        at_real, at_fake = self.discriminator(real), self.discriminator(fake)  # logits
+        d_loss = discriminator_loss(at_real, at_fake)
         loss = d_loss
         if self.penalty is not None:
             loss = loss + self.penalty * real_gradient_penalty(self.discriminator, real)
@@ -175,8 +177,7 @@ class GAN:
             self.for_generator.zero_grad()
             g_loss.backward(inputs=list(self.generator.parameters()))
             self.for_generator.step()
-            self.turns.latest = g_loss.detach()
-        return {"discriminator": d_loss.detach(), "generator": self.turns.latest}
+        return {"discriminator": d_loss.detach(), "generator": generator_loss(at_fake.detach(), self.loss)}
 
 
 def require_noise(noise: Noise) -> Noise:

@@ -13,6 +13,7 @@ Stochastic backpropagation and approximate inference in deep generative models, 
 """
 
 import math
+from collections.abc import Sequence
 from typing import Literal, get_args
 
 import torch
@@ -21,7 +22,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.distributions import LowRankMultivariateNormal
 
-from coursekit.nets.blocks import convolutional_decoder, convolutional_encoder
+from coursekit.nets.blocks import convolutional_decoder, convolutional_encoder, fully_connected, require_widths
 from coursekit.validation import (
     require_choice,
     require_integer,
@@ -183,31 +184,35 @@ class LatentGaussianModel(nn.Module):
 
 
 class VAE(LatentGaussianModel):
-    """One hidden layer in the encoder and one in the decoder. The heads for mean and log-variance share it.
+    """Fully connected nets with ReLU. The heads for mean and log-variance share all hidden layers of the encoder.
 
     Args:
         input_dim: the length d of a row of x.
-        hidden: the width of the hidden layers.
+        hidden: the width of the hidden layer, or the widths of several: the decoder has them in reverse.
         latent: the length of z.
         likelihood: "bernoulli" or "gaussian".
 
     Raises:
         TypeError: a width is not an integer, or the likelihood is not a text.
-        ValueError: a width is < 1, or the likelihood is unknown.
+        ValueError: there is no width, or one is < 1; the likelihood is unknown.
 
     >>> model = VAE(784, hidden=400, latent=20)
     >>> model.elbo(torch.rand(5, 784)).shape, model.generate(3).shape
     (torch.Size([5]), torch.Size([3, 784]))
     """
 
-    def __init__(self, input_dim: int, hidden: int, latent: int, likelihood: Likelihood = "bernoulli") -> None:
+    def __init__(
+        self, input_dim: int, hidden: int | Sequence[int], latent: int, likelihood: Likelihood = "bernoulli"
+    ) -> None:
         d = require_integer(input_dim, "input_dim", low=1)
-        require_integer(hidden, "hidden", low=1)
+        widths = hidden if isinstance(hidden, Sequence) else [require_integer(hidden, "hidden", low=1)]
+        require_widths(widths, least=1)
         require_integer(latent, "latent", low=1)
         require_choice(likelihood, "likelihood", get_args(Likelihood))
-        encoder = nn.Sequential(nn.Linear(d, hidden), nn.ReLU(), _TwoHeads(hidden, latent))
-        output = nn.Linear(hidden, d) if likelihood == "bernoulli" else _TwoHeads(hidden, d)
-        decoder = nn.Sequential(nn.Linear(latent, hidden), nn.ReLU(), output)
+        first, last = widths[0], widths[-1]
+        encoder = nn.Sequential(*fully_connected([d, *widths], last=nn.ReLU()), _TwoHeads(last, latent))
+        output = nn.Linear(first, d) if likelihood == "bernoulli" else _TwoHeads(first, d)
+        decoder = nn.Sequential(*fully_connected([latent, *reversed(widths)], last=nn.ReLU()), output)
         super().__init__(encoder, decoder, (d,), latent, likelihood)
 
 

@@ -43,7 +43,10 @@ def gradient_penalty(
 
 
 class WGAN:
-    """One step of the algorithm for each batch: f goes up, and after the first and every n_critic-th one G goes down.
+    """One step of the algorithm for each batch: f goes up, and after every n_critic-th one G goes down.
+
+    A step returns the estimate E f(x) − E f(G(z)), and the loss −E f(G(z)) of G, at the samples of f's half before its
+    update.
 
     The defaults are those of the paper: RMSProp with a learning rate of 5e-5, c = 0.01 and n_critic = 5. The slide's
     loop runs n_critic + 1 times (erratum E41).
@@ -104,7 +107,8 @@ class WGAN:
         # f goes up its estimate E f(x) − E f(G(z)), and is then brought back to a bounded slope.
         with torch.no_grad():
             fake = self.generator(draw(self.noise, len(real), real))
-        estimate = self.critic(real).mean() - self.critic(fake).mean()
+        at_fake = self.critic(fake).mean()
+        estimate = self.critic(real).mean() - at_fake
         loss = -estimate
         if self.penalty is not None:
             loss = loss + self.penalty * gradient_penalty(self.critic, real, fake)
@@ -120,5 +124,4 @@ class WGAN:
             self.for_generator.zero_grad()
             g_loss.backward(inputs=list(self.generator.parameters()))
             self.for_generator.step()
-            self.turns.latest = g_loss.detach()
-        return {"estimate": estimate.detach(), "generator": self.turns.latest}
+        return {"estimate": estimate.detach(), "generator": -at_fake.detach()}

@@ -19,6 +19,7 @@ from coursekit.validation import require_instance, require_labels, require_tenso
 class Origin:
     """The machine and the versions with which a net was trained, and how long it took."""
 
+    python: str  # its standard library is the text that models of text learn from
     torch: str
     device: str
     threads: int

@@ -1,18 +1,14 @@
 """A recurrent model of the next character: training windows, loss, and samples."""
 
-from typing import Literal, get_args
-
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from coursekit.recurrent.alphabet import Alphabet
-from coursekit.recurrent.layers import GRU, LSTM, RNN, Recurrent
-from coursekit.validation import require_choice, require_fraction, require_instance, require_integer, require_number
+from coursekit.recurrent.layers import Kind, recurrent_layer
+from coursekit.validation import require_fraction, require_instance, require_integer, require_number
 
-Kind = Literal["RNN", "LSTM", "GRU"]
-LAYERS: dict[str, type[Recurrent]] = {"RNN": RNN, "LSTM": LSTM, "GRU": GRU}
 State = Tensor | tuple[Tensor, Tensor]  # of an LSTM: (h, c)
 
 
@@ -41,9 +37,8 @@ class CharModel(nn.Module):
     def __init__(self, characters: str, hidden: int = 128, kind: Kind = "RNN", dropout: float = 0.0) -> None:
         super().__init__()
         require_integer(hidden, "hidden", low=1)
-        require_choice(kind, "kind", get_args(Kind))
         self.alphabet = Alphabet(characters)
-        self.recurrent = LAYERS[kind](len(characters), hidden)
+        self.recurrent = recurrent_layer(kind, len(characters), hidden)
         self.dropout = nn.Dropout(require_fraction(dropout, "dropout"))
         self.readout = nn.Linear(hidden, len(characters))
 

@@ -5,7 +5,7 @@ so ``load_state_dict`` takes weights from torch.nn's layers and gives weights to
 """
 
 import math
-from typing import ClassVar, TypeAlias
+from typing import ClassVar, Literal, TypeAlias
 
 import torch
 import torch.nn.functional as F
@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from coursekit.recurrent.cells import NONLINEARITIES, Nonlinearity, gru_update, lstm_update, require_pair
 from coursekit.validation import require_choice, require_integer, require_number, require_same_dtype, require_tensor
 
+Kind = Literal["RNN", "LSTM", "GRU"]
 State: TypeAlias = Float[Tensor, "layers b h"]
 
 
@@ -252,3 +253,14 @@ def require_one_layer(layer: Recurrent) -> None:
     """A layer that is not a stack."""
     if layer.num_layers != 1:
         raise ValueError(f"layer: expected num_layers = 1, got {layer.num_layers}")
+
+
+def recurrent_layer(kind: Kind, input_size: int, hidden_size: int) -> Recurrent:
+    """One layer of that kind.
+
+    Raises:
+        ValueError: the kind is unknown, or a size is not an integer ≥ 1.
+    """
+    kinds: dict[str, type[Recurrent]] = {"RNN": RNN, "LSTM": LSTM, "GRU": GRU}
+    require_choice(kind, "kind", kinds)
+    return kinds[kind](input_size, hidden_size)

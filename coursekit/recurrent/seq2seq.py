@@ -8,7 +8,7 @@ al., Learning phrase representations using RNN encoder-decoder, EMNLP 2014.
 """
 
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import TypeAlias
 
 import torch
 import torch.nn.functional as F
@@ -16,12 +16,10 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from coursekit.datasets.vocabulary import END, PAD, require_tokens
-from coursekit.recurrent.layers import GRU, LSTM
-from coursekit.validation import require_choice, require_instance, require_integer
+from coursekit.recurrent.layers import Kind, recurrent_layer
+from coursekit.validation import require_instance, require_integer
 
-Cell = Literal["gru", "lstm"]
-LAYERS: dict[str, type[GRU] | type[LSTM]] = {"gru": GRU, "lstm": LSTM}
-State: TypeAlias = Tensor | tuple[Tensor, Tensor]  # h (1, n, h) of a GRU, or (h, c) of an LSTM
+State: TypeAlias = Tensor | tuple[Tensor, Tensor]  # h (1, n, h), or (h, c) of an LSTM
 
 
 class Encoder(nn.Module):
@@ -30,7 +28,7 @@ class Encoder(nn.Module):
     Args:
         words: how many numbers a word can have, `PAD` and `END` included.
         hidden: the length of the state.
-        cell: gru or lstm.
+        kind: the recurrent layer, "RNN", "LSTM" or "GRU".
         embedding: the length of the vector that stands for a word.
 
     >>> encoder = Encoder(words=5, hidden=8)
@@ -38,11 +36,11 @@ class Encoder(nn.Module):
     torch.Size([1, 2, 8])
     """
 
-    def __init__(self, words: int, hidden: int, cell: Cell = "gru", embedding: int = 32) -> None:
+    def __init__(self, words: int, hidden: int, kind: Kind = "GRU", embedding: int = 32) -> None:
         super().__init__()
         self.words = require_integer(words, "words", low=3)
         self.embedding = nn.Embedding(self.words, require_integer(embedding, "embedding", low=1))
-        self.layer = _layer(cell, embedding, hidden)
+        self.layer = recurrent_layer(kind, embedding, require_integer(hidden, "hidden", low=1))
 
     def forward(self, source: Int[Tensor, "s n"]) -> State:
         """The state after the last word of each sentence; padding behind it changes nothing."""
@@ -60,14 +58,14 @@ class Decoder(nn.Module):
     """Writes sentences from a state: in each step it is given the word before and scores the next one.
 
     Args:
-        words, hidden, cell, embedding: as for `Encoder`.
+        words, hidden, kind, embedding: as for `Encoder`.
     """
 
-    def __init__(self, words: int, hidden: int, cell: Cell = "gru", embedding: int = 32) -> None:
+    def __init__(self, words: int, hidden: int, kind: Kind = "GRU", embedding: int = 32) -> None:
         super().__init__()
         self.words = require_integer(words, "words", low=3)
         self.embedding = nn.Embedding(self.words, require_integer(embedding, "embedding", low=1))
-        self.layer = _layer(cell, embedding, hidden)
+        self.layer = recurrent_layer(kind, embedding, require_integer(hidden, "hidden", low=1))
         self.output = nn.Linear(hidden, self.words)
 
     def forward(self, previous: Int[Tensor, "t n"], state: State) -> tuple[Float[Tensor, "t n words"], State]:
@@ -83,7 +81,7 @@ class EncoderDecoder(nn.Module):
     Args:
         source_words: how many numbers a word of the source can have, `PAD` and `END` included.
         target_words: the same for the target.
-        hidden, cell, embedding: as for `Encoder`, for both parts.
+        hidden, kind, embedding: as for `Encoder`, for both parts.
 
     >>> net = EncoderDecoder(source_words=5, target_words=4, hidden=8)
     >>> source, target = torch.tensor([[2, 4], [3, 1], [1, 0]]), torch.tensor([[2, 3], [1, 1]])
@@ -94,11 +92,11 @@ class EncoderDecoder(nn.Module):
     """
 
     def __init__(
-        self, source_words: int, target_words: int, hidden: int, cell: Cell = "gru", embedding: int = 32
+        self, source_words: int, target_words: int, hidden: int, kind: Kind = "GRU", embedding: int = 32
     ) -> None:
         super().__init__()
-        self.encoder = Encoder(source_words, hidden, cell, embedding)
-        self.decoder = Decoder(target_words, hidden, cell, embedding)
+        self.encoder = Encoder(source_words, hidden, kind, embedding)
+        self.decoder = Decoder(target_words, hidden, kind, embedding)
 
     def loss(self, source: Int[Tensor, "s n"], target: Int[Tensor, "t n"]) -> Float[Tensor, ""]:
         """The teacher-forcing loss of the targets, given their sources."""
@@ -198,11 +196,6 @@ def beam_search(decoder: nn.Module, state: State, width: int, limit: int) -> lis
         beam = [it for it, _ in candidates]
         state = _rows(state, [row for it, row in candidates if not it.finished])
     return beam
-
-
-def _layer(cell: Cell, inputs: int, hidden: int) -> GRU | LSTM:
-    require_choice(cell, "cell", LAYERS)
-    return LAYERS[cell](inputs, require_integer(hidden, "hidden", low=1))
 
 
 def _require_targets(target: Tensor) -> None:

@@ -1,4 +1,4 @@
-"""Samples per second of `fit` with `Descent` on a small VAE, against loops that others write."""
+"""An epoch of `fit` with `Descent` on a small VAE, against loops that others write and the matrix products alone."""
 
 import contextlib
 import io
@@ -18,6 +18,12 @@ from .harness import Figure, interleave, ratio
 
 SAMPLES, PIXELS, HIDDEN, CODE, BATCH = 8192, 784, 512, 16, 128
 ROUNDS = 11
+NAMES = {
+    "ours": "fit",
+    "plainest": "the plainest in-memory loop with fused Adam",
+    "loader": "a DataLoader loop",
+    "pythae": "pythae 0.1.2 train()",
+}
 
 
 class VAE(nn.Module):
@@ -43,6 +49,24 @@ def images() -> Tensor:
     generator = torch.Generator().manual_seed(0)
     grey = torch.rand(SAMPLES, PIXELS, generator=generator)
     return grey * (torch.rand(SAMPLES, PIXELS, generator=generator) < 0.2)
+
+
+def matrix_products() -> Callable[[], object]:
+    """The products of an epoch and nothing else: three for each layer, two for the first one."""
+    layers = [
+        (torch.randn(BATCH, inputs), torch.randn(outputs, inputs), torch.randn(BATCH, outputs))  # x, W and the gradient
+        for inputs, outputs in ((PIXELS, HIDDEN), (HIDDEN, CODE), (HIDDEN, CODE), (CODE, HIDDEN), (HIDDEN, PIXELS))
+    ]
+
+    def epoch() -> None:
+        for _ in range(SAMPLES // BATCH):
+            for i, (x, W, gradient) in enumerate(layers):
+                x @ W.T  # the output
+                gradient.T @ x  # the gradient of W
+                if i > 0:
+                    gradient @ W  # the gradient of x
+
+    return epoch
 
 
 def ours(data: Tensor) -> Callable[[], object]:
@@ -101,7 +125,12 @@ def measure() -> Iterator[Figure]:
     torch.manual_seed(0)
     data = images()
     with tempfile.TemporaryDirectory() as folder:
-        contenders = {"ours": ours(data), "plainest": plainest_loop(data), "loader": loader_loop(data)}
+        contenders = {
+            "products": matrix_products(),
+            "ours": ours(data),
+            "plainest": plainest_loop(data),
+            "loader": loader_loop(data),
+        }
         try:
             contenders["pythae"] = pythae_train(data, folder)
         except ModuleNotFoundError as error:
@@ -110,16 +139,19 @@ def measure() -> Iterator[Figure]:
         with contextlib.redirect_stderr(io.StringIO()):  # pythae draws its bars there
             seconds = interleave(contenders, ROUNDS, time.process_time)
 
-    rivals = [
-        ("plainest", "the plainest in-memory loop with fused Adam", 0.97),
-        ("loader", "a DataLoader loop", 1.25),
-        ("pythae", "pythae 0.1.2 train()", 2.0),
-    ]
-    for name, what, least in rivals:
-        title, target = f"samples/s of fit ÷ {what}", f"≥ {least}"
+    value = ratio(seconds["plainest"], seconds["ours"])
+    speeds = [max(SAMPLES / s for s in seconds[who]) for who in ("ours", "plainest")]
+    note = "{:.0f} and {:.0f} at best".format(*speeds)
+    yield Figure(
+        "samples/s of fit ÷ the plainest in-memory loop with fused Adam", f"{value:.3f}", "≥ 0.97", value >= 0.97, note
+    )
+
+    # The products are the floor on a machine; what a loop takes beyond them compares between machines.
+    for name, what in NAMES.items():
+        title = f"time of {what} ÷ time of its matrix products alone"
         if name not in seconds:
-            yield Figure(title, "not measured: pip install pythae==0.1.2", target, None)
+            yield Figure(title, "not measured: pip install pythae==0.1.2", "", None)
             continue
-        value = ratio(seconds[name], seconds["ours"])
-        speeds = [max(SAMPLES / s for s in seconds[who]) for who in ("ours", name)]
-        yield Figure(title, f"{value:.3f}", target, value >= least, "{:.0f} and {:.0f} at best".format(*speeds))
+        value = ratio(seconds[name], seconds["products"])
+        target = "≤ 1.35" if name == "ours" else ""
+        yield Figure(title, f"{value:.2f}", target, value <= 1.35 if target else None)

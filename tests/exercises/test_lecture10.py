@@ -145,6 +145,11 @@ def fitted(values, z, mu, sigma):
     return (values - (values * score**2).sum() / (score**2).sum()) * score
 
 
+def regression(values, z, mu, sigma):
+    """The slope of the least-squares line of f through μ, as every term."""
+    return (values * (z - mu)).sum() / (z - mu).square().sum() * torch.ones_like(z)
+
+
 BIASED = {
     "baseline from the same sample": (own_mean, "the baseline of a sample must not contain its own value"),
     "best baseline from the same sample": (fitted, "and 2 samples the mean of your estimate is"),
@@ -154,6 +159,7 @@ BIASED = {
     "σ for σ²": (lambda f, z, m, s: f * (z - m) / s, r"N\(-0.5, 2²\) .*right mean and scale"),
     "the derivative in σ": (lambda f, z, m, s: f * (((z - m) / s) ** 2 - 1) / s, "the mean of your estimate is"),
     "the sum for the mean": (lambda f, z, m, s: len(f) * f * (z - m) / s**2, "the mean of your estimate is"),
+    "the regression of f on z": (regression, r"for f = z³, N\(1, 1²\) and 2 samples"),
     "the baseline added to the product": (lambda f, z, m, s: f * (z - m) / s**2 - f.mean(), "for f = 1"),
 }
 

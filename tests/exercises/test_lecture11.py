@@ -234,6 +234,7 @@ NOT_BY_THE_ELBO = {
     "K": lambda x, fit: best_of(x, fit, lambda K: K),
     "1.5 K": lambda x, fit: best_of(x, fit, lambda K: 1.5 * K),
     "2 log K": lambda x, fit: best_of(x, fit, lambda K: 2 * math.log(K)),
+    "K log K − K": lambda x, fit: best_of(x, fit, lambda K: K * math.log(K) - K),
 }
 
 

@@ -150,6 +150,13 @@ def test_the_heads_share_all_but_the_last_layer():
     assert layers == encoder | {"decoder.0", "decoder.2.mean", "decoder.2.log_variance"}
 
 
+def test_several_hidden_layers_are_mirrored_in_the_decoder():
+    model = VAE(12, hidden=[8, 5], latent=3)
+    widths = [tuple(w.shape) for name, w in model.named_parameters() if name.endswith("weight")]
+    assert widths == [(8, 12), (5, 8), (3, 5), (3, 5), (5, 3), (8, 5), (12, 8)]
+    assert model.elbo(BITS.float()).shape == (len(BITS),)
+
+
 def test_generated_images_are_probabilities():
     images = ConvolutionalVAE(4, size=8).generate(3)
     assert images.shape == (3, 1, 8, 8)
@@ -263,6 +270,8 @@ def test_numbers_of_samples_that_make_no_sense_are_refused(without_annotations, 
     [
         (lambda: VAE(0, 4, 2), "input_dim: expected an integer from 1 on, got 0"),
         (lambda: VAE(4, 4.0, 2), "hidden: expected an integer, got float 4.0"),
+        (lambda: VAE(4, [8, 4.0], 2), "widths: expected an integer, got float 4.0"),
+        (lambda: VAE(4, [], 2), "widths: expected at least 1, got 0"),
         (lambda: VAE(4, 4, 0), "latent: expected an integer from 1 on, got 0"),
         (lambda: VAE(4, 4, 2, "bernouli"), "unknown likelihood 'bernouli': did you mean bernoulli"),
         (lambda: LinearVAE(4, 4), "latent: expected an integer from 1 to 3, got 4"),

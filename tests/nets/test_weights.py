@@ -26,7 +26,7 @@ def folder(tmp_path):
         parameters=22_466,
         measured={"test_accuracy": 0.5},
         sha256=hashlib.sha256(content).hexdigest(),
-        made_with=Origin("2.13.0", "cpu", threads=1, minutes=10.0),
+        made_with=Origin("3.11.7", "2.13.0", "cpu", threads=1, minutes=10.0),
     ).write(tmp_path / "convnetjs.json")
     return tmp_path
 

@@ -15,14 +15,14 @@ from coursekit.recurrent.seq2seq import (
     teacher_forcing_loss,
 )
 
-CELLS = ("gru", "lstm")
+KINDS = ("RNN", "LSTM", "GRU")
 SOURCE = torch.tensor([[2, 4, 3], [3, 5, 1], [4, 1, 0], [1, 0, 0]])  # (4, 3): sentences of 3, 2 and 1 words
 TARGET = torch.tensor([[3, 2, 1], [2, 1, 0], [1, 0, 0]])  # (3, 3)
 
 
-@pytest.fixture(params=CELLS)
+@pytest.fixture(params=KINDS)
 def net(request):
-    return EncoderDecoder(source_words=6, target_words=4, hidden=5, cell=request.param, embedding=3).double()
+    return EncoderDecoder(source_words=6, target_words=4, hidden=5, kind=request.param, embedding=3).double()
 
 
 def parts(state):
@@ -221,7 +221,7 @@ def test_greedy_pads_behind_each_end(net):
         ({"words": 2}, ValueError, "words: expected an integer from 3 on, got 2"),
         ({"hidden": 0}, ValueError, "hidden: expected an integer from 1 on, got 0"),
         ({"embedding": 1.5}, TypeError, "embedding: expected an integer, got float 1.5"),
-        ({"cell": "rnn"}, ValueError, "unknown cell 'rnn'"),
+        ({"kind": "gru"}, ValueError, "unknown kind 'gru': did you mean GRU"),
     ],
 )
 @pytest.mark.parametrize("part", [Encoder, Decoder])

@@ -3,10 +3,19 @@
 A new one is a file ``recipes/NAME.py`` with a ``RECIPE``, entered below.
 """
 
-from coursekit.nets.recipes import char_rnn, convnetjs, residual
+from coursekit.nets.recipes import char_rnn, convnetjs, mnist_classifier, mnist_gan, residual
 from coursekit.nets.recipes.follow import train
 from coursekit.nets.recipes.recipe import Recipe
 
-RECIPES: dict[str, Recipe] = {recipe.name: recipe for recipe in (convnetjs.RECIPE, residual.RECIPE, char_rnn.RECIPE)}
+RECIPES: dict[str, Recipe] = {
+    recipe.name: recipe
+    for recipe in (
+        convnetjs.RECIPE,
+        residual.RECIPE,
+        char_rnn.RECIPE,
+        mnist_classifier.RECIPE,
+        mnist_gan.RECIPE,
+    )
+}
 
 __all__ = ["RECIPES", "Recipe", "train"]

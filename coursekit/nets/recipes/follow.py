@@ -2,6 +2,7 @@
 
 import hashlib
 import math
+import platform
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -122,7 +123,13 @@ def _store(run: _Run, net: nn.Module, data: Any, seconds: float) -> WeightsCard:
         parameters=sum(p.numel() for p in net.parameters()),
         measured={name: round(value, 4) for name, value in run.recipe.measure(net, data).items()},
         sha256=hashlib.sha256(content).hexdigest(),
-        made_with=Origin(torch.__version__, run.device.type, torch.get_num_threads(), round(seconds / 60, 1)),
+        made_with=Origin(
+            platform.python_version(),
+            torch.__version__,
+            run.device.type,
+            torch.get_num_threads(),
+            round(seconds / 60, 1),
+        ),
     )
     try:
         with atomic_path(run.weights) as part:
