@@ -1,0 +1,199 @@
+"""Exercises of lecture 17: the critic's clipped step, the gradient penalty, and a ranking of generators."""
+
+import functools
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from coursekit.distances import wasserstein
+from coursekit.exercises.checking import Answer, Exercise, Exercises, Wrong, differs, require_result
+
+TOLERANCE = 1e-5
+CORRELATION = 0.9  # the least Spearman correlation with the exact W₁
+
+
+def clip_weights(critic: nn.Module, optimizer: Optimizer, c: float) -> None:
+    """Make the optimizer's step, and leave every weight and bias of the critic in [−c, c]."""
+    optimizer.step()
+    with torch.no_grad():
+        for weight in critic.parameters():
+            weight.clamp_(-c, c)
+
+
+def penalty(critic: nn.Module, real: Tensor, fake: Tensor, u: Tensor) -> Tensor:
+    """E(‖∇f(x̂)‖ − 1)² at x̂ = u·real + (1 − u)·fake: samples (n, d) and u (n, 1) → a number."""
+    between = (u * real + (1 - u) * fake).detach().requires_grad_()
+    [gradient] = torch.autograd.grad(critic(between).sum(), between, create_graph=True)  # (n, d)
+    return (gradient.norm(dim=1) - 1).square().mean()
+
+
+def rank_generators(real: Tensor, fakes: Tensor) -> Tensor:
+    """Data (n, 2) and samples of k generators (k, n, 2) → numbers (k,), larger for worse ones, here the exact W₁."""
+    return torch.tensor([wasserstein(real, fake).distance for fake in fakes])
+
+
+def check_clip_weights(answer: Answer) -> str:
+    """After the call, the weights are those of an unclipped step, moved into [−c, c]."""
+    cases = {
+        "small steps": (torch.optim.SGD, 0.3, 0.01),
+        "large steps": (torch.optim.SGD, 0.3, 5.0),
+        "another c": (torch.optim.SGD, 0.02, 0.5),
+        "RMSprop": (torch.optim.RMSprop, 0.3, 0.005),
+    }
+    for name, (kind, c, lr) in cases.items():
+        critic, expected = _critic(), _critic()
+        optimizer, wanted = (kind(net.parameters(), lr=lr) for net in (critic, expected))
+        for net in (critic, expected):
+            (net(-torch.ones(4, 2)).mean() - net(torch.tensor([[2.0, 1.0]])).mean()).backward()
+        before = [w.detach().clone() for w in critic.parameters()]
+        gradients = [w.grad.clone() for w in critic.parameters() if w.grad is not None]
+        answer(critic, optimizer, c)
+        clip_weights(expected, wanted, c)
+        _compare_weights(name, c, before, gradients, critic, expected)
+    return f"a step, and then all weights and biases in [−c, c], on {', '.join(cases)}"
+
+
+def _compare_weights(
+    name: str, c: float, before: list[Tensor], gradients: list[Tensor], critic: nn.Module, expected: nn.Module
+) -> None:
+    """Say what is wrong about the critic's weights, the likely reasons first."""
+    after = [w.detach() for w in critic.parameters()]
+    if all(torch.equal(a, b) for a, b in zip(before, after, strict=True)):
+        raise Wrong(f"{name}: no weight of the critic has changed. Change them in place, as `w.data.clamp_(…)` does")
+    kept = [w.grad for w in critic.parameters() if w.grad is not None]
+    if any(not torch.equal(a, b) for a, b in zip(gradients, kept, strict=False)):
+        raise Wrong(f"{name}: it changes the gradients. The algorithm clips the weights, after a step along whole ones")
+    if all(torch.equal(w, old.clamp(-c, c)) for w, old in zip(after, before, strict=True)):
+        raise Wrong(f"{name}: the weights are clipped, but the optimizer made no step; call `optimizer.step()` first")
+    largest = max(w.abs().max().item() for w in after)
+    if largest > c * (1 + TOLERANCE):
+        raise Wrong(
+            f"{name}: after the call, a weight or bias is {largest:.3g}, wanted at most c = {c}. Clip after the step, "
+            "and clip all of them"
+        )
+    for got, wanted in zip(after, expected.parameters(), strict=True):
+        if difference := differs(wanted.detach(), got, TOLERANCE):
+            raise Wrong(f"{name}: in [−c, c], but not the step of the optimizer, clipped: {difference}")
+
+
+def check_penalty(answer: Answer) -> str:
+    """The value is right for critics of several kinds, and so is its gradient by the weights."""
+    generator = torch.Generator().manual_seed(17)
+    real, fake = torch.randn(2, 12, 2, generator=generator)
+    u = torch.rand(12, 1, generator=generator)
+    line = nn.Linear(2, 1)
+    line.weight.data = torch.tensor([[3.0, 4.0]])
+    for name, critic in (("a linear critic", line), ("a net", _critic()), ("a steep net", _critic(3.0))):
+        expected = penalty(critic, real, fake, u)
+        got = answer(critic, real.clone(), fake.clone(), u.clone())
+        if difference := differs(expected.detach(), got, TOLERANCE):
+            raise Wrong(f"wrong on {name}: {difference}. {_likely_reason(answer, critic, real, fake)}")
+        _compare_gradients(name, critic, expected, got)
+    return "the value and its gradient by the weights, on a linear critic, a net, a steep net"
+
+
+def _likely_reason(answer: Answer, critic: nn.Module, real: Tensor, fake: Tensor) -> str:
+    """Why a penalty with a wrong value may be wrong: the numbers u, slopes below 1, or the norm."""
+
+    def right(net: nn.Module, asked: float, meant: float) -> bool:
+        """Whether the answer with u = ``asked`` at all points is the penalty with u = ``meant``."""
+        given, wanted = (torch.full((len(real), 1), float(u)) for u in (asked, meant))
+        got = answer(net, real.clone(), fake.clone(), given)
+        return not differs(penalty(net, real, fake, wanted).detach(), got, TOLERANCE)
+
+    flat, line = nn.Linear(2, 1), nn.Linear(2, 1)
+    flat.weight.data, line.weight.data = torch.tensor([[[0.3, 0.4]], [[3.0, 4.0]]])  # slopes 0.5 and 5
+    if right(line, 1, 1) and not right(flat, 1, 1):
+        return "Slopes below 1 cost as much as slopes above 1"
+    if right(critic, 0, 1) and right(critic, 1, 0):
+        return "u and 1 − u are exchanged: u = 1 is the real point, u = 0 the fake one"
+    if right(line, 1, 1) and not (right(critic, 0, 0) and right(critic, 1, 1)):
+        return "Take the gradient at x̂ = u · real + (1 − u) · fake, with the u that is given"
+    return "The norm is taken over each point's own gradient, (n, d) → (n,)"
+
+
+def _compare_gradients(name: str, critic: nn.Module, expected: Tensor, got: object) -> None:
+    """The penalty moves the weights as it should."""
+    weights = list(critic.parameters())
+    if not isinstance(got, Tensor) or not got.requires_grad:
+        raise Wrong(
+            f"right on {name}, but the critic cannot learn from it: the result is cut off from the weights. Pass "
+            "`create_graph=True` to `torch.autograd.grad`, and keep tensors as they are"
+        )
+    wanted, found = (torch.autograd.grad(it, weights, allow_unused=True) for it in (expected, got))
+    for a, b in zip(wanted, found, strict=True):
+        if a is not None and (b is None or differs(a, b, TOLERANCE)):
+            raise Wrong(f"right on {name}, but its gradient by the weights is not; pass `create_graph=True`")
+
+
+def check_rank_generators(answer: Answer) -> str:
+    """The numbers rank eleven generators as the exact W₁ does."""
+    from scipy.stats import spearmanr
+
+    real, fakes = _generators()
+    numbers = require_result(answer(real.clone(), fakes.clone()), (len(fakes),), "one number for each generator")
+    if numbers.double().std() < 1e-9:
+        raise Wrong("all generators get the same number")
+    exact = rank_generators(real, fakes)
+    correlation = float(spearmanr(numbers.numpy(), exact.numpy()).statistic)
+    if correlation < -CORRELATION:
+        raise Wrong("the ranks are turned round: a larger number is wanted for a generator that is farther away")
+    if correlation < CORRELATION:
+        raise Wrong(
+            f"the Spearman correlation with the exact W₁ is {correlation:.2f}, wanted at least {CORRELATION}. All "
+            "generators have the mean of the data, some also its covariance, and some also its marginals: look at "
+            "where the points are"
+        )
+    return f"a Spearman correlation of at least {CORRELATION} with the exact W₁ over eleven generators"
+
+
+def _critic(scale: float = 1.0) -> nn.Module:
+    """The same net with one hidden layer each time."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(17)
+        net = nn.Sequential(nn.Linear(2, 8), nn.Tanh(), nn.Linear(8, 1))
+    with torch.no_grad():
+        for weight in net.parameters():
+            weight.mul_(scale)
+    return net
+
+
+@functools.cache
+def _generators(n: int = 300) -> tuple[Tensor, Tensor]:
+    """N(0, I) and eleven models with its mean: (n, 2) and (11, n, 2)."""
+    generator = torch.Generator().manual_seed(17)
+
+    def normal(*shape: int) -> Tensor:
+        return torch.randn(*shape, generator=generator)
+
+    def chosen(fraction: float) -> Tensor:
+        return (torch.rand(n, 1, generator=generator) < fraction).expand(n, 2)
+
+    def around(radius: float) -> Tensor:
+        angle = 2 * math.pi * torch.rand(n, generator=generator)
+        return radius * torch.stack([angle.cos(), angle.sin()], dim=1)
+
+    samples = [
+        0.75 * normal(n, 2),
+        1.5 * normal(n, 2),
+        2.2 * normal(n, 2),
+        0.05 * normal(n, 2),
+        around(2**0.5),
+        around(2.5),
+        normal(n, 2) * torch.tensor([1.4, 0.1]),
+        torch.where(chosen(0.5), 3.0, -3.0) * torch.tensor([0.0, 1.0]) + 0.3 * normal(n, 2),
+        torch.where(chosen(0.1), around(20**0.5), 0.05 * normal(n, 2)),
+        torch.where(chosen(0.03), around(12.0), normal(n, 2)),
+        normal(n, 1).expand(n, 2),  # both marginals are right
+    ]
+    real = normal(n, 2)
+    return real - real.mean(dim=0), torch.stack([it - it.mean(dim=0) for it in samples])
+
+
+exercise = Exercises(
+    Exercise(clip_weights, check_clip_weights),
+    Exercise(penalty, check_penalty),
+    Exercise(rank_generators, check_rank_generators),
+)
