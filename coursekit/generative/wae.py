@@ -124,7 +124,8 @@ class WAE:
             latent_mmd2(z, prior, self.sigma) if self.discriminator is None else generator_loss(self.discriminator(z))
         )
         self.optimizer.zero_grad()
-        (error + self.weight * penalty).backward(inputs=[*self.encoder.parameters(), *self.decoder.parameters()])
+        moving = [p for net in (self.encoder, self.decoder) for p in net.parameters() if p.requires_grad]
+        (error + self.weight * penalty).backward(inputs=moving)
         self.optimizer.step()
         return {"reconstruction": error.detach(), "penalty": penalty.detach()} | losses
 

@@ -164,3 +164,12 @@ def test_one_image_is_no_batch_for_an_unbiased_estimate():
 def test_latent_mmd2_needs_a_spread():
     with pytest.raises(ValueError, match="sigma: expected a number > 0"):
         latent_mmd2(torch.randn(4, 2), torch.randn(4, 2), sigma=0.0)
+
+
+def test_a_frozen_decoder_stays_and_the_encoder_learns():
+    encoder, decoder = nets()
+    decoder.requires_grad_(False)
+    kept, before = decoder.weight.clone(), encoder.weight.clone()
+    WAE(encoder, decoder, 2)(torch.randn(8, 5))
+    assert torch.equal(decoder.weight, kept)
+    assert not torch.equal(encoder.weight, before)
