@@ -18,7 +18,7 @@ The squared error is summed over the pixels of an image and averaged over images
 Source: I. Tolstikhin, O. Bousquet, S. Gelly and B. Schölkopf, Wasserstein auto-encoders, ICLR 2018.
 """
 
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import torch
 from jaxtyping import Float
@@ -26,7 +26,6 @@ from torch import Tensor, nn
 
 from coursekit.distances import imq, mmd2
 from coursekit.generative.gan import discriminator_loss, generator_loss, real_gradient_penalty
-from coursekit.training.checkpoint import Stateful
 from coursekit.validation import require_choice, require_instance, require_integer, require_number
 
 Penalty = Literal["mmd", "gan"]
@@ -100,7 +99,7 @@ class WAE:
             raise ValueError('discriminator: the penalty "gan" needs one, and "mmd" has no use for it')
         self.discriminator = discriminator
         self.optimizer = torch.optim.Adam([*encoder.parameters(), *decoder.parameters()], lr)
-        self.state: dict[str, Stateful] = {"encoder": encoder, "decoder": decoder, "optimizer": self.optimizer}
+        self.state: dict[str, Any] = {"encoder": encoder, "decoder": decoder, "optimizer": self.optimizer}
         if discriminator is not None:
             require_instance(discriminator, "discriminator", nn.Module)
             self.for_discriminator = torch.optim.Adam(discriminator.parameters(), fast, (0.5, 0.999))
