@@ -11,6 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from coursekit.distances.checks import require_probabilities
+from coursekit.distances.linear_program import solve
 from coursekit.distances.mmd import Kernel, require_kernel
 from coursekit.validation import require_choice, require_same_dtype, require_same_shape, require_tensor
 
@@ -76,7 +77,7 @@ def ipm(
         mmd = (difference @ embedding).clamp(min=0).sqrt()
         f = embedding / mmd if mmd > 0 else embedding
     elif family == "lipschitz":
-        f = _best_lipschitz(difference.detach().cpu(), g.detach().cpu()).to(g)
+        f = _best_lipschitz(difference, g).to(g)
     else:
         f = difference.sign()
     return Witness((f @ difference).item(), f.to(p.dtype))
@@ -85,23 +86,18 @@ def ipm(
 def _best_lipschitz(difference: Float[Tensor, " k"], grid: Float[Tensor, " k"]) -> Float[Tensor, " k"]:
     """The linear program: maximize f·(p − q) with |f(gᵢ₊₁) − f(gᵢ)| ≤ gᵢ₊₁ − gᵢ, which on a line is all it takes."""
     import numpy as np
-    from scipy.optimize import linprog
     from scipy.sparse import diags_array, vstack
 
     k = len(grid)
     if k == 1:
         return torch.zeros_like(grid)
     steps = diags_array([-np.ones(k - 1), np.ones(k - 1)], offsets=[0, 1], shape=(k - 1, k))  # f(gᵢ₊₁) − f(gᵢ)
-    limits = grid.diff().numpy()
-    # A constant added to f changes nothing, so f(g₁) = 0. The solver takes what is below 1e-7 for 0, so the largest
-    # difference becomes 1: f stays the same.
-    scale = difference.abs().max().clamp(min=torch.finfo(difference.dtype).tiny)
-    found = linprog(
-        -(difference / scale).numpy(),
+    limits = grid.detach().cpu().diff().numpy()
+    # A constant added to f changes nothing, so f(g₁) = 0.
+    return solve(
+        -difference,
+        "witness",
         A_ub=vstack([steps, -steps]).tocsc(),
         b_ub=np.concatenate([limits, limits]),
         bounds=[(0, 0), *[(None, None)] * (k - 1)],
     )
-    if not found.success:
-        raise RuntimeError(f"the linear program of the witness was not solved: {found.message}")
-    return torch.from_numpy(found.x)

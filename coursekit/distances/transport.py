@@ -10,6 +10,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from coursekit.distances.checks import require_probabilities
+from coursekit.distances.linear_program import solve
 from coursekit.validation import (
     require_integer,
     require_number,
@@ -72,25 +73,20 @@ def wasserstein(
     else:
         a = _weights(x_weights, "x_weights", x)
         b = _weights(y_weights, "y_weights", y)
-        plan = _linear_program(cost.detach().cpu(), a.detach().cpu(), b.detach().cpu()).to(cost)
+        plan = _linear_program(cost, a, b)
     return Transport(((plan * cost).sum() ** (1 / p)).item(), plan.to(x.dtype))
 
 
 def _linear_program(cost: Float[Tensor, "n m"], a: Float[Tensor, " n"], b: Float[Tensor, " m"]) -> Float[Tensor, "n m"]:
     """The plan π ≥ 0 of least Σᵢⱼ πᵢⱼ cᵢⱼ with Σⱼ πᵢⱼ = aᵢ and Σᵢ πᵢⱼ = bⱼ."""
-    from scipy.optimize import linprog
     from scipy.sparse import eye_array, kron, vstack
 
     n, m = cost.shape
     rows = kron(eye_array(n), torch.ones(1, m).numpy())  # (n, nm): π flattened, summed over j
     columns = kron(torch.ones(1, n).numpy(), eye_array(m))  # (m, nm): summed over i
-    marginals = torch.cat([a, b])
-    # The solver takes what is below 1e-7 for 0, so the largest cost becomes 1: the plan stays the same.
-    scale = cost.max().clamp(min=torch.finfo(cost.dtype).tiny)
-    found = linprog((cost / scale).flatten().numpy(), A_eq=vstack([rows, columns]).tocsc(), b_eq=marginals.numpy())
-    if not found.success:
-        raise RuntimeError(f"the linear program of the transport was not solved: {found.message}")
-    return torch.from_numpy(found.x).reshape(n, m)
+    marginals = torch.cat([a, b]).detach().cpu().numpy()
+    plan = solve(cost.flatten(), "transport", A_eq=vstack([rows, columns]).tocsc(), b_eq=marginals)
+    return plan.reshape(n, m).to(cost)
 
 
 def wasserstein_1d(
@@ -149,7 +145,7 @@ def sliced_wasserstein(
     theta = torch.randn(x.shape[1], directions, generator=generator, dtype=torch.float64)
     theta = (theta / theta.norm(dim=0)).to(x)  # (d, k)
     u, v = (x @ theta).sort(dim=0).values, (y @ theta).sort(dim=0).values  # (n, k), (m, k)
-    i, j, mass = _monotone_plan(*(_weights(None, "no weights", points) for points in (x, y)))
+    i, j, mass = _monotone_plan(_equal_weights(x), _equal_weights(y))
     moved = (u[i] - v[j]).abs() ** p  # (n + m, k)
     return ((mass[:, None] * moved).sum(dim=0).mean() ** (1 / p)).to(x.dtype)
 
@@ -200,9 +196,13 @@ def _root(covariance: Float[Tensor, "d d"], name: str) -> Float[Tensor, "d d"]:
 def _weights(weights: Tensor | None, name: str, x: Tensor) -> Tensor:
     """The probabilities of the points x in float64, of exactly one total; equal ones where none are given."""
     if weights is None:
-        return x.new_full((len(x),), 1 / len(x), dtype=torch.float64)
+        return _equal_weights(x)
     require_same_dtype(require_probabilities(weights, name, f"{len(x)}"), x, f"{name}, points")
     return weights.double() / weights.double().sum()
+
+
+def _equal_weights(x: Tensor) -> Tensor:
+    return x.new_full((len(x),), 1 / len(x), dtype=torch.float64)
 
 
 def _monotone_plan(

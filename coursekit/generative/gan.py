@@ -99,6 +99,11 @@ def draw(noise: Noise, n: int, like: Tensor) -> Tensor:
     return z.to(like)
 
 
+def learned(net: nn.Module) -> list[nn.Parameter]:
+    """The parameters that a step moves: those that are not frozen."""
+    return [p for p in net.parameters() if p.requires_grad]
+
+
 class Turns:
     """Counts the batches of a game: G moves after every k-th one.
 
@@ -138,7 +143,8 @@ class GAN:
 
     Raises:
         TypeError: a net is no module; noise is neither an integer nor a function.
-        ValueError: k < 1; the loss is unknown; penalty ≤ 0; lr and optimizers are both given.
+        ValueError: k < 1; the loss is unknown; penalty ≤ 0; lr and optimizers are both given;
+            an optimizer updates no parameter of its net.
     """
 
     def __init__(
@@ -192,7 +198,7 @@ class GAN:
             fake = self.generator(draw(self.noise, len(real), real))
             g_loss = generator_loss(self.discriminator(fake), self.loss)
             self.for_generator.zero_grad()
-            g_loss.backward(inputs=[p for p in self.generator.parameters() if p.requires_grad])
+            g_loss.backward(inputs=learned(self.generator))
             self.for_generator.step()
         return {"discriminator": d_loss.detach(), "generator": generator_loss(at_fake.detach(), self.loss)}
 

@@ -25,7 +25,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from coursekit.distances import imq, mmd2
-from coursekit.generative.gan import discriminator_loss, generator_loss, real_gradient_penalty
+from coursekit.generative.gan import discriminator_loss, generator_loss, learned, real_gradient_penalty
 from coursekit.validation import require_choice, require_instance, require_integer, require_number
 
 Penalty = Literal["mmd", "gan"]
@@ -123,8 +123,7 @@ class WAE:
             latent_mmd2(z, prior, self.sigma) if self.discriminator is None else generator_loss(self.discriminator(z))
         )
         self.optimizer.zero_grad()
-        moving = [p for net in (self.encoder, self.decoder) for p in net.parameters() if p.requires_grad]
-        (error + self.weight * penalty).backward(inputs=moving)
+        (error + self.weight * penalty).backward(inputs=learned(self.encoder) + learned(self.decoder))
         self.optimizer.step()
         return {"reconstruction": error.detach(), "penalty": penalty.detach()} | losses
 

@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from coursekit.generative.gan import Noise, Turns, draw, gradients_at, optimizers_of, require_noise
+from coursekit.generative.gan import Noise, Turns, draw, gradients_at, learned, optimizers_of, require_noise
 from coursekit.validation import require_instance, require_integer, require_number, require_same_shape
 
 
@@ -64,7 +64,8 @@ class WGAN:
 
     Raises:
         TypeError: a net is no module; noise is neither an integer nor a function.
-        ValueError: n_critic < 1; clip or penalty ≤ 0, or both are given; lr and optimizers are both given.
+        ValueError: n_critic < 1; clip or penalty ≤ 0, or both are given; lr and optimizers are both given;
+            an optimizer updates no parameter of its net.
     """
 
     def __init__(
@@ -123,6 +124,6 @@ class WGAN:
         if self.turns.next():
             g_loss = -self.critic(self.generator(draw(self.noise, len(real), real))).mean()
             self.for_generator.zero_grad()
-            g_loss.backward(inputs=[p for p in self.generator.parameters() if p.requires_grad])
+            g_loss.backward(inputs=learned(self.generator))
             self.for_generator.step()
         return {"estimate": estimate.detach(), "generator": -at_fake.detach()}
