@@ -1,6 +1,7 @@
 """Shape annotations of the package are checked at run time in every test."""
 
 import os
+from pathlib import Path
 
 import pytest
 from jaxtyping import install_import_hook
@@ -34,3 +35,19 @@ def without_annotations():
     config.update("jaxtyping_disable", True)
     yield
     config.update("jaxtyping_disable", False)
+
+
+@pytest.fixture
+def real_data(monkeypatch):
+    """A function of a data set's name: the test reads the real one, in the user's cache or beside the checkout."""
+    from coursekit.datasets import registry, store
+
+    def read(name):
+        entry = registry.find(name)
+        for folder in (store.home(), Path(__file__).parents[2] / "shared" / "data"):
+            monkeypatch.setenv("COURSEKIT_DATA", str(folder))
+            if not store.missing(entry):
+                return
+        pytest.skip(f"{entry.title} is not on this machine: coursekit data get {name}")
+
+    return read

@@ -1,7 +1,6 @@
 import gzip
 import sys
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,7 +9,7 @@ from mirrors import RECORDS, idx_arrays, tar
 from sklearn.datasets import load_digits
 
 from coursekit import datasets
-from coursekit.datasets import CIFAR10_CLASSES, DIGIT_CLASSES, FASHION_MNIST_CLASSES, registry, store
+from coursekit.datasets import CIFAR10_CLASSES, DIGIT_CLASSES, FASHION_MNIST_CLASSES, registry
 from coursekit.datasets.checksums import verify
 from coursekit.errors import CourseError
 
@@ -152,15 +151,8 @@ def test_cifar10_joins_its_batches_and_keeps_the_last_file_for_the_test(tiny_arc
     assert data.classes == CIFAR10_CLASSES
 
 
-def mnist_folder() -> Path | None:
-    """A folder with the real MNIST: where the course keeps its data, or beside the checkout."""
-    beside = Path(__file__).parents[2].parent / "shared" / "data"
-    return next((folder for folder in (store.home(), beside) if (folder / "mnist").is_dir()), None)
-
-
-@pytest.mark.skipif(mnist_folder() is None, reason="no real MNIST here: coursekit data get mnist")
-def test_real_mnist_is_the_one_of_the_registry(monkeypatch):
-    monkeypatch.setenv("COURSEKIT_DATA", str(mnist_folder()))
+def test_real_mnist_is_the_one_of_the_registry(real_data):
+    real_data("mnist")
     assert {finding.message for finding in verify(registry.find("mnist"))} == {"checksum right"}
     data = datasets.mnist()
     assert_well_formed(data)
@@ -172,9 +164,8 @@ def test_real_mnist_is_the_one_of_the_registry(monkeypatch):
     assert data.train.images.std().item() == pytest.approx(0.3081, abs=5e-5)
 
 
-@pytest.mark.skipif(mnist_folder() is None, reason="no real MNIST here: coursekit data get mnist")
-def test_mnist_sample_is_the_first_500_of_each_class_in_mnists_training_set(monkeypatch):
-    monkeypatch.setenv("COURSEKIT_DATA", str(mnist_folder()))
+def test_mnist_sample_is_the_first_500_of_each_class_in_mnists_training_set(real_data):
+    real_data("mnist")
     whole, sample = datasets.mnist(), datasets.mnist_sample()
     for digit in range(10):
         first = whole.train.images[whole.train.labels == digit][:500]

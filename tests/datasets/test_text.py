@@ -3,12 +3,11 @@
 import hashlib
 import zlib
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
 from coursekit import datasets
-from coursekit.datasets import TextDataset, registry, store
+from coursekit.datasets import TextDataset, registry
 from coursekit.datasets.checksums import verify
 from coursekit.datasets.formats import read_text
 from coursekit.datasets.text import PRINTABLE, stdlib_text
@@ -164,15 +163,8 @@ def test_a_text_may_have_the_line_ends_of_windows(tmp_path):
     assert read_text(path, (4,)) == "ä\nb\n"
 
 
-def shakespeare_folder() -> Path | None:
-    """A folder with the real text: where the course keeps its data, or beside the checkout."""
-    beside = Path(__file__).parents[2].parent / "shared" / "data"
-    return next((folder for folder in (store.home(), beside) if (folder / "tinyshakespeare").is_dir()), None)
-
-
-@pytest.mark.skipif(shakespeare_folder() is None, reason="no real text here: coursekit data get tinyshakespeare")
-def test_the_real_tiny_shakespeare_is_the_one_of_the_registry(monkeypatch):
-    monkeypatch.setenv("COURSEKIT_DATA", str(shakespeare_folder()))
+def test_the_real_tiny_shakespeare_is_the_one_of_the_registry(real_data):
+    real_data("tinyshakespeare")
     assert {finding.message for finding in verify(registry.find("tinyshakespeare"))} == {"checksum right"}
     data = datasets.tiny_shakespeare()
     assert (len(data.train), len(data.validation), len(data.characters)) == (1_003_854, 111_540, 65)

@@ -77,6 +77,9 @@ def opening(nb: Any, path: Path) -> Iterator[str]:
         yield 'the parameters do not begin with PROFILE = "quick", SEED, DEVICE'
     if "setup(PROFILE, SEED, DEVICE)" not in source(nb, "setup"):
         yield "the set-up does not call setup(PROFILE, SEED, DEVICE)"
+    for cell in code(nb):  # the environment may choose another profile than the cell of parameters
+        if re.search(r"\bPROFILE [=!]= ", cell.source):
+            yield f"cell {cell.id} asks PROFILE; course.profile is the one that runs"
 
 
 def generated(nb: Any, path: Path) -> Iterator[str]:

@@ -340,6 +340,10 @@ def run_faster(nb):
     cell.source = re.sub(r"quick \d+ s", "quick 0 s", cell.source)
 
 
+def ask_the_parameters(nb):
+    calling(nb, "idea = ").source += '\nlarge = PROFILE == "full"'
+
+
 def make_four_claims(nb):
     nb.cells.remove(calling(nb, "claim("))
 
@@ -440,6 +444,7 @@ def grow(nb):
         (say_too_little, "1 sentences below the question, expected 2 or 3"),
         (move_objectives_to_the_opening, "the cell tagged about lacks objectives"),
         (run_faster, "is not what `coursekit run --update` writes:\nAfter this notebook"),
+        (ask_the_parameters, "asks PROFILE; course.profile is the one that runs"),
         (make_four_claims, "4 claims, expected 5 to 7"),
         (make_eight_claims, "8 claims, expected 5 to 7"),
         (drop_controls, "claim 1 is about a trained model but has no control"),

@@ -2,14 +2,12 @@
 
 import math
 from collections import Counter
-from pathlib import Path
 from typing import get_args
 
 import pytest
 import torch
 
 from coursekit import datasets
-from coursekit.datasets import store
 from coursekit.recurrent import NGrams
 from coursekit.recurrent.ngrams import Smoothing
 
@@ -179,15 +177,8 @@ def test_eight_characters_of_a_large_alphabet_fit_into_a_number():
     assert model.probabilities(text[:8]).argmax() == characters.index(text[8])
 
 
-def shakespeare_folder() -> Path | None:
-    """A folder with the real text: where the course keeps its data, or beside the checkout."""
-    beside = Path(__file__).parents[2].parent / "shared" / "data"
-    return next((folder for folder in (store.home(), beside) if (folder / "tinyshakespeare").is_dir()), None)
-
-
-@pytest.mark.skipif(shakespeare_folder() is None, reason="no real text here: coursekit data get tinyshakespeare")
-def test_tiny_shakespeare_costs_what_was_measured(monkeypatch):
-    monkeypatch.setenv("COURSEKIT_DATA", str(shakespeare_folder()))
+def test_tiny_shakespeare_costs_what_was_measured(real_data):
+    real_data("tinyshakespeare")
     data = datasets.tiny_shakespeare()
     model = NGrams(5).fit(data.train, data.characters)
     measured = [model.cross_entropy(data.validation, context) for context in range(6)]
