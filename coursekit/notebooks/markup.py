@@ -21,11 +21,10 @@ from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
 
 from coursekit.errors import CourseError
 
-TAGS = frozenset(
-    "a abbr b blockquote br caption code col colgroup dd del details div dl dt em figcaption figure h1 h2 h3 h4 h5 h6 "
-    "hr i img ins kbd li mark ol p pre q s samp small span strong sub summary sup table tbody td tfoot th thead tr u "
-    "ul var".split()
-)
+TAGS = """
+a abbr b blockquote br caption code col colgroup dd del details div dl dt em figcaption figure h1 h2 h3 h4 h5 h6 hr i
+img ins kbd li mark ol p pre q s samp small span strong sub summary sup table tbody td tfoot th thead tr u ul var
+"""
 UNREAD = frozenset({"script", "style"})  # their text is code, and goes with them; the text in other tags stays
 ATTRIBUTES = {
     "a": ("title",),
@@ -49,7 +48,7 @@ def clean(markup: str, image: Callable[[str], str]) -> str:
     '<b>bold</b>'
     """
     cleaner = Cleaner(
-        tags=TAGS | UNREAD,
+        tags=UNREAD.union(TAGS.split()),
         attributes=_may_stay,
         protocols=PROTOCOLS,
         strip=True,
@@ -100,9 +99,13 @@ def image_addresses(source: str) -> list[str]:
     ['a.png', 'b.png']
     """
     found: list[str] = []
-    if not re.search(r"!\[|<img", source, re.IGNORECASE):  # most text shows none
-        return found
-    clean(MarkdownWithMath(renderer=Renderer(escape=False)).render(source), lambda it: found.append(it) or it)
+
+    def note(address: str) -> str:
+        found.append(address)
+        return address
+
+    if re.search(r"!\[|<img", source, re.IGNORECASE):  # most text shows none
+        clean(MarkdownWithMath(renderer=Renderer(escape=False)).render(source), note)
     return found
 
 

@@ -19,8 +19,8 @@ def write_together(folder: Path) -> Iterator[Callable[[str], Path]]:
     """Write several files into a folder, all or none.
 
     Yields:
-        A function that turns the name of a file, or its path in the folder, into a temporary path to write to. When the block ends without an
-        error, all files take their names.
+        A function that turns the name of a file, or its path in the folder, into a temporary path to write to. When
+        the block ends without an error, all files take their names.
 
     Raises:
         CourseError: The folder is a file or cannot be written.

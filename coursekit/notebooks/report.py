@@ -114,13 +114,10 @@ def slowest(nb: files.Notebook) -> list[tuple[float, files.Cell]]:
 
 def _thumbnail(png: bytes) -> str:
     """The picture as a data URI; an empty one if the picture is damaged, so that the page shows its text instead."""
-    from PIL import Image
-
-    try:
-        with Image.open(io.BytesIO(png)) as image:
-            small = image.convert("RGBA")
-    except (OSError, SyntaxError, Image.DecompressionBombError):  # what Pillow raises for such files
+    image = files.open_image(png)
+    if image is None:
         return "data:,"
+    small = image.convert("RGBA")
     small.thumbnail((THUMBNAIL, THUMBNAIL))
     data = io.BytesIO()
     small.save(data, "WEBP", quality=85)

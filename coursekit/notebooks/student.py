@@ -29,7 +29,9 @@ MEANT_AS_MARKER = re.compile(
     r"|(?-i:#\s*SOLUTION\b)",
     re.IGNORECASE,
 )
-PYTHON_MAGICS = re.compile(r"\A\s*%%(capture|prun|time|timeit)\b")  # the cells under other magics may be of any language
+PYTHON_MAGICS = re.compile(
+    r"\A\s*%%(capture|prun|time|timeit)\b"
+)  # the cells under other magics may be of any language
 STUBS = {"code": "# your code here\nraise NotImplementedError", "markdown": "*Your answer here.*", "raw": ""}
 README = """\
 # The notebooks for students
@@ -80,7 +82,7 @@ def _free(path: Path, content: bytes) -> Path:
 
 
 def edition(paths: Sequence[Path]) -> dict[str, bytes]:
-    """The files of the edition by name: notebooks without solutions and outputs, their images, a README, a zip of these.
+    """The files of the edition by name: notebooks without solutions and outputs, images, a README, and a zip of these.
 
     Raises:
         CourseError: A notebook cannot be read, two files have the same name, a solution cannot be removed, or an image
