@@ -14,7 +14,8 @@ from coursekit.errors import CourseError
 Verdict = Literal["holds", "fails", "not judged"]
 # What readers of a record rely on: its fields, with their types or their values.
 FORMS: dict[str, dict[str, Any]] = {
-    "claim": {"number": int, "statement": str, "verdict": get_args(Verdict), "controls": dict, "passes": dict},
+    "claim": {"number": int, "statement": str, "verdict": get_args(Verdict), "bound": str | None}
+    | {"controls": dict, "passes": dict},
     "check": {"number": int, "statement": str, "verdict": get_args(Verdict), "value": object},
     "exercise": {"name": str, "verdict": ("solved", "open")},
     "score": {"solved": int, "exercises": int},
@@ -84,8 +85,8 @@ def require_record(record: Any, kind: str) -> dict[str, Any]:
         CourseError: it does not have the fields in `FORMS`.
     """
     for name, form in FORMS[kind].items():
-        value = record.get(name) if isinstance(record, dict) else None
-        if not (value in form if isinstance(form, tuple) else isinstance(value, form)):
+        known = isinstance(record, dict) and name in record
+        if not known or not (record[name] in form if isinstance(form, tuple) else isinstance(record[name], form)):
             raise CourseError(f"the record of a {kind} is malformed at {name!r}: execute the notebook again.")
     return record
 

@@ -102,8 +102,12 @@ def read(path: Path) -> Notebook:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", nbformat.warnings.MissingIDFieldWarning)  # no ids are needed
             nbformat.validate(content)
-    except (nbformat.ValidationError, KeyError) as error:  # KeyError: there are no cells
+    except nbformat.ValidationError as error:
         raise CourseError(f"{path} is not a valid notebook: {str(error).splitlines()[0]}") from error
+    except KeyError as error:  # "cells" or "nbformat_minor"
+        raise CourseError(f"{path} is not a valid notebook: {error} is missing.") from error
+    except (AssertionError, AttributeError, TypeError) as error:  # the validator itself stumbles over some values
+        raise CourseError(f"{path} is not a valid notebook ({type(error).__name__}: {error}).") from error
     return _without_malformed_metadata(nbformat.v4.to_notebook(content))
 
 
@@ -153,8 +157,8 @@ def is_executed(cell: Cell) -> bool:
 
 def records(nb: Notebook, kind: str) -> list[Any]:
     """The records of one kind (``"setup"``, ``"claim"``, ``"exercise"``) in the metadata of the outputs."""
-    found = (output.get("metadata", {}).get("coursekit", {}).get(kind) for _, output in outputs(nb))
-    return [record for record in found if record is not None]
+    found = (output.get("metadata", {}).get("coursekit") for _, output in outputs(nb))
+    return [kinds[kind] for kinds in found if isinstance(kinds, dict) and kinds.get(kind) is not None]
 
 
 def claims(nb: Notebook) -> list[Claim]:

@@ -96,7 +96,7 @@ def _is_error(output: Any) -> bool:
 
 def _problem(nb: Notebook, where: Literal["cell", "widget"], index: int | None, output: dict[str, Any]) -> Problem:
     count, source = (None, "") if index is None else (nb.cells[index].execution_count, nb.cells[index].source)
-    return Problem(where, index, count, source, output["ename"], output["evalue"], "\n".join(output["traceback"]))
+    return Problem(where, index, count, source, output["ename"], str(output["evalue"]), "\n".join(output["traceback"]))
 
 
 def _cells_of_widgets(nb: Notebook, state: dict[str, Any]) -> dict[str, int]:

@@ -2,6 +2,7 @@
 
 import base64
 import io
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -108,8 +109,9 @@ def write(run: Run) -> Path:
 
 def slowest(nb: files.Notebook) -> list[tuple[float, files.Cell]]:
     """The cells that took longest, each after its seconds."""
-    timed = [(cell.metadata.get("papermill", {}).get("duration") or 0, cell) for cell in files.code_cells(nb)]
-    return sorted((pair for pair in timed if pair[0] >= SLOW_SECONDS), key=lambda pair: -pair[0])[:SLOWEST]
+    timed = [(cell.metadata.get("papermill", {}).get("duration"), cell) for cell in files.code_cells(nb)]
+    slow = [it for it in timed if isinstance(it[0], int | float) and SLOW_SECONDS <= it[0] < math.inf]
+    return sorted(slow, key=lambda pair: -pair[0])[:SLOWEST]
 
 
 def _thumbnail(png: bytes) -> str:

@@ -91,9 +91,12 @@ class Entry:
         """The entry of a notebook that is still to be executed.
 
         Raises:
-            CourseError: the notebook cannot be read, or it lacks one of the parameters.
+            CourseError: the notebook cannot be read, is not for Python, or lacks one of the parameters.
         """
         nb = files.read(source)
+        spoken = nb.metadata.get("kernelspec", {}).get("language") or nb.metadata.get("language_info", {}).get("name")
+        if spoken and "python" not in str(spoken).lower():
+            raise CourseError(f"{source} is written in {spoken}, and coursekit executes Python only.")
         known = files.parameters(nb)
         for name in settings.parameters:
             if name not in known:

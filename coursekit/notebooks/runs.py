@@ -1,11 +1,12 @@
 """Run lecture notebooks: plan what to execute, execute it, and write results back to the sources."""
 
+import itertools
 import os
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 
@@ -44,6 +45,40 @@ def open_run(out: Path | None, settings: Settings, resume: bool) -> Run:
     if others := [f"{name} {value}" for name, value in vars(old.settings).items() if value != vars(settings)[name]]:
         raise CourseError(f"the run in {folder} had {', '.join(others)}. Choose another folder.")
     return old
+
+
+@contextmanager
+def holding(run: Run, *, new: bool) -> Iterator[None]:
+    """Hold the folder of a run, so that no other process writes to it meanwhile.
+
+    Args:
+        new: the run takes another name for its folder if another run of the same second has taken the first.
+
+    Raises:
+        CourseError: another run holds the folder, or it cannot be written.
+    """
+    from filelock import FileLock, Timeout
+
+    name = run.folder.name
+    try:
+        for count in itertools.count(2):
+            try:
+                run.folder.mkdir(parents=True, exist_ok=not new)
+                break
+            except FileExistsError:
+                if not new:
+                    raise
+                run.folder = run.folder.with_name(f"{name}-{count}")
+        lock = FileLock(run.folder / ".lock")
+        lock.acquire(blocking=False)
+    except Timeout as error:
+        raise CourseError(f"another run is writing to {run.folder}: wait for it, or choose another folder.") from error
+    except OSError as error:
+        raise CourseError(f"the run cannot be written to {run.folder}: {error.strerror}.") from error
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def plan(run: Run, names: Sequence[str | Path]) -> list[Entry]:

@@ -127,7 +127,7 @@ class Text(markup.Renderer):
         if address.startswith("data:"):
             return address
         name = unquote(address.removeprefix("attachment:"))
-        if address.startswith("attachment:") and name in self.attachments:
+        if address.startswith("attachment:") and self.attachments.get(name):
             kind, content = next(iter(self.attachments[name].items()))
             return _uri(kind, content)
         try:
@@ -260,7 +260,8 @@ def _stacks(nb: Any, text: Text) -> list[list[Slide]]:
         for block in _blocks(cell, source, text, claims):
             block.cell, block.fragment = cell.get("id", str(number)), kind == "fragment"  # format 4.4 has no ids
             stacks[-1][-1].blocks.append(block)
-    stacks[0][0].notes[:0] = early
+    if stacks:
+        stacks[0][0].notes[:0] = early
     return stacks
 
 
