@@ -104,9 +104,7 @@ def read(path: Path) -> Notebook:
             nbformat.validate(content)
     except nbformat.ValidationError as error:
         raise CourseError(f"{path} is not a valid notebook: {str(error).splitlines()[0]}") from error
-    except KeyError as error:  # "cells" or "nbformat_minor"
-        raise CourseError(f"{path} is not a valid notebook: {error} is missing.") from error
-    except (AssertionError, AttributeError, TypeError) as error:  # the validator itself stumbles over some values
+    except (AssertionError, AttributeError, KeyError, TypeError) as error:  # over which the validator stumbles
         raise CourseError(f"{path} is not a valid notebook ({type(error).__name__}: {error}).") from error
     return _without_malformed_metadata(nbformat.v4.to_notebook(content))
 
@@ -162,20 +160,12 @@ def records(nb: Notebook, kind: str) -> list[Any]:
 
 
 def claims(nb: Notebook) -> list[Claim]:
-    """All claims, in the order of the notebook.
-
-    Raises:
-        CourseError: a record is malformed.
-    """
+    """All claims, in the order of the notebook; ``CourseError`` if a record is malformed."""
     return [Claim.of(record) for record in records(nb, "claim")]
 
 
 def checks(nb: Notebook) -> list[dict[str, Any]]:
-    """The records of all checks; the checks of one cell share an output.
-
-    Raises:
-        CourseError: a record is malformed.
-    """
+    """The records of all checks, also those that share an output; ``CourseError`` if one is malformed."""
     cells = (cell if isinstance(cell, list) else [cell] for cell in records(nb, "checks"))
     return [require_record(check, "check") for cell in cells for check in cell]
 

@@ -122,7 +122,7 @@ def image_file(folder: Path, address: str) -> Path:
             return file
     except (OSError, ValueError):  # no path can have this name
         pass
-    raise CourseError(f"the image {address} is not in the notebook's folder")
+    raise CourseError(f"the image {address} is not in the notebook's folder: move it there.")
 
 
 def embedded(kind: str, content: bytes) -> str:

@@ -1,6 +1,5 @@
 """Run lecture notebooks: plan what to execute, execute it, and write results back to the sources."""
 
-import itertools
 import os
 import threading
 import time
@@ -59,16 +58,12 @@ def holding(run: Run, *, new: bool) -> Iterator[None]:
     """
     from filelock import FileLock, Timeout
 
-    name = run.folder.name
+    first, count = run.folder, 1
+    while new and run.folder.exists():
+        count += 1
+        run.folder = first.with_name(f"{first.name}-{count}")
     try:
-        for count in itertools.count(2):
-            try:
-                run.folder.mkdir(parents=True, exist_ok=not new)
-                break
-            except FileExistsError:
-                if not new:
-                    raise
-                run.folder = run.folder.with_name(f"{name}-{count}")
+        run.folder.mkdir(parents=True, exist_ok=True)
         lock = FileLock(run.folder / ".lock")
         lock.acquire(blocking=False)
     except Timeout as error:

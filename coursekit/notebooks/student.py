@@ -112,7 +112,7 @@ def _images(nb: Any, path: Path) -> dict[str, bytes]:
         # An address with a scheme leads to the web, or into the notebook itself.
         shown = [image_file(path.parent, it) for it in addresses if not re.match(r"(https?|data|attachment):", it)]
     except CourseError as error:
-        raise CourseError(f"{path}: {error}: move it there, or show it from the web.") from error
+        raise CourseError(f"{path}: {error}") from error
     return {file.relative_to(path.parent.resolve()).as_posix(): file.read_bytes() for file in shown}
 
 
