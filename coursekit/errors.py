@@ -1,8 +1,12 @@
 """The base class of the errors that this package raises about its surroundings, and the message for an unknown name."""
 
 import difflib
+import re
 from collections.abc import Iterable
 from pathlib import Path
+
+# All control characters but tab, newline and the codes of colours (ESC [ … m)
+CONTROL = re.compile(r"\x1b(?!\[[\d;]*m)|[\x00-\x08\x0b-\x1a\x1c-\x1f\x7f-\x9f]")
 
 
 class CourseError(Exception):
@@ -26,3 +30,12 @@ def unknown(what: str, name: str, known: Iterable[str]) -> str:
     if near:
         return f"unknown {what} {name!r}: did you mean {' or '.join(near)}?"
     return f"unknown {what} {name!r}: there are {', '.join(known) or 'none'}."
+
+
+def printable(text: str) -> str:
+    """The text with ``?`` for what would command a terminal: names of files and messages may come from anywhere.
+
+    >>> printable("\\x1b]0;title\\x07 \\x1b[31mred\\x1b[0m")
+    '?]0;title? \\x1b[31mred\\x1b[0m'
+    """
+    return CONTROL.sub("?", text)

@@ -1,6 +1,7 @@
 """The files that come with the course, and how to write a file whole or not at all."""
 
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -17,8 +18,8 @@ def shipped(name: str, checkout: str) -> Path:
 def atomic_path(path: Path, *, sync: bool = False) -> Iterator[Path]:
     """A temporary path beside ``path``: the file that the block writes there replaces ``path`` when the block ends.
 
-    So nobody ever reads half a file, and after an error or a kill the old one is intact. Where ``path`` is a symbolic
-    link, the file that it points to is replaced.
+    So nobody ever reads half a file, and after an error or a kill the old one is intact. Its mode
+    stays. Where ``path`` is a symbolic link, the file that it points to is replaced.
 
     Args:
         sync: wait until the disk holds the new file before it takes its name, so that it survives a power failure.
@@ -37,6 +38,8 @@ def atomic_path(path: Path, *, sync: bool = False) -> Iterator[Path]:
         if sync:
             with part.open("rb+") as file:
                 os.fsync(file.fileno())
+        if path.is_file():
+            shutil.copymode(path, part)
         os.replace(part, path)
     finally:
         with suppress(OSError):  # where nothing can be written, there is nothing to remove

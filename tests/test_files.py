@@ -74,6 +74,15 @@ def test_the_disk_holds_the_file_before_it_takes_its_name_if_asked(old, monkeypa
     assert old.read_text() == "new"
 
 
+@pytest.mark.skipif(os.name == "nt", reason="modes are Unix's")
+@pytest.mark.parametrize("mode", [0o600, 0o664, 0o755])
+def test_a_file_that_is_replaced_keeps_its_mode(old, mode):
+    old.chmod(mode)
+    with atomic_path(old) as part:
+        part.write_text("new")
+    assert old.stat().st_mode & 0o777 == mode
+
+
 def test_a_shipped_file_lies_in_the_wheel_or_else_in_the_checkout(tmp_path, monkeypatch):
     package = tmp_path / "coursekit"
     monkeypatch.setattr(files, "__file__", str(package / "files.py"))

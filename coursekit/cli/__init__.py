@@ -1,5 +1,6 @@
 """The command ``coursekit``; each of its commands is a module here, with heavy imports inside the functions."""
 
+import signal
 import sys
 from io import TextIOWrapper
 from typing import Annotated
@@ -13,7 +14,7 @@ from coursekit.cli.run import run
 from coursekit.cli.slides import slides
 from coursekit.cli.student import student
 from coursekit.cli.train import train
-from coursekit.errors import CourseError
+from coursekit.errors import CourseError, printable
 
 app = typer.Typer(
     help="Run, check and look after the lecture notebooks.",
@@ -50,11 +51,14 @@ app.command()(doctor)
 
 def main() -> None:
     """Run the command line; an error that the user can mend is shown as one message, without a traceback."""
+    for name in ("SIGTERM", "SIGHUP"):  # the latter does not exist on Windows
+        if signal.getsignal(signum := getattr(signal, name, signal.SIGTERM)) == signal.SIG_DFL:  # nohup ignores it
+            signal.signal(signum, signal.default_int_handler)  # as Ctrl-C: stop kernels, write reports, tidy up
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal without ✓ or ≤ shows a question mark, not an error
     try:
         app()
     except CourseError as error:
-        typer.secho(f"coursekit: {error}", fg=typer.colors.RED, err=True)
+        typer.secho(printable(f"coursekit: {error}"), fg=typer.colors.RED, err=True)
         sys.exit(1)

@@ -2,13 +2,13 @@
 
 import ast
 import json
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from coursekit.errors import CourseError
+from coursekit.errors import CourseError, printable
 from coursekit.notebooks import report, runs
 from coursekit.notebooks.run_record import Run, Settings
 
@@ -52,27 +52,31 @@ def run(
     """
     from coursekit.notebooks.terminal import LiveTable
 
-    try:
-        settings = Settings(profile, device, seed, dict(map(_parameter, parameter or [])))
-        if update and settings != Settings():
-            raise CourseError("--update writes committed notebooks: it works at profile quick, with no other setting.")
-        this = runs.open_run(out, settings, resume)
-        this.timeout = timeout
-        entries = runs.plan(this, names or [])
-        contents = {entry.source: entry.source.read_bytes() for entry in entries}
-        this.save()
-    except CourseError as error:
-        typer.secho(f"coursekit: {error}", fg=typer.colors.RED, err=True)
-        raise typer.Exit(2) from error
+    with ExitStack() as held:
+        try:
+            settings = Settings(profile, device, seed, dict(map(_parameter, parameter or [])))
+            if update and settings != Settings():
+                raise CourseError(
+                    "--update writes committed notebooks: it works at profile quick, with no other setting."
+                )
+            this = runs.open_run(out, settings, resume)
+            this.timeout = timeout
+            entries = runs.plan(this, names or [])
+            contents = {entry.source: entry.source.read_bytes() for entry in entries}
+            held.enter_context(runs.holding(this, new=out is None and not resume))
+            this.save()
+        except CourseError as error:
+            typer.secho(printable(f"coursekit: {error}"), fg=typer.colors.RED, err=True)
+            raise typer.Exit(2) from error
 
-    try:
-        with LiveTable(this.notebooks) as table:
-            runs.execute(this, entries, jobs, table.show)
-    except KeyboardInterrupt:
-        this.interrupted = True
-        this.save()
-    changed = runs.write_back(this, contents) if update else []
-    raise typer.Exit(_tell(this, changed))
+        try:
+            with LiveTable(this.notebooks) as table:
+                runs.execute(this, entries, jobs, table.show)
+        except KeyboardInterrupt:
+            this.interrupted = True
+            this.save()
+        changed = runs.write_back(this, contents) if update else []
+        raise typer.Exit(_tell(this, changed))
 
 
 def _tell(this: Run, changed: list[Path]) -> int:
@@ -80,7 +84,7 @@ def _tell(this: Run, changed: list[Path]) -> int:
     page = report.write(this)
     failed = [entry for entry in this.notebooks if entry.failed]
     for entry in failed:
-        typer.echo(report.failure(entry))
+        typer.echo(printable(report.failure(entry)))
     typer.echo("\n" + report.summary(this))
     for source in changed:
         typer.echo(f"Not updated, because it changed during the run: {source}")

@@ -16,7 +16,7 @@ def student(
     ] = None,
     out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for the edition.")] = Path("student"),
 ) -> None:
-    """Make the student edition: notebooks without solutions, a README, and a zip of both.
+    """Make the student edition: notebooks without solutions, the images in their text, a README, and a zip of all.
 
     A file that is there already and differs is kept, because a student may have worked in it. The new one is written
     beside it.
@@ -24,6 +24,6 @@ def student(
     paths = find_notebooks(names or [])
     places = publish(paths, out)
     for name, place in places.items():
-        if place.name != name:
+        if place != out / name:
             typer.echo(f"{out / name} differs and is kept; the new one is {place.name}")
     typer.echo(f"Notebooks without solutions: {len(paths)}, in {out}. All in one file: {places[ZIP]}")

@@ -7,14 +7,26 @@ an executed notebook describes itself and a report only collects.
 import html
 import math
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, get_args
+
+from coursekit.errors import CourseError
 
 Verdict = Literal["holds", "fails", "not judged"]
+# What readers of a record rely on: its fields, with their types or their values.
+FORMS: dict[str, dict[str, Any]] = {
+    "claim": {"number": int, "statement": str, "verdict": get_args(Verdict), "bound": str | None}
+    | {"controls": dict, "passes": dict},
+    "check": {"number": int, "statement": str, "verdict": get_args(Verdict), "value": object},
+    "exercise": {"name": str, "verdict": ("solved", "open")},
+    "score": {"solved": int, "exercises": int},
+    "table": {"claims": int},
+    "setup": {"device": str, "seed": int, "versions": dict},
+}
 
 
 @dataclass(frozen=True)
 class Claim:
-    """A claim and its verdict. Its record is ``dataclasses.asdict(claim)``, and ``Claim(**record)`` reads it again."""
+    """A claim and its verdict. Its record is ``dataclasses.asdict(claim)``, and ``Claim.of(record)`` reads it again."""
 
     number: int  # from 1, in the order of the notebook
     statement: str
@@ -25,6 +37,16 @@ class Claim:
     controls: dict[str, Any] = field(default_factory=dict)  # what must miss the bound, by name
     passes: dict[str, Any] = field(default_factory=dict)  # what must meet it
     trained: bool = False  # it is about a trained model
+
+    @classmethod
+    def of(cls, record: Any) -> "Claim":
+        """The claim of a record; errors as in `require_record`."""
+        try:
+            claim = cls(**record)
+        except TypeError as error:
+            raise CourseError(f"the record of a claim is malformed ({error}): execute the notebook again.") from error
+        require_record(vars(claim), "claim")
+        return claim
 
 
 @dataclass(frozen=True)
@@ -56,6 +78,19 @@ def emit(kind: str, record: dict[str, Any] | list[dict[str, Any]], text: str, ma
     display(data, raw=True, metadata={"coursekit": {kind: record}})
 
 
+def require_record(record: Any, kind: str) -> dict[str, Any]:
+    """A record of this kind, which any program may have written.
+
+    Raises:
+        CourseError: it does not have the fields in `FORMS`.
+    """
+    for name, form in FORMS[kind].items():
+        known = isinstance(record, dict) and name in record
+        if not known or not (record[name] in form if isinstance(form, tuple) else isinstance(record[name], form)):
+            raise CourseError(f"the record of a {kind} is malformed at {name!r}: execute the notebook again.")
+    return record
+
+
 def measured(value: Any) -> str:
     """HTML of a measured value, in a span that the comparison of committed outputs leaves out."""
     return f'<span class="measured">{html.escape(in_words(value))}</span>'
@@ -71,7 +106,7 @@ def in_words(value: Any) -> str:
         return value
     if isinstance(value, list):
         return ", ".join(in_words(v) for v in value)
-    if isinstance(value, bool | int):
+    if value is None or isinstance(value, bool | int | dict):
         return str(value)
     return f"{value:.4g}"
 

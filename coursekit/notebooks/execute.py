@@ -131,6 +131,7 @@ class CourseClient(PapermillNotebookClient):
                 self.setup_kernel(env=environment, cwd=self.entry.source.parent, stdout=log, stderr=log),
                 self.watch_kernel(),
             ):
+                self.nb.metadata.pop("widgets", None)  # of an earlier execution
                 self.save()
                 self.papermill_execute_cells()
                 self.set_widgets_metadata()
@@ -174,7 +175,7 @@ class CourseClient(PapermillNotebookClient):
 
     @contextmanager
     def watch_kernel(self) -> Iterator[None]:
-        """Measure time and memory while the notebook runs, and kill the kernel once the run is to stop."""
+        """Measure time and memory while the notebook runs; then kill what it started, on a stop the kernel as well."""
         assert self.km is not None
         assert isinstance(self.km.provisioner, LocalProvisioner)
         pid, done = self.km.provisioner.pid, threading.Event()
@@ -187,9 +188,8 @@ class CourseClient(PapermillNotebookClient):
                     kernel = psutil.Process(pid)
                     family = [kernel, *kernel.children(recursive=True)]
                     self.entry.peak_bytes = max(self.entry.peak_bytes, sum(it.memory_info().rss for it in family))
-                    if self.stopping.is_set():
-                        for member in family:
-                            member.kill()
+                    for member in family if self.stopping.is_set() else family[1:] if last else ():
+                        member.kill()
                 if last:
                     return
 

@@ -3,19 +3,24 @@
 import ast
 import base64
 import hashlib
+import io
 import json
 import re
+import struct
 import sys
 import warnings
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import coursekit
-from coursekit.course.records import Claim
+from coursekit.course.records import Claim, require_record
 from coursekit.errors import CourseError, unknown
 from coursekit.files import write_text
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 # nbformat imports jsonschema, which spends most of a second on a grammar of IRIs if it finds this optional package.
 # No notebook needs it. An import from this empty module fails, as if the package were not there.
@@ -26,6 +31,7 @@ Cell = Any  # a NotebookNode, too
 
 WIDGET_STATE = "application/vnd.jupyter.widget-state+json"
 INJECTED = "injected-parameters"  # papermill's tag of the cell into which it writes parameters
+OBJECTS = {"coursekit", "nbgrader", "papermill", "slideshow"}  # metadata that programs expect to be objects
 SKIPPED = "skip-execution"  # nbclient's tag of a cell that is not to be executed
 
 
@@ -96,9 +102,21 @@ def read(path: Path) -> Notebook:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", nbformat.warnings.MissingIDFieldWarning)  # no ids are needed
             nbformat.validate(content)
-    except (nbformat.ValidationError, KeyError) as error:  # KeyError: there are no cells
+    except nbformat.ValidationError as error:
         raise CourseError(f"{path} is not a valid notebook: {str(error).splitlines()[0]}") from error
-    return nbformat.v4.to_notebook(content)
+    except (AssertionError, AttributeError, KeyError, TypeError) as error:  # over which the validator stumbles
+        raise CourseError(f"{path} is not a valid notebook ({type(error).__name__}: {error}).") from error
+    return _without_malformed_metadata(nbformat.v4.to_notebook(content))
+
+
+def _without_malformed_metadata(nb: Notebook) -> Notebook:
+    """The notebook without metadata of cells and outputs that should be objects and are not (``"slideshow": null``)."""
+    for part in [*nb.cells, *(output for _, output in outputs(nb))]:
+        metadata = part.get("metadata", {})
+        for key in [key for key in metadata if key in OBJECTS or "/" in key]:  # the latter are media types
+            if not isinstance(metadata[key], dict):
+                del metadata[key]
+    return nb
 
 
 def write(nb: Notebook, path: Path) -> None:
@@ -137,18 +155,19 @@ def is_executed(cell: Cell) -> bool:
 
 def records(nb: Notebook, kind: str) -> list[Any]:
     """The records of one kind (``"setup"``, ``"claim"``, ``"exercise"``) in the metadata of the outputs."""
-    found = (output.get("metadata", {}).get("coursekit", {}).get(kind) for _, output in outputs(nb))
-    return [record for record in found if record is not None]
+    found = (output.get("metadata", {}).get("coursekit") for _, output in outputs(nb))
+    return [kinds[kind] for kinds in found if isinstance(kinds, dict) and kinds.get(kind) is not None]
 
 
 def claims(nb: Notebook) -> list[Claim]:
-    """All claims, in the order of the notebook."""
-    return [Claim(**record) for record in records(nb, "claim")]
+    """All claims, in the order of the notebook; ``CourseError`` if a record is malformed."""
+    return [Claim.of(record) for record in records(nb, "claim")]
 
 
 def checks(nb: Notebook) -> list[dict[str, Any]]:
-    """The records of all checks; the checks of one cell share an output."""
-    return [check for cell in records(nb, "checks") for check in cell]
+    """The records of all checks, also those that share an output; ``CourseError`` if one is malformed."""
+    cells = (cell if isinstance(cell, list) else [cell] for cell in records(nb, "checks"))
+    return [require_record(check, "check") for cell in cells for check in cell]
 
 
 def parameters(nb: Notebook) -> list[str]:
@@ -183,10 +202,30 @@ def title(nb: Notebook) -> str:
 def figures(nb: Notebook) -> list[tuple[bytes, str]]:
     """The PNG images that the notebook shows, each with its alternative text (empty if it has none)."""
     return [
-        (base64.b64decode(output["data"]["image/png"]), alt(output.get("metadata", {})))
+        (decoded(output["data"]["image/png"]), alt(output.get("metadata", {})))
         for _, output in outputs(nb)
         if "image/png" in output.get("data", {})
     ]
+
+
+def decoded(image: str) -> bytes:
+    """The bytes of an image in base64; none if the text is not base64."""
+    try:
+        return base64.b64decode(image)
+    except ValueError:
+        return b""
+
+
+def open_image(content: bytes) -> "Image.Image | None":
+    """The first frame of an image file; None if it is damaged, or larger than Pillow thinks safe."""
+    from PIL import Image
+
+    try:
+        image = Image.open(io.BytesIO(content))
+        image.load()
+    except (OSError, SyntaxError, ValueError, struct.error, Image.DecompressionBombError):
+        return None
+    return image
 
 
 def alt(metadata: dict[str, Any]) -> str:

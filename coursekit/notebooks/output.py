@@ -19,8 +19,8 @@ def write_together(folder: Path) -> Iterator[Callable[[str], Path]]:
     """Write several files into a folder, all or none.
 
     Yields:
-        A function that turns the name of a file into a temporary path to write to. When the block ends without an
-        error, all files take their names.
+        A function that turns the name of a file, or its path in the folder, into a temporary path to write to. When
+        the block ends without an error, all files take their names.
 
     Raises:
         CourseError: The folder is a file or cannot be written.
@@ -29,6 +29,11 @@ def write_together(folder: Path) -> Iterator[Callable[[str], Path]]:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with ExitStack() as together:
-            yield lambda name: together.enter_context(atomic_path(folder / name))
+
+            def place(name: str) -> Path:
+                (folder / name).parent.mkdir(parents=True, exist_ok=True)
+                return together.enter_context(atomic_path(folder / name))
+
+            yield place
     except OSError as error:
         raise CourseError(f"cannot write to {folder}: {error.strerror}.") from error

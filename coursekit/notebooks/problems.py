@@ -3,10 +3,12 @@
 import json
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from coursekit.course.display import WIDGET_VIEW
+from coursekit.course.records import require_record
 from coursekit.notebooks.files import WIDGET_STATE, Notebook, code_cells, outputs, tags
 
 EXPECTED = "raises-exception"  # nbclient's tag of a cell that may raise
@@ -51,15 +53,8 @@ def find_problems(nb: Notebook) -> list[Problem]:
     ]
     if any(SOLUTION in cell.source for cell in nb.cells):
         problems += _open_exercises(nb)
-    state = nb.metadata.get("widgets", {}).get(WIDGET_STATE, {}).get("state", {})
-    home = _cells_of_widgets(nb, state)
-    for model, widget in state.items():
-        shown = widget["state"].get("outputs")
-        problems += [
-            _problem(nb, "widget", home.get(model), output)
-            for output in (shown if isinstance(shown, list) else ())  # any widget may call something so
-            if _is_error(output)
-        ]
+    with suppress(AttributeError, KeyError, TypeError):  # of malformed widgets, which no program can show
+        problems += _in_widgets(nb)
     return problems
 
 
@@ -76,11 +71,23 @@ def broken_off(nb: Notebook | None, message: str, traceback: str) -> Problem:
 
 def _open_exercises(nb: Notebook) -> Iterator[Problem]:
     for index, output in outputs(nb):
-        record = output.get("metadata", {}).get("coursekit", {}).get("exercise", {})
-        if record.get("verdict") == "open":
-            message = f"{record['name']}: {record['message']}"
+        record = output.get("metadata", {}).get("coursekit", {}).get("exercise")
+        if record and require_record(record, "exercise")["verdict"] == "open":
+            message = f"{record['name']}: {record.get('message')}"
             count, source = nb.cells[index].execution_count, nb.cells[index].source
             yield Problem("cell", index, count, source, EXERCISE_OPEN, message, f"{EXERCISE_OPEN}: {message}")
+
+
+def _in_widgets(nb: Notebook) -> list[Problem]:
+    state = nb.metadata.get("widgets", {}).get(WIDGET_STATE, {}).get("state", {})
+    home = _cells_of_widgets(nb, state)
+    return [
+        _problem(nb, "widget", home.get(model), output)
+        for model, widget in state.items()
+        if isinstance(shown := widget["state"].get("outputs"), list)  # any widget may call something so
+        for output in shown
+        if _is_error(output)
+    ]
 
 
 def _is_error(output: Any) -> bool:
@@ -89,7 +96,7 @@ def _is_error(output: Any) -> bool:
 
 def _problem(nb: Notebook, where: Literal["cell", "widget"], index: int | None, output: dict[str, Any]) -> Problem:
     count, source = (None, "") if index is None else (nb.cells[index].execution_count, nb.cells[index].source)
-    return Problem(where, index, count, source, output["ename"], output["evalue"], "\n".join(output["traceback"]))
+    return Problem(where, index, count, source, output["ename"], str(output["evalue"]), "\n".join(output["traceback"]))
 
 
 def _cells_of_widgets(nb: Notebook, state: dict[str, Any]) -> dict[str, int]:

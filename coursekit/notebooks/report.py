@@ -2,6 +2,7 @@
 
 import base64
 import io
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -108,19 +109,17 @@ def write(run: Run) -> Path:
 
 def slowest(nb: files.Notebook) -> list[tuple[float, files.Cell]]:
     """The cells that took longest, each after its seconds."""
-    timed = [(cell.metadata.get("papermill", {}).get("duration") or 0, cell) for cell in files.code_cells(nb)]
-    return sorted((pair for pair in timed if pair[0] >= SLOW_SECONDS), key=lambda pair: -pair[0])[:SLOWEST]
+    timed = [(cell.metadata.get("papermill", {}).get("duration"), cell) for cell in files.code_cells(nb)]
+    slow = [it for it in timed if isinstance(it[0], int | float) and SLOW_SECONDS <= it[0] < math.inf]
+    return sorted(slow, key=lambda pair: -pair[0])[:SLOWEST]
 
 
 def _thumbnail(png: bytes) -> str:
     """The picture as a data URI; an empty one if the picture is damaged, so that the page shows its text instead."""
-    from PIL import Image
-
-    try:
-        with Image.open(io.BytesIO(png)) as image:
-            small = image.convert("RGBA")
-    except (OSError, SyntaxError, Image.DecompressionBombError):  # what Pillow raises for such files
+    image = files.open_image(png)
+    if image is None:
         return "data:,"
+    small = image.convert("RGBA")
     small.thumbnail((THUMBNAIL, THUMBNAIL))
     data = io.BytesIO()
     small.save(data, "WEBP", quality=85)

@@ -2,6 +2,7 @@
 
 import json
 import traceback
+from collections.abc import Iterator
 from concurrent.futures import CancelledError
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
@@ -10,6 +11,7 @@ from typing import Any, Literal
 
 from coursekit import __version__
 from coursekit.course import DEVICES, PROFILES
+from coursekit.course.records import require_record
 from coursekit.errors import CourseError, unknown
 from coursekit.files import write_text
 from coursekit.notebooks import files
@@ -89,9 +91,12 @@ class Entry:
         """The entry of a notebook that is still to be executed.
 
         Raises:
-            CourseError: the notebook cannot be read, or it lacks one of the parameters.
+            CourseError: the notebook cannot be read, is not for Python, or lacks one of the parameters.
         """
         nb = files.read(source)
+        spoken = nb.metadata.get("kernelspec", {}).get("language") or nb.metadata.get("language_info", {}).get("name")
+        if spoken and "python" not in str(spoken).lower():
+            raise CourseError(f"{source} is written in {spoken}, and coursekit executes Python only.")
         known = files.parameters(nb)
         for name in settings.parameters:
             if name not in known:
@@ -122,11 +127,11 @@ class Entry:
         cells = files.code_cells(nb)
         self.cells = len(cells)
         self.cells_run = sum(cell.execution_count is not None for cell in cells)
-        self.setup = next(iter(files.records(nb, "setup")), {})
-        self.claims = files.records(nb, "claim")
+        self.setup = next(_required(nb, "setup"), {})
+        self.claims = [asdict(claim) for claim in files.claims(nb)]
         self.checks = files.checks(nb)
-        self.exercises = files.records(nb, "exercise")
-        self.score = next(iter(files.records(nb, "score")), None)
+        self.exercises = list(_required(nb, "exercise"))
+        self.score = next(_required(nb, "score"), None)
         self.problems = find_problems(nb)
 
     def conclude(self, folder: Path, error: Exception | None = None) -> None:
@@ -206,6 +211,10 @@ class Run:
             return cls(folder, Settings(**content["settings"]), entries, content["seconds"])
         except (OSError, ValueError, TypeError, KeyError) as error:
             raise CourseError(f"no run to resume in {folder}: cannot read run.json ({error}).") from error
+
+
+def _required(nb: files.Notebook, kind: str) -> Iterator[dict[str, Any]]:
+    return (require_record(record, kind) for record in files.records(nb, kind))
 
 
 def _entry(source: str, problems: list[dict[str, Any]], **fields: Any) -> Entry:

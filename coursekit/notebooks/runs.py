@@ -3,9 +3,9 @@
 import os
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 
@@ -44,6 +44,36 @@ def open_run(out: Path | None, settings: Settings, resume: bool) -> Run:
     if others := [f"{name} {value}" for name, value in vars(old.settings).items() if value != vars(settings)[name]]:
         raise CourseError(f"the run in {folder} had {', '.join(others)}. Choose another folder.")
     return old
+
+
+@contextmanager
+def holding(run: Run, *, new: bool) -> Iterator[None]:
+    """Hold the folder of a run, so that no other process writes to it meanwhile.
+
+    Args:
+        new: the run takes another name for its folder if another run of the same second has taken the first.
+
+    Raises:
+        CourseError: another run holds the folder, or it cannot be written.
+    """
+    from filelock import FileLock, Timeout
+
+    first, count = run.folder, 1
+    while new and run.folder.exists():
+        count += 1
+        run.folder = first.with_name(f"{first.name}-{count}")
+    try:
+        run.folder.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(run.folder / ".lock")
+        lock.acquire(blocking=False)
+    except Timeout as error:
+        raise CourseError(f"another run is writing to {run.folder}: wait for it, or choose another folder.") from error
+    except OSError as error:
+        raise CourseError(f"the run cannot be written to {run.folder}: {error.strerror}.") from error
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def plan(run: Run, names: Sequence[str | Path]) -> list[Entry]:

@@ -1,7 +1,8 @@
 """The student edition: the notebooks without their solutions.
 
 It holds no outputs at all. What an output gives away of a solution cannot be known from names: a list that a solution
-fills, a figure, ``_``.
+fills, a figure, ``_``. Images that the text shows come along from the folder of the notebook; data that code reads does
+not, because code may read anything.
 """
 
 import ast
@@ -11,16 +12,27 @@ import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 from coursekit import __version__
 from coursekit.errors import CourseError
 from coursekit.notebooks import files
 from coursekit.notebooks.normalize import cleared, normalize
 from coursekit.notebooks.output import write_together
+from coursekit.notebooks.problems import EXPECTED
 
 ZIP = "student.zip"
-MARKER = re.compile(r"(\s*)### (BEGIN|END) (SOLUTION|HIDDEN TESTS)\s*")  # nbgrader's
-MEANT_AS_MARKER = re.compile(r"#\s*(BEGIN|END)[\s_-]*(SOLUTION|HIDDEN[\s_-]*TEST)", re.IGNORECASE)
+# nbgrader's markers, and what its users and those of other tools write instead of them
+MARKER = re.compile(r"(\s*)(?:###|===) (BEGIN|END) (SOLUTION|HIDDEN TESTS|MARK SCHEME)(?: ===)?\s*")
+MEANT_AS_MARKER = re.compile(
+    r"(#|===|<!--|//|%|--)\s*(BEGIN|START|END|STOP)[\s_-]*(SOLUTION|ANSWER|HIDDEN[\s_-]*TEST|MARK[\s_-]*SCHEME)"
+    r"|(?-i:#\s*SOLUTION\b)",
+    re.IGNORECASE,
+)
+PYTHON_MAGICS = re.compile(
+    r"\A\s*%%(capture|prun|time|timeit)\b"
+)  # the cells under other magics may be of any language
+STUBS = {"code": "# your code here\nraise NotImplementedError", "markdown": "*Your answer here.*", "raw": ""}
 README = """\
 # The notebooks for students
 
@@ -56,7 +68,7 @@ def publish(paths: Sequence[Path], folder: Path) -> dict[str, Path]:
         for name, content in contents.items():
             places[name] = _free(folder / name, content)
             if not places[name].exists():
-                place(places[name].name).write_bytes(content)
+                place(places[name].relative_to(folder).as_posix()).write_bytes(content)
     return places
 
 
@@ -70,10 +82,11 @@ def _free(path: Path, content: bytes) -> Path:
 
 
 def edition(paths: Sequence[Path]) -> dict[str, bytes]:
-    """The files of the edition by name: the notebooks without solutions and outputs, a README, and a zip of these.
+    """The files of the edition by name: notebooks without solutions and outputs, images, a README, and a zip of these.
 
     Raises:
-        CourseError: A notebook cannot be read, two have the same name, or a solution cannot be removed.
+        CourseError: A notebook cannot be read, two files have the same name, a solution cannot be removed, or an image
+            is not in the folder of its notebook.
     """
     made: dict[str, bytes] = {}
     titles = []
@@ -82,13 +95,32 @@ def edition(paths: Sequence[Path]) -> dict[str, bytes]:
             raise CourseError(f"two of the notebooks are called {path.name}: make an edition of each.")
         nb = cleared(without_solutions(files.read(path), path))
         made[path.name] = files.to_text(nb).encode()
+        for name, image in _images(nb, path).items():
+            if made.setdefault(name, image) != image:
+                raise CourseError(f"two of the notebooks show different images called {name}: make an edition of each.")
         titles.append(f"- [{files.title(nb) or path.stem}]({path.name})")
     made["README.md"] = README.format(titles="\n".join(titles), version=__version__).encode()
     return made | {ZIP: _zipped(made)}
 
 
+def _images(nb: Any, path: Path) -> dict[str, bytes]:
+    """The images in the folder of the notebook, or below it, that its text shows, by their paths from there."""
+    from coursekit.notebooks.markup import image_addresses, image_file
+
+    addresses = [it for cell in nb.cells if cell.cell_type == "markdown" for it in image_addresses(cell.source)]
+    try:
+        # An address with a scheme leads to the web, or into the notebook itself.
+        shown = [image_file(path.parent, it) for it in addresses if not re.match(r"(https?|data|attachment):", it)]
+    except CourseError as error:
+        raise CourseError(f"{path}: {error}") from error
+    return {file.relative_to(path.parent.resolve()).as_posix(): file.read_bytes() for file in shown}
+
+
 def without_solutions(nb: Any, path: Path) -> Any:
-    """A normalized copy without solutions, hidden tests, and the outputs of their cells.
+    """A normalized copy without solutions, hidden tests, mark schemes, and the outputs of their cells.
+
+    As in nbgrader, the whole cell is the solution if nbgrader's metadata say so and it has no marker. The tag
+    ``solution`` does the same. An image that is attached to a cell stays only if the text shows it.
 
     Args:
         path: The notebook's file, for messages.
@@ -99,28 +131,45 @@ def without_solutions(nb: Any, path: Path) -> Any:
     nb = normalize(nb)
     for number, cell in enumerate(nb.cells, start=1):
         try:
+            kinds = {marker[3] for marker in map(MARKER.fullmatch, cell.source.split("\n")) if marker}
             stripped = strip_solutions(cell.source)
-            if stripped == cell.source:
-                continue
-            if cell.cell_type != "code":
-                raise CourseError("only code can hold a solution")
-            from IPython.core.inputtransformer2 import TransformerManager
-
-            for source in (cell.source, stripped):
-                ast.parse(TransformerManager().transform_cell(source))
+            if not kinds and (cell.metadata.get("nbgrader", {}).get("solution") or "solution" in files.tags(cell)):
+                stripped = STUBS[cell.cell_type]
+            elif kinds and (cell.cell_type == "code" or kinds != {"MARK SCHEME"}):
+                _require_python(cell, stripped)
         except (CourseError, SyntaxError) as error:
             trouble = ": " if isinstance(error, CourseError) else " is not Python, with its solution or without it: "
             where = f"{path}, cell {cell.get('id', number)}"  # before format 4.5 cells had no ids
             raise CourseError(f"{where}{trouble}{error}.") from error
-        cell.source, cell.outputs, cell.execution_count = stripped, [], None
+        if cell.cell_type == "code" and stripped != cell.source:
+            cell.outputs, cell.execution_count = [], None
+        if "attachments" in cell:
+            shown = {name for name in cell.attachments if f"attachment:{name}" in unquote(stripped)}
+            cell.attachments = {name: image for name, image in cell.attachments.items() if name in shown}
+        cell.source = stripped
     return nb
+
+
+def _require_python(cell: Any, stripped: str) -> None:
+    """``CourseError`` or ``SyntaxError`` if a cell is not Python, with its solution or without it."""
+    if cell.cell_type != "code":
+        raise CourseError("only code can hold a solution")
+    if cell.source.lstrip().startswith("%%") and not PYTHON_MAGICS.match(cell.source):
+        raise CourseError("only Python can hold a solution, and not what stands under this magic")
+    if EXPECTED in files.tags(cell):  # wrong on purpose
+        return
+    from IPython.core.inputtransformer2 import TransformerManager
+
+    for source in (cell.source, stripped):
+        ast.parse(TransformerManager().transform_cell(PYTHON_MAGICS.sub("#", source)))
 
 
 def strip_solutions(source: str) -> str:
     """The source of a cell as a student gets it: ``raise NotImplementedError`` replaces each solution.
 
     A solution stands between nbgrader's markers ``### BEGIN SOLUTION`` and ``### END SOLUTION``. Everything between
-    ``### BEGIN HIDDEN TESTS`` and ``### END HIDDEN TESTS`` is removed.
+    ``### BEGIN HIDDEN TESTS`` and ``### END HIDDEN TESTS``, and between ``=== BEGIN MARK SCHEME ===`` and
+    ``=== END MARK SCHEME ===``, is removed.
 
     Raises:
         CourseError: a marker lacks its other half, or a line looks like a marker and is not one.

@@ -8,6 +8,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from coursekit.errors import printable
 from coursekit.notebooks.report import duration, findings, symbol
 from coursekit.notebooks.run_record import Entry
 
@@ -32,7 +33,9 @@ class LiveTable(Live):
             return
         facts = [entry.status, duration(entry.seconds), findings([entry])]
         news = "started" if entry.status == "running" else ", ".join(filter(None, facts))
-        print(f"{entry.name}: {news}\n", end="", flush=True)  # in one piece, since other threads print as well
+        print(
+            printable(f"{entry.name}: {news}\n"), end="", flush=True
+        )  # in one piece, since other threads print as well
 
     def table(self) -> Table:
         table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
@@ -50,7 +53,7 @@ def _row(entry: Entry) -> list[RenderableType]:
         status = ProgressBar(entry.cells, entry.cells_run, width=12) if entry.cells_run else "starting"
     return [
         Text(symbol(entry.status), style),
-        Text(entry.name, style if entry.status != "ok" else ""),
+        Text(printable(entry.name), style if entry.status != "ok" else ""),
         f"{entry.cells_run} of {entry.cells}" if entry.cells_run else "",
         status,
         duration(entry.seconds) if entry.seconds else "",

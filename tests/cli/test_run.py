@@ -281,6 +281,110 @@ def test_no_kernel_is_left_when_the_run_is_killed(tmp_path):
     assert ends(int((tmp_path / "kernel").read_text()))
 
 
+@pytest.mark.skipif(os.name == "nt", reason="there is no SIGHUP")
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP"])
+def test_a_run_that_is_told_to_end_leaves_a_report_and_no_kernel(tmp_path, name):
+    mark = "import os\nfrom pathlib import Path\nPath('kernel').write_text(str(os.getpid()))"
+    path = write(tmp_path, "1_slow", mark, "list(range(10**8)).sort(key=str)")  # a long call of a C function
+    command = [sys.executable, "-m", "coursekit", "run", path, "--out", tmp_path / "out"]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 120
+    while not ((tmp_path / "kernel").exists() and (tmp_path / "kernel").read_text()):
+        assert time.monotonic() < deadline
+        assert process.poll() is None
+        time.sleep(0.05)
+    process.send_signal(getattr(signal, name))
+    assert process.communicate(timeout=60)[1] == ""
+    assert process.returncode == 130
+    assert ends(int((tmp_path / "kernel").read_text()))
+    assert entries(tmp_path / "out")["1_slow"]["status"] == "interrupted"
+    assert (tmp_path / "out" / "index.html").exists()
+
+
+def test_what_a_notebook_starts_ends_with_it(tmp_path):
+    imports = "import subprocess\nfrom pathlib import Path"
+    start = "child = subprocess.Popen(['sleep', '600'], start_new_session=True)"
+    write(tmp_path, "1_child", f"{imports}\n{start}\nPath('child').write_text(str(child.pid))")
+    coursekit(tmp_path, "--out", tmp_path / "out")
+    assert ends(int((tmp_path / "child").read_text()))
+
+
+def test_one_bad_notebook_costs_no_other(tmp_path):
+    """Malformed records and images, damaged widgets, and an error in a widget of an earlier execution."""
+    show = "from IPython.display import display\ndisplay({{'text/plain': 'x', 'image/png': {}}}, raw=True, metadata={})"
+    records = {"coursekit": {"claim": {"number": "one"}}}, {"coursekit": {"score": 3}}, {"coursekit": 5}
+    for number, metadata in enumerate(records, start=1):
+        write(tmp_path, f"{number}_record", show.format("'AAAA'", metadata))
+    write(tmp_path, "4_image", show.format("'A'", {"image/png": 3}))
+    widget = "import ipywidgets\nslider = ipywidgets.IntSlider()\nslider"
+    write(tmp_path, "5_widget", f"{widget}\nslider.comm.send({{'method': 'update', 'state': {{'outputs': [5]}}}})")
+    path = write(tmp_path, "6_earlier", "1")
+    nb = files.read(path)
+    error = {"output_type": "error", "ename": "KeyError", "evalue": "old", "traceback": []}
+    nb.metadata["widgets"] = {files.WIDGET_STATE: {"state": {"m": {"state": {"outputs": [error]}}}}}
+    files.write(nb, path)
+    coursekit(tmp_path, "--out", tmp_path / "out", status=1)
+    found = entries(tmp_path / "out")
+    assert {name: entry["status"] for name, entry in found.items()} == {
+        "1_record": "error",
+        "2_record": "error",
+        "3_record": "ok",
+        "4_image": "ok",
+        "5_widget": "ok",
+        "6_earlier": "ok",
+    }
+    assert "the record of a claim is malformed" in found["1_record"]["message"]
+    assert "the record of a score is malformed at 'solved'" in found["2_record"]["message"]
+    assert (tmp_path / "out" / "index.html").exists()
+
+
+def test_what_a_message_or_a_name_holds_does_not_command_the_terminal(tmp_path):
+    write(tmp_path, "1_title", "raise ValueError('\\x1b]0;owned\\x07 \\x9b2J \\r gone')")
+    output = coursekit(tmp_path, "--out", tmp_path / "out", status=1)
+    assert "?]0;owned?" in output
+    assert not set(output) & set("\x07\x9b\r")
+    assert "\x1b]" not in output
+
+
+def test_two_runs_of_one_second_have_two_folders(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    first, second = Run(Path("runs", "now"), Settings()), Run(Path("runs", "now"), Settings())
+    with runs.holding(first, new=True):
+        first.save()
+        with runs.holding(second, new=True):
+            second.save()
+    assert [run.folder for run in (first, second)] == [Path("runs", "now"), Path("runs", "now-2")]
+
+
+@pytest.mark.parametrize("resume", [True, False])
+def test_one_folder_belongs_to_one_run_at_a_time(tmp_path, resume):
+    path, out = write(tmp_path, "1_good", "1"), tmp_path / "out"
+    coursekit(path, "--out", out)
+    with runs.holding(Run(out, Settings()), new=False):
+        if not resume:
+            (out / "run.json").unlink()
+            shutil.rmtree(out / "notebooks")
+        said = coursekit(path, "--out", out, *(["--resume"] if resume else []), status=2)
+        assert ("another run is writing to" if resume else "is not empty") in said
+    if resume:
+        coursekit(path, "--out", out, "--resume")
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    [
+        {"kernelspec": {"name": "ir", "display_name": "R", "language": "R"}, "language_info": {"name": "R"}},
+        {"language_info": {"name": "julia"}},
+        {"kernelspec": {"name": "bash", "display_name": "Bash", "language": "bash"}},
+    ],
+)
+def test_a_notebook_in_another_language_is_refused(tmp_path, metadata):
+    files.write(new_notebook(cells=[new_code_cell("x <- 1")], metadata=metadata), tmp_path / "a.ipynb")
+    said = coursekit(tmp_path / "a.ipynb", "--out", tmp_path / "out", status=2)
+    assert f"a.ipynb is written in {metadata.get('language_info', {'name': 'bash'})['name']}, and" in said
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.skipif(os.name == "nt", reason="there a signal for one process cannot be sent")
 def test_after_ctrl_c_finished_work_is_kept_no_kernel_is_left_and_resume_continues(tmp_path):
     write(tmp_path, "1_done", "with open('done.txt', 'a') as file:\n    file.write('once ')")

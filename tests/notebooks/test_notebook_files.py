@@ -113,7 +113,11 @@ def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path, monke
         (b"\xff\xfe", "is not a notebook: it is not JSON"),
         (b"[]", "is not a notebook of format 4"),
         (b'{"nbformat": 3}', "is not a notebook of format 4"),
-        (b'{"nbformat": 4, "nbformat_minor": 5, "metadata": {}}', "is not a valid notebook: 'cells'"),
+        (b'{"nbformat": 4, "nbformat_minor": 5, "metadata": {}}', r"is not a valid notebook \(KeyError: 'cells'\)"),
+        (b'{"nbformat": 4, "nbformat_minor": null, "metadata": {}, "cells": []}', "is not a valid notebook"),
+        (b'{"nbformat": 4, "nbformat_minor": 5, "metadata": {}, "cells": null}', "is not a valid notebook"),
+        (b'{"nbformat": 4, "nbformat_minor": 5, "metadata": {}, "cells": [{"id": []}]}', "is not a valid notebook"),
+        (b'{"nbformat": 4, "nbformat_minor": 5, "metadata": {}, "cells": [{"cell_type": 5}]}', "is not a valid"),
         (
             b'{"nbformat": 4, "nbformat_minor": 5, "metadata": {}, "cells": [{"id": "a"}]}',
             "is not a valid notebook",

@@ -419,6 +419,222 @@ def test_an_image_in_text_comes_from_the_folder_of_the_notebook(tmp_path):
         deck.render(nb, tmp_path / "a.ipynb", PARTS, ())
 
 
+PNG = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
+
+
+def images(made):
+    return [a for t, a in made.elements if t == "img"]
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "![p](attachment:a.png)",
+        "![p](attachment:my%20a.png)",
+        "![p](attachment:my a.png)",
+        "<img src='attachment:a.png'>",
+    ],
+)
+def test_an_attached_image_is_shown(source):
+    text = md(f"## 1 · A\n\n{source}", "slide")
+    text.attachments = {"a.png": {"image/png": PNG}, "my a.png": {"image/png": PNG}}
+    assert [it["src"] for it in images(page(text))] == [f"data:image/png;base64,{PNG}"]
+
+
+def test_an_attachment_of_another_cell_is_refused():
+    text = md("## 1 · A", "slide")
+    text.attachments = {"a.png": {"image/png": PNG}}
+    with pytest.raises(CourseError, match=r"09_autoencoders.ipynb: the image attachment:a.png is not in"):
+        page(text, md("![p](attachment:a.png)"))
+
+
+@pytest.mark.parametrize("source", ["![a](<my dot.png>)", "![a](my%20dot.png)", "<img src='my dot.png'>"])
+def test_the_name_of_an_image_may_hold_a_space(tmp_path, source):
+    Image.new("RGB", (3, 3)).save(tmp_path / "my dot.png")
+    deck_of = deck.render(new_notebook(cells=[md(source, "slide")]), tmp_path / "a.ipynb", PARTS, ())
+    assert images(Page(deck_of))[0]["src"].startswith("data:image/png;base64,")
+
+
+@pytest.mark.parametrize("source", ["![a]({})", "<img src='{}'>"])
+@pytest.mark.parametrize("address", ["https://example.org/a.png", "../outside.png", "file:///etc/a.png", "notes.txt"])
+def test_an_image_from_elsewhere_is_refused(tmp_path, source, address):
+    folder = tmp_path / "inside"
+    folder.mkdir()
+    for place in (tmp_path / "outside.png", folder / "notes.txt"):
+        place.write_bytes(b"secret")
+    nb = new_notebook(cells=[md(source.format(address), "slide")])
+    with pytest.raises(CourseError, match=rf"a.ipynb: the image {re.escape(address)} is not in the notebook's folder"):
+        deck.render(nb, folder / "a.ipynb", PARTS, ())
+
+
+SVG = '<svg viewBox="0 0 300 200"><script>alert(1)</script><circle r="4"/></svg>'
+
+
+def test_an_svg_is_an_image_so_that_nothing_in_it_runs():
+    made = page(md("## 1 · A", "slide"), code("f", shown({"image/svg+xml": SVG, "text/plain": "<Figure>"}, alt="Net")))
+    (image,) = images(made)
+    drawn = base64.b64decode(image["src"].removeprefix("data:image/svg+xml;base64,")).decode()
+    assert drawn == SVG.replace("<svg", '<svg xmlns="http://www.w3.org/2000/svg"')
+    assert image["alt"] == "Net"
+    assert any(a.get("style") == "--w: 300; --h: 200" for t, a in made.elements if t == "figure")
+    assert "<Figure>" not in made.html
+
+
+@pytest.mark.parametrize("svg", ["<svg/>", '<svg viewBox="a b">', '<svg viewBox="0,0,1.2.3,x">', '<svg width="3pt">'])
+def test_an_svg_without_a_size_has_one_still(svg):
+    made = page(md("## 1 · A", "slide"), code("f", shown({"image/svg+xml": svg})))
+    assert any(a.get("style") == "--w: 640; --h: 480" for t, a in made.elements if t == "figure")
+
+
+def test_a_gif_moves_and_has_a_button():
+    file = io.BytesIO()
+    frames = [Image.new("RGB", (30, 20), colour) for colour in ("white", "black")]
+    frames[0].save(file, "gif", save_all=True, append_images=frames[1:])
+    gif = base64.b64encode(file.getvalue()).decode()
+    made = page(md("## 1 · A", "slide"), code("f", shown({"image/gif": gif, "text/plain": "<IPython Image>"})))
+    (image,) = images(made)
+    assert image["src"].startswith("data:image/png;base64,")
+    assert image["data-animation"] == f"data:image/gif;base64,{gif}"
+    assert made.one(".play") == "Pause"
+
+
+@pytest.mark.parametrize(
+    "image", ["AAAA", "A", "", PNG[:60], "é", base64.b64encode(b"version https://git-lfs").decode()]
+)
+@pytest.mark.parametrize("kind", ["image/png", "image/gif", "image/webp"])
+def test_a_damaged_image_is_shown_as_its_text(kind, image):
+    made = page(md("## 1 · A", "slide"), code("f", shown({kind: image, "text/plain": "A falling line"})))
+    assert images(made) == []
+    assert made.all(".text") == ["A falling line"]
+
+
+def test_a_damaged_image_gives_way_to_another_form():
+    made = page(md("## 1 · A", "slide"), code("f", shown({"image/png": "AAAA", "image/svg+xml": SVG})))
+    assert len(images(made)) == 1
+
+
+@pytest.mark.parametrize("width", ["60px", None, True, -1, 0, [60]])
+def test_an_odd_size_in_the_metadata_is_measured_instead(width):
+    said = {"image/png": {"width": width, "height": 40}}
+    made = page(md("## 1 · A", "slide"), code("f", shown({"image/png": picture(30, 20)}, **said)))
+    assert any(a.get("style") == "--w: 30; --h: 20" for t, a in made.elements if t == "figure")
+
+
+@pytest.mark.parametrize(
+    ("text", "seen"),
+    [
+        ("\r  0%|  |\r 50%|# |\r100%|##|\n", "100%|##|"),
+        ("loss 1\rloss 2\r\nnext\n", "loss 2 next"),
+        ("done\r", "done"),
+        ("a\rb\nc\rd", "b d"),
+    ],
+)
+def test_after_a_carriage_return_a_line_is_written_anew(text, seen):
+    made = page(md("## 1 · A", "slide"), code("f", new_output("stream", name="stderr", text=text)))
+    assert made.all(".text") == [seen]
+
+
+def test_an_expected_error_is_shown():
+    error = new_output("error", ename="ZeroDivisionError", evalue="division by zero", traceback=["…"])
+    made = page(md("## 1 · A", "slide"), code("1 / 0", error, tags=["raises-exception"]))
+    assert made.all(".text") == ["ZeroDivisionError: division by zero"]
+
+
+def test_notes_before_the_first_slide_go_to_the_speaker_view():
+    nb = new_notebook(cells=[md("Say hello.", "notes"), md("Breathe.", "notes"), *lecture(md("Wave.", "notes")).cells])
+    made = Page(deck.render(nb, Path("a.ipynb"), PARTS, ()))
+    assert made.all(".notes")[0] == "Say hello. Breathe. Wave."
+    assert "Say hello." not in " ".join(made.all(".body"))
+
+
+@pytest.mark.parametrize("slideshow", [None, "slide", 3, [], {}, {"slide_type": None}])
+def test_an_older_format_and_odd_metadata_are_read(tmp_path, slideshow):
+    nb = lecture(md("text"), code("f", shown({"text/plain": "4"}, **{"image/png": None, "coursekit": 5})))
+    nb.nbformat_minor = 4
+    for cell in nb.cells:
+        del cell["id"]
+    nb.cells[1].metadata["slideshow"] = slideshow
+    (tmp_path / "a.ipynb").write_text(json.dumps(nb), encoding="utf-8")
+    made = Page(deck.render(files.read(tmp_path / "a.ipynb"), Path("a.ipynb"), PARTS, ()))
+    assert made.all(".text") == ["4"]
+    cells = [a["data-cell"] for t, a in made.elements if "data-cell" in a]
+    assert len(set(cells)) == len(files.read(tmp_path / "a.ipynb").cells)
+
+
+@pytest.mark.parametrize("kind", ["claim", "table"])
+@pytest.mark.parametrize("record", [5, [], "text", {}, {"claims": "x", "number": "1"}])
+def test_a_malformed_record_is_refused_by_name(kind, record):
+    with pytest.raises(CourseError, match=rf"09_autoencoders.ipynb: the record of a {kind} is malformed"):
+        page(md("## 1 · A", "slide"), code("f", shown({"text/plain": "x"}, coursekit={kind: record})))
+
+
+HOSTILE = [
+    "<script>alert(1)</script>",
+    "<img src='data:image/png;base64,AA' onerror='alert(1)'>",
+    "<a href='javascript:alert(1)'>a</a>",
+    "<a href=' JavaScript:alert(1)'>a</a>",
+    "[a](javascript:alert(1))",
+    "[a](data:text/html,alert(1))",
+    "<iframe src='file:///etc/hostname'></iframe>",
+    "<object data='file:///etc/hostname'></object><embed src='file:///etc/hostname'>",
+    "<meta http-equiv='refresh' content='0; url=https://example.net'>",
+    "<form action='https://example.net'><input name='x'><button>go</button></form>",
+    "<link rel='stylesheet' href='https://example.net'><style>@import 'https://example.net';</style>",
+    "<base href='https://example.net'>",
+    "<svg onload='alert(1)'><script>alert(1)</script></svg>",
+    "<math><mtext><table><mglyph><style><img src=x onerror=alert(1)>",
+    '<noscript><p title="</noscript><script>alert(1)</script>">',
+    "<p style='background: url(https://example.net)' class='slide title' id='frames'>x</p>",
+    "<div><!-- <script>alert(1)</script> --></div>",
+    "$x$ <b onclick='alert(1)'>$y$</b> </section></main>",
+    "`` ` ``<script>alert(1)",
+    "## <img src='data:,' onload='alert(1)'>",
+]
+
+
+@pytest.mark.parametrize("source", HOSTILE)
+@pytest.mark.parametrize("kind", ["markdown", "notes", "text/markdown", "text/latex", "text/html"])
+def test_nothing_in_the_text_of_a_foreign_notebook_runs_or_asks_the_network(source, kind):
+    plain = page(md("## 1 · A", "slide"), md("x"))
+    if kind in ("markdown", "notes"):
+        made = page(md("## 1 · A", "slide"), md(source, "notes" if kind == "notes" else "-"))
+    else:
+        made = page(md("## 1 · A", "slide"), code("f", shown({kind: source, "text/plain": "x"}), tags=["hide-input"]))
+    added = made.elements[:]
+    for element in plain.elements:
+        added.remove(element) if element in added else None
+    assert {tag for tag, _ in added} <= {"p", "b", "a", "img", "div", "aside", "table", "tbody", "code", "h2", "pre"}
+    assert not {name for _, a in added for name in a} - {"src", "alt", "class", "href", "data-cell"}
+    for name in ("src", "href"):
+        assert all(a.get(name, "data:").startswith("data:") for _, a in added)
+    assert not any("slide" in a.get("class", "") for _, a in added)
+
+
+def test_ordinary_html_stays():
+    style = "<style scoped>td { color: red }</style>"
+    frame = f"{style}<table border='1'><tr><th scope='col'>n</th><td>3 &lt; 4</td></tr></table>"
+    made = page(md("## 1 · A", "slide"), code("f", shown({"text/html": frame, "text/plain": "x"}), tags=["hide-input"]))
+    assert made.all(".html") == ["n3 < 4"]
+
+
+def test_formulas_code_and_tables_pass():
+    formulas = "$a < b$, \\(c & d\\)\n\n$$\\begin{aligned} x &< y \\\\ z &> 0 \\end{aligned}$$"
+    text = f"{formulas}\n\n```python\nif a < b: pass\n```\n\n|a|\n|-:|\n|1|"
+    made = page(md("## 1 · A", "slide"), md(text))
+    body = " ".join(made.all(".body"))
+    assert "$a < b$" in body
+    assert "x &< y" in body
+    assert "if a < b: pass" in body
+    assert any(a == {"style": "text-align:right;"} for t, a in made.elements if t == "td")
+    assert any(a.get("class") == "k" for t, a in made.elements if t == "span")
+
+
+def test_html_that_only_a_script_fills_gives_way_to_text():
+    plot = "<div><script>draw()</script><div id='plot'></div></div>"
+    made = page(md("## 1 · A", "slide"), code("f", shown({"text/html": plot, "text/plain": "Figure(3 traces)"})))
+    assert made.all(".text") == ["Figure(3 traces)"]
+
+
 # The command
 
 

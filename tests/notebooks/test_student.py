@@ -123,6 +123,121 @@ def test_the_edition_holds_no_outputs(course):
     assert [(it.outputs, it.execution_count) for it in files.code_cells(nb)] == [([], None)]
 
 
+MARKING, MARKED = "=== BEGIN MARK SCHEME ===", "=== END MARK SCHEME ==="
+
+
+def test_mark_schemes_are_removed_from_text():
+    (only,) = stripped(new_markdown_cell(f"Explain.\n\n{MARKING}\nsecret\n{MARKED}\n\nOne page."))
+    assert only.source == "Explain.\n\n\nOne page."
+
+
+def test_attached_images_stay_only_if_the_text_shows_them():
+    text = new_markdown_cell(
+        f"![a](attachment:my%20own.png) ![b](<attachment:b c.png>)\n\n{MARKING}\n![s](attachment:s.png)\n{MARKED}",
+        attachments={name: {"image/png": "AA=="} for name in ("my own.png", "b c.png", "s.png", "left over.png")},
+    )
+    (only,) = stripped(text)
+    assert sorted(only.attachments) == ["b c.png", "my own.png"]
+
+
+NBGRADER = {"nbgrader": {"grade_id": "f", "solution": True, "grade": False, "locked": False, "task": False}}
+
+
+@pytest.mark.parametrize("mark", [NBGRADER, {"tags": ["solution"]}])
+def test_a_cell_that_is_all_solution_needs_no_marker(mark):
+    shown = [new_output("stream", text="secret")]
+    code = new_code_cell("def f():\n    return 'secret'", metadata=mark, outputs=shown, execution_count=1)
+    text = new_markdown_cell("secret ![s](attachment:s.png)", metadata=mark, attachments={"s.png": {"image/png": "A"}})
+    left = stripped(code, text, nbformat.v4.new_raw_cell("secret", metadata=mark))
+    assert [it.source for it in left] == ["# your code here\nraise NotImplementedError", "*Your answer here.*", ""]
+    assert "secret" not in json.dumps(left)
+
+
+def test_markers_go_before_nbgraders_mark_of_the_whole_cell():
+    (only,) = stripped(new_code_cell(SOLVED, metadata=NBGRADER))
+    assert only.source == STUBBED
+
+
+def test_a_cell_that_is_wrong_on_purpose_may_hold_a_solution():
+    (only,) = stripped(cell(f"x = = 1\n{BEGIN}\nsecret\n{END}", tags=["raises-exception"]))
+    assert only.source == "x = = 1\n# your code here\nraise NotImplementedError"
+
+
+@pytest.mark.parametrize("magic", ["%%time", "%%capture out", "\n%%timeit -n 1"])
+def test_python_under_a_magic_may_hold_a_solution(magic):
+    (only,) = stripped(cell(f"{magic}\n{SOLVED}"))
+    assert only.source == f"{magic}\n{STUBBED}"
+    with pytest.raises(CourseError, match="is not Python"):
+        stripped(cell(f"{magic}\ndef f():\n{BEGIN}\n    return 1\n{END}"))
+
+
+@pytest.mark.parametrize("magic", ["%%bash", "%%R -o x", "\n%%script perl"])
+def test_a_solution_in_another_language_is_refused(magic):
+    with pytest.raises(CourseError, match="only Python can hold a solution"):
+        stripped(cell(f"{magic}\n{BEGIN}\necho secret\n{END}"))
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "### START SOLUTION",
+        "### STOP SOLUTION",
+        "# begin answer",
+        "return x  # SOLUTION",
+        "=== BEGIN MARK_SCHEME ===",
+        "<!-- BEGIN SOLUTION -->",
+        "// END SOLUTION",
+        "#### BEGIN SOLUTION",
+    ],
+)
+def test_markers_of_other_tools_are_refused(line):
+    for one in (new_code_cell(f"def f():\n    {line}\n    return 1"), new_markdown_cell(f"Why?\n\n{line}\n\nBecause.")):
+        with pytest.raises(CourseError, match=r"line \d is not quite a marker"):
+            stripped(one)
+
+
+# --- images
+
+
+def picture(name, content=b"\x89PNG"):
+    path = Path("notebooks", name)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+
+
+def test_images_that_the_text_shows_come_along(course):
+    for name in ("my plot.png", "img/net.svg", "unused.png", "secret.png"):
+        picture(name, name.encode())
+    text = "![a](<my plot.png>) <img src='img/net.svg' alt='n'> ![web](https://example.org/x.png) `![](no.png)`"
+    write("02_images", new_markdown_cell(f"{text}\n\n{MARKING}\n![](secret.png)\n{MARKED}"))
+    said = run("notebooks/02_images.ipynb", "--out", "out")
+    assert "differs" not in said
+    assert Path("out", "img", "net.svg").read_bytes() == b"img/net.svg"
+    assert names(Path("out")) == ["02_images.ipynb", "README.md", "img", "my plot.png", "student.zip"]
+    with zipfile.ZipFile("out/student.zip") as archive:
+        assert "student/img/net.svg" in archive.namelist()
+        assert "student/secret.png" not in archive.namelist()
+
+
+@pytest.mark.parametrize("address", ["gone.png", "../outside.png", "data.csv", "file:///etc/hostname", "/etc/hostname"])
+def test_an_image_from_elsewhere_is_refused(course, address):
+    picture("../outside.png")
+    picture("data.csv")
+    write("02_images", new_markdown_cell(f"![]({address})"))
+    with pytest.raises(CourseError, match=rf"02_images.ipynb: the image {address} is not in the notebook's folder"):
+        run("notebooks/02_images.ipynb")
+    assert not Path("student").exists()
+
+
+def test_two_images_of_the_same_name_are_refused(course):
+    picture("a.png", b"one")
+    picture("../others/a.png", b"two")
+    write("02_images", new_markdown_cell("![](a.png)"))
+    files.write(notebook(new_markdown_cell("![](a.png)")), Path("others", "03.ipynb"))
+    with pytest.raises(CourseError, match=r"different images called a.png"):
+        run("notebooks/02_images.ipynb", "others/03.ipynb")
+
+
 # --- wrong markers
 
 

@@ -9,24 +9,26 @@ import ast
 import base64
 import io
 import json
+import mimetypes
 import re
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
+from urllib.parse import quote, unquote
 
 from jinja2 import Environment, FileSystemLoader
 from markupsafe import Markup
 from nbconvert.filters import Highlight2HTML, ansi2html
-from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
+from nbconvert.filters.markdown_mistune import MarkdownWithMath
 
 from coursekit import __version__
 from coursekit.course.claims import SIGNS
 from coursekit.course.display import FRAMES
 from coursekit.course.lectures import lectures
-from coursekit.course.records import Claim
+from coursekit.course.records import Claim, require_record
 from coursekit.errors import CourseError
-from coursekit.notebooks import files, report
+from coursekit.notebooks import files, markup, report
 from coursekit.notebooks.normalize import is_folded
 from coursekit.notebooks.problems import find_problems
 from coursekit.notebooks.slides.parts import Parts, packages
@@ -40,7 +42,8 @@ LONGEST = 18  # lines of code or of text that a slide can hold at a readable siz
 HEADING = re.compile(r"\A(#{1,3}) +(?:(\d+) · )?(.+)\n*")
 OBJECTIVES = re.compile(r"\A(\S.*)\n\n(?=- )")  # the line above a list
 CAPTION = re.compile(r"\*(Figure \d+\.) (.*)\*", re.DOTALL)  # as `show` writes it
-IMAGES = ("image/png", "image/jpeg")
+IMAGES = ("image/png", "image/jpeg", "image/gif", "image/webp", "image/svg+xml")
+SVG_SIDES = re.compile(r"<svg\b[^>]*?\sviewBox=[\"']\s*\S+?[\s,]+\S+?[\s,]+(\d+)[.\d]*[\s,]+(\d+)")
 # What a cell does to the lecture's records. Slides show these as outputs, or not at all, and never as code.
 RECORDING = re.compile(r"(\w+ = )?(guess|exercise)\(|(claim|claims_table|check|exercise\.score)\(|\w+\.reveal\(")
 UNSEEN = {"exercise", "score", "checks", "setup"}  # records of outputs that are for the reader of the notebook
@@ -96,32 +99,45 @@ class Slide:
     notes: list[Markup] = field(default_factory=list)
 
 
-class Text(IPythonRenderer):
-    """Markdown as self-contained HTML: images are embedded, and links lead to other decks or to the web."""
+class Text(markup.Renderer):
+    """Markdown and HTML as safe, self-contained HTML: images are embedded, and links lead to other decks or to the web.
+
+    Images come from the notebook's folder or from the attachments of the cell that is shown.
+    """
 
     def __init__(self, folder: Path, decks: Collection[str]) -> None:
-        super().__init__(escape=False, embed_images=True, exclude_anchor_links=True, path=str(folder))
-        self.decks = decks
+        super().__init__(escape=False, exclude_anchor_links=True)
+        self.folder, self.decks = folder, decks
         self.markdown = MarkdownWithMath(renderer=self)
 
     def paragraphs(self, source: str) -> Markup:
-        return Markup(self.markdown.render(source))
+        for name in self.attachments:  # JupyterLab shows them even if their names hold spaces
+            source = source.replace(f"(attachment:{name})", f"(attachment:{quote(name)})")
+        return self.html(self.markdown.render(source))
 
     def line(self, source: str) -> Markup:
         """One paragraph, without the tag around it."""
         return Markup(self.paragraphs(source).strip().removeprefix("<p>").removesuffix("</p>"))
+
+    def html(self, source: str) -> Markup:
+        return Markup(markup.clean(source, self.embedded))
+
+    def embedded(self, address: str) -> str:
+        """The address of an image that holds the image itself."""
+        if address.startswith("data:"):
+            return address
+        name = unquote(address.removeprefix("attachment:"))
+        if address.startswith("attachment:") and self.attachments.get(name):
+            kind, content = next(iter(self.attachments[name].items()))
+            return _uri(kind, content)
+        file = markup.image_file(self.folder, address)
+        return markup.embedded(mimetypes.guess_type(file)[0] or "", file.read_bytes())
 
     def link(self, text: str, url: str, title: str | None = None) -> str:
         if url.startswith(("http://", "https://", "mailto:")):
             return super().link(text, url, title)
         name = url.removesuffix(".ipynb")
         return super().link(text, f"{name}.html", title) if name in self.decks else text
-
-    def image(self, text: str, url: str, title: str | None = None) -> str:
-        shown = super().image(text, url, title)
-        if 'src="data:' not in shown:
-            raise CourseError(f"the image {url} is not in the notebook's folder, and a deck can embed no other.")
-        return shown
 
 
 def check(nb: Any, path: Path) -> None:
@@ -159,7 +175,10 @@ def render(nb: Any, path: Path, parts: Parts, decks: Collection[str]) -> str:
     part = next((lecture.part for lecture in lectures() if lecture.name == path.stem), "")
     environment = Environment(loader=FileSystemLoader(HERE), autoescape=True, trim_blocks=True, lstrip_blocks=True)
     environment.filters |= {"value": report.value, "short": _short, "judged": _judged}
-    stacks = _stacks(nb, Text(path.parent, decks))
+    try:
+        stacks = _stacks(nb, Text(path.parent, decks))
+    except CourseError as error:
+        raise CourseError(f"{path}: {error}") from error
     return environment.get_template("deck.html.jinja").render(
         name=files.title(nb) or path.stem,
         part=part,
@@ -211,20 +230,22 @@ def _judged(claim: Claim) -> str:
 
 
 def _slide_type(cell: Any) -> str:
-    return cell.metadata.get("slideshow", {}).get("slide_type", "-")
+    return cell.metadata.get("slideshow", {}).get("slide_type") or "-"
 
 
 def _stacks(nb: Any, text: Text) -> list[list[Slide]]:
     """The slides of the notebook; a slide and its subslides form a stack."""
     stacks: list[list[Slide]] = []
     section = Slide(Markup(), 2)  # the last with a heading of level 1 or 2
+    early: list[Markup] = []  # notes before the first slide
     claims = files.claims(nb)
-    for cell in nb.cells:
+    for number, cell in enumerate(nb.cells):
         kind, source = _slide_type(cell), cell.source
+        text.attachments = cell.get("attachments", {})
         if kind == "skip":
             continue
-        if kind == "notes" and stacks:
-            stacks[-1][-1].notes.append(text.paragraphs(source))
+        if kind == "notes":
+            (stacks[-1][-1].notes if stacks else early).append(text.paragraphs(source))
             continue
         if kind in ("slide", "subslide") or not stacks:  # the first cell begins a slide in any case
             if kind != "subslide" or not stacks:
@@ -234,8 +255,10 @@ def _stacks(nb: Any, text: Text) -> list[list[Slide]]:
             if begun[0].level in (1, 2):
                 section = begun[0]
         for block in _blocks(cell, source, text, claims):
-            block.cell, block.fragment = cell.id, kind == "fragment"
+            block.cell, block.fragment = cell.get("id", str(number)), kind == "fragment"  # format 4.4 has no ids
             stacks[-1][-1].blocks.append(block)
+    if stacks:
+        stacks[0][0].notes[:0] = early
     return stacks
 
 
@@ -313,66 +336,76 @@ def _output(output: Any, text: Text, claims: list[Claim]) -> Block:
     data, metadata = output.get("data", {}), output.get("metadata", {})
     record = metadata.get("coursekit", {})
     if "claim" in record:
-        return Block("claim", claims=[Claim(**record["claim"])])
+        return Block("claim", claims=[Claim.of(record["claim"])])
     if "guess" in record:
         return Block("guess", record=record["guess"])
     if "answer" in record:
         return Block("answer", record=record["answer"])
     if "table" in record:
-        return Block("claims", claims=claims[: record["table"]["claims"]])
+        return Block("claims", claims=claims[: require_record(record["table"], "table")["claims"]])
     if figure := _figure(data, metadata):
         return Block("figure", figure=figure)
     if caption := CAPTION.fullmatch(data.get("text/markdown", "")):
         return Block("caption", text.line(f"**{caption[1]}** {caption[2]}"))
     if written := data.get("text/markdown") or data.get("text/latex"):
         return Block("prose", text.paragraphs(written))
-    if "text/html" in data:
-        return Block("html", Markup(data["text/html"]))
-    return Block("text", lines=(output.get("text") or data.get("text/plain", "")).strip("\n").splitlines())
+    html = text.html(data.get("text/html", ""))
+    if re.sub(r"<(?!img)[^>]*>", "", html).strip():  # nothing is left of what a script would draw
+        return Block("html", html)
+    if output.output_type == "error":  # its cell is tagged raises-exception, or `check` would have refused it
+        return Block("text", lines=[f"{output.ename}: {output.evalue}"])
+    return Block("text", lines=_on_screen(output.get("text") or data.get("text/plain", "")).strip("\n").splitlines())
+
+
+def _on_screen(text: str) -> str:
+    """Text as a terminal shows it in the end: after a carriage return, a line is written anew."""
+    return re.sub(r"[^\n]*\r(?=[^\r\n])", "", text).replace("\r", "")
 
 
 def _figure(data: Any, metadata: Any) -> Figure | None:
-    """The image of an output, if it has one, with its frames or its animation."""
-    mime = next((mime for mime in IMAGES if mime in data), None)
-    if mime is None:
+    """The image of an output, if it has one that can be read, with its frames or its animation."""
+    sizes = ((mime, _size(mime, data[mime])) for mime in IMAGES if mime in data)
+    mime, size = next(((mime, size) for mime, size in sizes if size), ("", None))
+    if size is None:
         return None
-    image = "".join(data[mime].split())
-    wide, high = _size(image)
+    image, (wide, high) = data[mime], size
     width, height = (metadata.get(mime, {}).get(side) for side in ("width", "height"))
-    if not (width and height):
+    if not all(type(side) in (int, float) and side > 0 for side in (width, height)):
         width, height = wide, high
     figure = Figure(_uri(mime, image), files.alt(metadata), width, height)
     if FRAMES in data:
         record = data[FRAMES]
         # The image may be a strip of frames, so that a frame has another shape.
-        w, h = _size(record["frames"][0])
+        w, h = _size(record["mime"], record["frames"][0]) or (wide, high)
         scale = width / wide
         size = (width, height) if abs(w * high - h * wide) < 0.02 * h * wide else (round(scale * w), round(scale * h))
         figure.frames = Frames(record["controls"], [_uri(record["mime"], it) for it in record["frames"]], *size)
-    elif still := _first_frame(image):
+    elif mime != "image/svg+xml" and (still := _first_frame(image)):
         figure.uri, figure.animation = _uri("image/png", still), figure.uri
     return figure
 
 
 def _uri(mime: str, image: str) -> str:
+    if mime == "image/svg+xml":  # a notebook holds it as text; an image runs no script and loads nothing
+        named = image if "xmlns=" in image else image.replace("<svg", '<svg xmlns="http://www.w3.org/2000/svg"', 1)
+        return markup.embedded(mime, named.encode())
     return f"data:{mime};base64,{''.join(image.split())}"
 
 
-def _size(image: str) -> tuple[int, int]:
-    """Width and height in pixels of an image in base64."""
-    from PIL import Image
-
-    with Image.open(io.BytesIO(base64.b64decode(image))) as opened:
-        return opened.size
+def _size(mime: str, image: str) -> tuple[int, int] | None:
+    """Width and height of an image in pixels; None if it is damaged."""
+    if mime == "image/svg+xml":
+        sides = SVG_SIDES.search(image)
+        return (max(1, int(sides[1])), max(1, int(sides[2]))) if sides else (640, 480)
+    opened = files.open_image(files.decoded(image))
+    return opened.size if opened else None
 
 
 def _first_frame(image: str) -> str:
-    """The first frame of an animated PNG, as PNG; empty if the image stands still."""
-    from PIL import Image
-
-    with Image.open(io.BytesIO(base64.b64decode(image))) as opened:
-        if not getattr(opened, "is_animated", False):
-            return ""
-        file = io.BytesIO()
-        opened.convert("RGB").save(file, "PNG", optimize=True)
-        return base64.b64encode(file.getvalue()).decode()
+    """The first frame of an animation, as PNG; empty if the image stands still."""
+    opened = files.open_image(files.decoded(image))
+    if opened is None or not getattr(opened, "is_animated", False):
+        return ""
+    file = io.BytesIO()
+    opened.convert("RGB").save(file, "PNG", optimize=True)
+    return base64.b64encode(file.getvalue()).decode()

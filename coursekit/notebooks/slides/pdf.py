@@ -40,6 +40,8 @@ def print_deck(browser: str, deck: Path) -> None:
             browser,
             "--headless",
             "--disable-gpu",
+            "--disable-background-networking",
+            "--host-resolver-rules=MAP * ~NOTFOUND",  # nothing that a deck or the browser does asks the network
             "--no-pdf-header-footer",
             f"--virtual-time-budget={PATIENCE}",
             f"--user-data-dir={profile}",  # its own profile: an open browser would take over the job
