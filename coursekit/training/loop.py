@@ -17,7 +17,7 @@ from coursekit.training.checkpoint import Stateful, require_state
 from coursekit.training.device import LARGEST_SEED, own_randomness, resolve_device
 from coursekit.training.history import History, Losses, TrainingDiverged
 from coursekit.training.progress import INTERVAL, LiveCurve, TerminalBar, watch
-from coursekit.training.resume import RunCheckpoint
+from coursekit.training.resume import RunCheckpoint, fingerprint
 from coursekit.validation import count_nonfinite, require_integer, require_number
 
 Measure = Callable[[int, History], Mapping[str, float] | None]
@@ -58,7 +58,8 @@ def fit(
             ``on_epoch_end`` is called and afterwards.
         checkpoint: a safetensors file. It is written every ``checkpoint_every`` seconds, at Ctrl-C (after the current
             step; a second Ctrl-C does not wait) and at the end. If it exists, the run goes on from there, on a CPU
-            to the same bits as if it had never stopped.
+            to the same bits as if it had never stopped. One with other data, layers, optimizers, schedules or
+            settings is refused; what ``step`` computes with them is not compared.
         checkpoint_every: seconds between two checkpoints; 0 saves after every step.
         on_epoch_end: called after an epoch with its number, from 1, and the history, without gradients. The numbers
             that it returns are recorded as ``history.extra``. Random numbers that it draws do not change the run.
@@ -89,17 +90,17 @@ def fit(
         raise ValueError('nothing to save in the checkpoint: name models and optimizers, state={"model": ...}')
     device = resolve_device(device)
 
+    given = _require_data(data)
+    file = None
+    if checkpoint is not None:
+        settings = {"seed": f"{seed}", "batch_size": f"{batch_size}", "state": f"{sorted(state)}"}
+        data_of_run = {f"data[{i}]": fingerprint(x) for i, x in enumerate(given)}
+        file = RunCheckpoint(Path(checkpoint), state, {**settings, **data_of_run}, device)
+
     # Move the data and the models to the device.
-    tensors = [x.to(device) for x in _require_data(data)]
+    tensors = [x.to(device) for x in given]
     modules = _move(state, device)
     history = History(len(tensors[0]), batch_size)
-    settings = {
-        "seed": seed,
-        "batch_size": batch_size,
-        "data": [list(x.shape) for x in tensors],
-        "state": sorted(state),
-    }
-    file = None if checkpoint is None else RunCheckpoint(Path(checkpoint), state, settings, device)
 
     # Do the steps that are missing, with random numbers of their own.
     with own_randomness(device, seed), _interrupt_after_step(file is not None) as interrupted, history.running():

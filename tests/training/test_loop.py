@@ -8,7 +8,7 @@ from denoising import denoiser, run, weights
 from torch import nn
 
 from coursekit.errors import CourseError
-from coursekit.training import TrainingDiverged, load_checkpoint
+from coursekit.training import Descent, TrainingDiverged, load_checkpoint
 from coursekit.training import loop as loop_module
 from coursekit.training.loop import _require_data
 
@@ -310,7 +310,11 @@ def test_a_finished_run_is_not_repeated_and_more_epochs_continue_it(data, tmp_pa
     [
         ({"seed": 1}, "seed is 0 there, 1 here. Delete it or name another file"),
         ({"batch_size": 8}, "batch_size is 16 there, 8 here"),
-        ({"data": torch.zeros(49, 6)}, r"data is \[\[50, 6\]\] there, \[\[49, 6\]\] here"),
+        ({"data": torch.zeros(49, 6)}, r"data\[0\] is float32 \(50, 6\) with checksum \w+ there, float32 \(49, 6\)"),
+        (
+            {"data": torch.zeros(50, 6)},
+            r"data\[0\] is float32 \(50, 6\) with checksum \w+ there, float32 \(50, 6\) with",
+        ),
         ({"epochs": 2}, "has done 12 steps, epochs=2 makes 8"),
         ({"state": {"net": nn.Linear(6, 6)}}, r"state is \['model', 'optimizer'\] there, \['net'\] here"),
     ],
@@ -323,3 +327,84 @@ def test_a_checkpoint_of_another_run_is_refused(data, tmp_path, settings, messag
     with pytest.raises(CourseError, match=message):
         run(step, checkpoint=path, **{"data": data} | settings)
     assert torch.equal(weights(step), before)
+
+
+def small(lr=0.1, weight_decay=0.0, activation=nn.ReLU, p=0.1, gamma=0.5, kind=torch.optim.SGD):
+    """The state of a run with a schedule, and its step."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(6, 6), activation(), nn.Dropout(p))
+    optimizer = kind(model.parameters(), lr=lr, weight_decay=weight_decay)
+    schedule = torch.optim.lr_scheduler.ExponentialLR(optimizer, gamma)
+    descent = Descent(model, lambda x: model(x).square().mean(), optimizer=optimizer)
+
+    def step(x):
+        loss = descent(x)
+        schedule.step()
+        return loss
+
+    return step, {"model": model, "optimizer": optimizer, "schedule": schedule}
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"lr": 0.01}, r"optimizer 0 lr is 0\.1 there, 0\.01 here"),
+        ({"weight_decay": 1e-3}, r"optimizer 0 weight_decay is 0\.0 there, 0\.001 here"),
+        ({"activation": nn.Tanh}, r"model 1 is ReLU\(\) there, Tanh\(\) here"),
+        ({"p": 0.5}, r"model 2 is Dropout\(p=0\.1, .*\) there, Dropout\(p=0\.5"),
+        ({"gamma": 0.9}, r"schedule gamma is 0\.5 there, 0\.9 here"),
+        ({"kind": torch.optim.Adam}, r"optimizer 0 betas is absent there, \(0\.9, 0\.999\) here; .* more\. Delete"),
+    ],
+)
+def test_a_run_does_not_go_on_with_other_settings(data, tmp_path, settings, message):
+    path = tmp_path / "c.safetensors"
+    step, state = small()
+    run(step, data, state=state, checkpoint=path)
+    step, state = small(**settings)
+    before = state["model"][0].weight.clone()
+    with pytest.raises(CourseError, match=message):
+        run(step, data, state=state, checkpoint=path, epochs=5)
+    assert torch.equal(state["model"][0].weight, before)
+
+
+@pytest.mark.parametrize("afresh", [True, False], ids=["another process", "the same objects"])
+def test_rates_that_a_run_moves_are_no_other_settings(data, tmp_path, afresh):
+    path = tmp_path / "c.safetensors"
+    step, state = small()
+    for epochs in (1, 2, 4):
+        run(step, data, state=state, checkpoint=path, epochs=epochs)
+        if afresh:
+            step, state = small()
+    step, state = small()
+    whole = run(step, data, state=state, epochs=4)
+    np.testing.assert_array_equal(load_checkpoint(path, {})["history"]["losses"]["loss"], whole.losses["loss"])
+
+
+def test_schedules_within_a_schedule_go_on(data, tmp_path):
+    def scheduled():
+        _, state = small()
+        parts = [torch.optim.lr_scheduler.LinearLR(state["optimizer"], total_iters=3)]
+        parts += [torch.optim.lr_scheduler.MultiStepLR(state["optimizer"], [2, 5])]
+        schedule = torch.optim.lr_scheduler.SequentialLR(state["optimizer"], parts, [4])
+        descent = Descent(state["model"], lambda x: state["model"](x).square().mean(), optimizer=state["optimizer"])
+
+        def step(x):
+            loss = descent(x)
+            schedule.step()
+            return loss
+
+        return step, state | {"schedule": schedule}
+
+    for epochs in (1, 2, 4):
+        step, state = scheduled()
+        resumed = run(step, data, state=state, checkpoint=tmp_path / "c", epochs=epochs)
+    step, state = scheduled()
+    np.testing.assert_array_equal(resumed.losses["loss"], run(step, data, state=state, epochs=4).losses["loss"])
+
+
+def test_a_place_where_nothing_can_be_written_is_told_before_the_first_step(data, tmp_path):
+    (tmp_path / "file").write_text("")
+    for place in (tmp_path / "file" / "c", tmp_path / ("n" * 300)):
+        with pytest.raises(CourseError, match=r"could not be written \("):
+            run(lambda _: pytest.fail("a step"), data, state=denoiser().state, checkpoint=place)
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
