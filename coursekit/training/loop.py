@@ -81,6 +81,9 @@ def fit(
     (3.0, 1.0)
     """
     # Check everything before anything starts.
+    for function, name in ((step, "step"), (on_epoch_end or step, "on_epoch_end")):
+        if not callable(function):
+            raise TypeError(f"{name}: expected a function, got {type(function).__name__}")
     epochs = require_integer(epochs, "epochs", low=0)
     batch_size = require_integer(batch_size, "batch_size", low=1)
     seed = require_integer(seed, "seed", low=0, high=LARGEST_SEED)
@@ -125,9 +128,11 @@ def _require_data(data: Any) -> tuple[Tensor, ...]:
     tensors = tuple(data) if isinstance(data, (tuple, list)) else (data,)
     for i, x in enumerate(tensors):
         if not isinstance(x, Tensor):
-            raise TypeError(
-                f"data[{i}]: expected a tensor, got {type(x).__name__}; torch.as_tensor(data[{i}]) makes one"
+            array = isinstance(x, (np.ndarray, list))
+            advice = (
+                f"torch.as_tensor(data[{i}]) makes one" if array else "fit itself cuts tensors into batches"
             )
+            raise TypeError(f"data[{i}]: expected a tensor, got {type(x).__name__}; {advice}")
     shapes = [tuple(x.shape) for x in tensors]
     if len({shape[:1] for shape in shapes}) != 1 or not shapes[0]:
         raise ValueError(f"data: expected tensors of shape (N, ...) with one N, got shapes {shapes}")
@@ -170,7 +175,13 @@ def _steps(
         batches = order.to(device).split(history.batch_size)  # (n,) each
         for index in batches[history.steps % history.steps_per_epoch :]:
             # index_select copies rows; x[index] does the same by a path that is several times slower.
-            history.record(step(*(x.index_select(0, index) for x in tensors)))
+            try:
+                losses = step(*(x.index_select(0, index) for x in tensors))
+            except Exception as error:
+                batch = f"a batch of {len(index)} of the {history.samples} samples"
+                error.add_note(f"This happened in step {history.steps + 1}, epoch {epoch + 1}, with {batch}.")
+                raise
+            history.record(losses)
             if history.steps % history.steps_per_epoch == 0:
                 history.measured.append(_measure(on_epoch_end, history, modules, device) if on_epoch_end else {})
             yield
@@ -187,7 +198,10 @@ def _measure(
     _set_training(modules, True)
     if numbers is not None and not isinstance(numbers, Mapping):
         raise TypeError(f"on_epoch_end: expected it to return a dict of numbers or None, got {type(numbers).__name__}")
-    return {name: float(value) for name, value in (numbers or {}).items()}
+    try:
+        return {name: float(value) for name, value in (numbers or {}).items()}
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise TypeError(f"on_epoch_end: expected it to return a dict of numbers, got {numbers}") from error
 
 
 def _run(

@@ -6,6 +6,7 @@ import pytest
 import torch
 from denoising import denoiser, run, weights
 from torch import nn
+from torch.utils.data import DataLoader
 
 from coursekit.errors import CourseError
 from coursekit.training import Descent, TrainingDiverged, load_checkpoint
@@ -109,7 +110,13 @@ def test_a_large_batch_is_the_whole_set_and_no_epoch_is_no_step(data):
             TypeError,
             r"data\[0\]: expected a tensor, got ndarray; torch.as_tensor",
         ),
-        ((torch.zeros(3), [1, 2, 3]), TypeError, r"data\[1\]: expected a tensor, got list"),
+        ((torch.zeros(3), [1, 2, 3]), TypeError, r"data\[1\]: expected a tensor, got list; torch.as_tensor"),
+        (
+            DataLoader(torch.zeros(3, 2)),
+            TypeError,
+            r"data\[0\]: expected a tensor, got DataLoader; fit itself cuts",
+        ),
+        ({"x": torch.zeros(3)}, TypeError, r"data\[0\]: expected a tensor, got dict; fit itself cuts"),
         ((torch.zeros(3, 2), torch.zeros(4)), ValueError, r"one N, got shapes \[\(3, 2\), \(4,\)\]"),
         (torch.tensor(1.0), ValueError, r"shape \(N, ...\) with one N, got shapes \[\(\)\]"),
         ((), ValueError, r"got shapes \[\]"),
@@ -141,6 +148,10 @@ def test_bad_data_is_refused(bad, error, message):
         ({"state": {}, "checkpoint": "x"}, ValueError, "nothing to save in the checkpoint"),
         ({"state": nn.Linear(6, 6)}, TypeError, "state: expected a dict of modules and optimizers, got Linear"),
         ({"on_epoch_end": lambda epoch, _: 0.5}, TypeError, "on_epoch_end: expected it to return a dict .* got float"),
+        ({"on_epoch_end": lambda epoch, _: {"a": "high"}}, TypeError, r"a dict of numbers, got \{'a': 'high'\}"),
+        ({"on_epoch_end": lambda epoch, _: {"a": None}}, TypeError, r"a dict of numbers, got \{'a': None\}"),
+        ({"on_epoch_end": lambda epoch, _: {"a": torch.ones(2)}}, TypeError, r"a dict of numbers, got \{'a': tensor"),
+        ({"on_epoch_end": {"a": 1}}, TypeError, "on_epoch_end: expected a function, got dict"),
     ],
 )
 def test_bad_settings_are_refused(data, settings, error, message):
@@ -223,6 +234,7 @@ def test_the_last_good_checkpoint_is_named_and_is_good(data, tmp_path):
     [
         (lambda: 0.5, TypeError, "'loss' is float. Return loss itself, not loss.item()"),
         (lambda: torch.zeros(2), TypeError, r"'loss' is shape \(2,\)"),
+        (lambda: torch.tensor(1j), TypeError, r"'loss' is shape \(\), torch.complex64"),
         (lambda: {"a": None}, TypeError, "'a' is NoneType"),
     ],
 )
@@ -230,6 +242,20 @@ def test_the_last_good_checkpoint_is_named_and_is_good(data, tmp_path):
 def test_a_step_that_returns_no_scalar_tensor_is_told(data, losses, error, message):
     with pytest.raises(error, match=message):
         run(lambda _: losses(), data, state={})
+
+
+def test_an_error_in_a_step_says_in_which_batch():
+    model = nn.Sequential(nn.Linear(6, 2), nn.BatchNorm1d(2))
+    step = Descent(model, lambda x: model(x).square().mean())
+    with pytest.raises(ValueError, match="more than 1 value per channel") as caught:
+        run(step, torch.rand(49, 6))
+    assert caught.value.__notes__ == ["This happened in step 4, epoch 1, with a batch of 1 of the 49 samples."]
+
+
+@pytest.mark.usefixtures("without_annotations")
+def test_a_step_is_a_function(data):
+    with pytest.raises(TypeError, match="step: expected a function, got NoneType"):
+        run(None, data)
 
 
 def test_a_step_that_changes_its_losses_is_told(data):
