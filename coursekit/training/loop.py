@@ -129,9 +129,7 @@ def _require_data(data: Any) -> tuple[Tensor, ...]:
     for i, x in enumerate(tensors):
         if not isinstance(x, Tensor):
             array = isinstance(x, (np.ndarray, list))
-            advice = (
-                f"torch.as_tensor(data[{i}]) makes one" if array else "fit itself cuts tensors into batches"
-            )
+            advice = f"torch.as_tensor(data[{i}]) makes one" if array else "fit itself cuts tensors into batches"
             raise TypeError(f"data[{i}]: expected a tensor, got {type(x).__name__}; {advice}")
     shapes = [tuple(x.shape) for x in tensors]
     if len({shape[:1] for shape in shapes}) != 1 or not shapes[0]:

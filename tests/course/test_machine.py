@@ -26,13 +26,13 @@ def test_a_missing_or_old_package_is_named_with_the_command_that_installs_it(mon
     real = metadata.version
 
     def version(name):
-        if name == "pooch":
+        if name == "requests":
             raise metadata.PackageNotFoundError
         return "1.0" if name == "torch" else real(name)
 
     monkeypatch.setattr(metadata, "version", version)
     found = verdicts()
-    assert str(found["pooch"]) == "✗ pooch: not installed. Run: python -m pip install 'pooch>=1.8'"
+    assert str(found["requests"]) == "✗ requests: not installed. Run: python -m pip install 'requests>=2.32'"
     assert str(found["torch"]).startswith("✗ torch: 1.0, wanted >=2.6. Run:")
 
 
@@ -77,10 +77,10 @@ def test_a_full_disk_is_trouble_even_if_the_folder_does_not_exist_yet(monkeypatc
 
 def test_versions_that_differ_from_the_tested_ones_are_named(monkeypatch, tmp_path):
     assert machine._versions().verdict == "ok"
-    (tmp_path / "constraints.txt").write_text("# pins\npooch==0.1\nnot-there==1.0\n", encoding="utf-8")
+    (tmp_path / "constraints.txt").write_text("# pins\nrequests==0.1\nnot-there==1.0\n", encoding="utf-8")
     monkeypatch.setattr(machine, "shipped", lambda name, checkout: tmp_path / name)
     found = str(machine._versions())
-    assert found.startswith("○ Versions: 1 of 1 differ: pooch ")
+    assert found.startswith("○ Versions: 1 of 1 differ: requests ")
     assert "(tested 0.1)" in found
 
 
