@@ -124,3 +124,24 @@ def test_a_bug_report_is_json_without_personal_paths(monkeypatch, tmp_path):
     assert "PyTorch" in {finding["subject"] for finding in report["findings"] if finding["verdict"] == "trouble"}
     assert str(Path.home()) not in done.stdout
     assert str(tmp_path) not in done.stdout
+
+
+@pytest.mark.parametrize("error", [ImportError("undefined"), OSError(13, "no", "/srv/token"), MemoryError()])
+def test_no_check_that_fails_ends_the_report(monkeypatch, error):
+    def fail():
+        raise error
+
+    fail.__name__ = "_speed"
+    whole = list(verdicts())
+    monkeypatch.setattr(machine, "_speed", fail)
+    found = verdicts()
+    assert list(found) == whole
+    assert found["Speed"].verdict == "trouble"
+    assert "token" not in str(found["Speed"])
+
+
+def test_no_value_of_the_environment_is_shown(monkeypatch):
+    monkeypatch.setenv("MPLBACKEND", "module:///srv/token")
+    assert str(verdicts()["MPLBACKEND"]).startswith("○ MPLBACKEND: is set. ")
+    monkeypatch.setenv("MPLBACKEND", "")
+    assert "MPLBACKEND" not in verdicts()
