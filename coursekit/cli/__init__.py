@@ -59,6 +59,15 @@ def main() -> None:
             stream.reconfigure(errors="replace")  # a terminal without ✓ or ≤ shows a question mark, not an error
     try:
         app()
-    except CourseError as error:
-        typer.secho(printable(f"coursekit: {error}"), fg=typer.colors.RED, err=True)
+    except (CourseError, OSError) as error:
+        typer.secho(printable(f"coursekit: {_in_words(error)}"), fg=typer.colors.RED, err=True)
         sys.exit(1)
+
+
+def _in_words(error: Exception) -> str:
+    """The message for the user; a file system's error names a path and a reason, such as a full disk."""
+    if not isinstance(error, OSError) or error.strerror is None:
+        return str(error)
+    gone = isinstance(error, FileNotFoundError) and error.filename is None
+    place = "the working folder" if gone else error.filename
+    return f"{place}: {error.strerror}." if place else f"{error.strerror}."

@@ -154,7 +154,7 @@ def _axis(name: str, widget: Any) -> Axis:
             raise ValueError(f"{name}: none of the options is chosen; give the {type(widget).__name__} a value")
         values, labels = list(widget._options_values), list(widget._options_labels)
         return Axis(name, widget, values, labels, widget.index, is_list=not isinstance(widget, SelectionSlider))
-    if hasattr(widget, "min") and not isinstance(widget.value, tuple):
+    if hasattr(widget, "min") and isinstance(widget.value, (int, float)):
         values = _steps(widget)
         return Axis(name, widget, values, [in_words(value) for value in values], at=values.index(widget.value))
     raise TypeError(

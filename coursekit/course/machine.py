@@ -5,7 +5,7 @@ import platform
 import shutil
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -32,25 +32,26 @@ class Finding:
 def findings() -> Iterator[Finding]:
     """What a reader of the notebooks needs, one subject after the other."""
     yield Finding("Python", "ok", f"{platform.python_version()} on {platform.system()}")
-    if "google.colab" in sys.modules:  # Colab needs its own versions: nothing should be installed over them
-        yield Finding("Packages", "ok", "those of Colab; notebooks run with them, the command line may not")
-    else:
-        yield from _packages()
-    yield _torch()
-    yield _kernel()
-    yield from _surroundings()
-    yield _disk()
+    for check in (_packages, _torch, _kernel, _surroundings, _disk):
+        yield from _survived(check)
 
 
 def all_findings() -> Iterator[Finding]:
     """`findings`, and what else matters for slides and for bug reports."""
     yield from findings()
-    yield _versions()
-    yield _speed()
-    yield _widgets()
-    yield _data_sets()
-    yield _browser()
-    yield _npm()
+    for check in (_versions, _speed, _widgets, _data_sets, _browser, _npm):
+        yield from _survived(check)
+
+
+def _survived(check: Callable[[], Finding | Iterator[Finding]]) -> Iterator[Finding]:
+    """What a check finds; if it fails itself, that is the finding, without the values that messages hold."""
+    try:
+        found = check()
+        yield from [found] if isinstance(found, Finding) else found
+    except Exception as error:
+        reason = getattr(error, "strerror", None) or type(error).__name__
+        subject = check.__name__.strip("_").replace("_", " ").capitalize()
+        yield Finding(subject, "trouble", f"cannot be checked: {reason}", "Mend what is named above first, if anything")
 
 
 def check_machine() -> None:
@@ -71,6 +72,9 @@ def _packages() -> Iterator[Finding]:
     """Compare the installed packages with the requirements in coursekit's own metadata."""
     from packaging.requirements import Requirement
 
+    if "google.colab" in sys.modules:  # Colab needs its own versions: nothing should be installed over them
+        yield Finding("Packages", "ok", "those of Colab; notebooks run with them, the command line may not")
+        return
     wanted = [Requirement(line) for line in metadata.requires("coursekit") or []]
     wanted = [it for it in wanted if it.marker is None or it.marker.evaluate({"extra": ""})]
     good = 0
@@ -108,8 +112,8 @@ def _surroundings() -> Iterator[Finding]:
     """Settings that have caused trouble elsewhere."""
     if os.environ.get("VSCODE_PID") and int(metadata.version("ipykernel").split(".")[0]) >= 7:
         yield Finding("VS Code", "note", "ipykernel 7 may hang there", "If it does: pip install 'ipykernel<7'")
-    if (backend := os.environ.get("MPLBACKEND")) and "inline" not in backend:  # Jupyter itself sets the inline one
-        yield Finding("MPLBACKEND", "note", f"is set to {backend}", "The notebooks draw inline all the same")
+    if "inline" not in (os.environ.get("MPLBACKEND") or "inline"):  # Jupyter itself sets the inline one
+        yield Finding("MPLBACKEND", "note", "is set", "The notebooks draw inline all the same")
 
 
 def _disk() -> Finding:

@@ -12,16 +12,15 @@ from .formats import damaged
 from .registry import Entry
 
 
-def unpack(entry: Entry, path: Path) -> None:
-    """Put the files of a data set, and nothing else, beside their archive, and note their checksums.
+def unpack(entry: Entry, path: Path, folder: Path) -> None:
+    """Put the files of a data set, and nothing else, from their archive into a folder, and note their checksums.
 
     Raises:
         CourseError: the archive holds a path that leads elsewhere, a link or a device, or it lacks a file of the
             registered size. Nothing has been written then.
     """
-    folder = path.parent
     with tarfile.open(path) as archive:
-        _require_harmless(archive, path)
+        _require_harmless(archive, path, folder)
         wanted = [_member(archive, path, file.name, file.size) for file in entry.files]
         # The files take their names only when all of them are written and their checksums are noted.
         with tempfile.TemporaryDirectory(dir=folder, prefix=".", suffix=".part") as unpacked:
@@ -33,15 +32,15 @@ def unpack(entry: Entry, path: Path) -> None:
                 os.replace(Path(unpacked) / file.name, target)
 
 
-def _require_harmless(archive: tarfile.TarFile, path: Path) -> None:
-    """Refuse everything but plain files and folders below the folder of the archive.
+def _require_harmless(archive: tarfile.TarFile, path: Path, folder: Path) -> None:
+    """Refuse everything but plain files and folders below the folder that they go to.
 
     Python's own filter refuses devices and what leads out of the folder. It would allow links inside the folder, and
     would take the first slash off an absolute path.
     """
     for member in archive:
         try:
-            filtered = tarfile.data_filter(member, str(path.parent))
+            filtered = tarfile.data_filter(member, str(folder))
         except tarfile.FilterError as error:
             raise CourseError(f"{path} is refused: {error}.") from error
         if filtered.name != member.name or not (member.isfile() or member.isdir()):

@@ -6,6 +6,8 @@ its name, so a file that has its name is whole. A lock for each data set keeps t
 
 import os
 import shutil
+import tempfile
+import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -20,6 +22,7 @@ from .registry import Entry, File, megabytes
 from .store import folder_of, missing
 
 TIMEOUT = (10, 30)  # seconds without a connection, seconds without a byte
+LEAST = 10_000  # bytes in each such time without a byte: a server that sends fewer counts as silent
 CHUNK = 1 << 16  # bytes
 
 
@@ -85,14 +88,14 @@ def _bring(entry: Entry, folder: Path) -> None:
         _download(entry, missing(entry), folder)
         return
     path = folder / entry.archive.name
-    by_hand = path.is_file()
-    if by_hand:
+    if path.is_file():  # placed by hand, and kept
         require_checksum(path, entry.archive)
-    else:
-        _download(entry, [entry.archive], folder)
-    unpack(entry, path)
-    if not by_hand:
-        path.unlink()
+        unpack(entry, path, folder)
+        return
+    # A hidden folder, so that the archive of a killed process does not pass for one that was placed by hand.
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".", suffix=".part") as hidden:
+        _download(entry, [entry.archive], Path(hidden))
+        unpack(entry, Path(hidden) / entry.archive.name, folder)
 
 
 def _download(entry: Entry, files: Sequence[File], folder: Path) -> None:
@@ -110,28 +113,51 @@ def _download(entry: Entry, files: Sequence[File], folder: Path) -> None:
 
 def _pull(url: str, file: File, path: Path) -> str:
     """Download one file to ``path``, which appears only if its checksum is right; what went wrong, or empty."""
-    import pooch
     import requests
+    import urllib3
     from tqdm.auto import tqdm
 
     try:
         with atomic_path(path) as part:
             # disable=None: a bar in terminals and in notebooks, none in log files
-            with tqdm(desc=file.name, total=file.size, unit="B", unit_scale=True, disable=None) as bar:
-                pooch.HTTPDownloader(progressbar=bar, chunk_size=CHUNK, timeout=TIMEOUT)(url, part, None)
+            with (
+                tqdm(desc=file.name, total=file.size, unit="B", unit_scale=True, disable=None) as bar,
+                open(part, "wb") as stream,
+            ):
+                for piece in _pieces(url, 2 * file.size + CHUNK):  # some mirrors send what a .gz holds
+                    stream.write(piece)
+                    bar.update(len(piece))
             require_checksum(part, file)
     except requests.HTTPError as error:
         answer = error.response
         return str(error) if answer is None else f"{answer.status_code} {answer.reason}"
-    except requests.Timeout:
+    except (requests.Timeout, urllib3.exceptions.TimeoutError):
         return "no answer in time"
-    except requests.exceptions.ChunkedEncodingError:
+    except urllib3.exceptions.ProtocolError:
         return "broke off"
-    except requests.RequestException as error:
+    except (requests.RequestException, urllib3.exceptions.HTTPError, ValueError) as error:
         return f"connection failed ({type(error).__name__})"
     except CourseError:
         return "sent something else: the checksum differs"
     return ""
+
+
+def _pieces(url: str, most: int) -> Iterator[bytes]:
+    """The bytes that a server sends, as they come; an error if they are more than ``most``, or come too slowly."""
+    import requests
+
+    with requests.get(url, stream=True, timeout=TIMEOUT) as answer:
+        answer.raise_for_status()
+        count, seen, since = 0, 0, time.monotonic()
+        while piece := answer.raw.read1(CHUNK, decode_content=True):
+            count += len(piece)
+            if count > most:
+                raise CourseError(f"{url} sends more than {most} bytes")
+            if time.monotonic() - since > TIMEOUT[1]:
+                if count - seen < LEAST:
+                    raise requests.Timeout
+                seen, since = count, time.monotonic()
+            yield piece
 
 
 def _what_to_do(entry: Entry, failures: list[str]) -> str:

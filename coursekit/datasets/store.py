@@ -15,7 +15,10 @@ def home() -> Path:
     import platformdirs
 
     chosen = os.environ.get("COURSEKIT_DATA")
-    return Path(chosen).expanduser().absolute() if chosen else platformdirs.user_cache_path("coursekit")
+    try:
+        return Path(chosen).expanduser().absolute() if chosen else platformdirs.user_cache_path("coursekit")
+    except RuntimeError as error:  # there is no such user, or no home folder
+        raise CourseError(f"no folder for data: {error} Set COURSEKIT_DATA to a folder of yours.") from error
 
 
 def folder_of(entry: Entry) -> Path:

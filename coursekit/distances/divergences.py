@@ -1,6 +1,7 @@
 """Three divergences between probability vectors p and q of k entries, in nats where a logarithm is taken.
 
-A batch of vectors, shape (..., k), gives one value each. All three can be differentiated with respect to p and q.
+A batch of vectors, shape (..., k), gives one value each. All three can be differentiated with respect to p and q; where
+an entry is 0, the infinite derivative of 0 · log 0 is left out.
 """
 
 import math
@@ -37,7 +38,8 @@ def kl(p: Float[Tensor, "*b k"], q: Float[Tensor, "*b k"]) -> Float[Tensor, "*b"
     tensor(inf)
     """
     _require_pair(p, q)
-    # 0 · log 0 counts as 0, p · log 0 as −∞.
+    # 0 · log 0 counts as 0, as 1 · log 1 does, p · log 0 as −∞.
+    p, q = torch.where(p > 0, p, 1), torch.where(p > 0, q, 1)
     return (torch.xlogy(p, p) - torch.xlogy(p, q)).sum(dim=-1).clamp(min=0)
 
 
@@ -58,8 +60,14 @@ def js(p: Float[Tensor, "*b k"], q: Float[Tensor, "*b k"]) -> Float[Tensor, "*b"
     _require_pair(p, q)
     # KL(p‖m) = Σ p log 2p/(p + q). A mass so small that its half is 0 would make log m infinite.
     both = p + q
-    logs = torch.xlogy(p, p) + torch.xlogy(q, q) - torch.xlogy(both, both) + both * math.log(2)
+    logs = _x_log_x(p) + _x_log_x(q) - _x_log_x(both) + both * math.log(2)
     return (logs.sum(dim=-1) / 2).clamp(min=0)
+
+
+def _x_log_x(x: Tensor) -> Tensor:
+    """0 at x = 0, with a derivative of 0 there."""
+    x = torch.where(x > 0, x, 1)
+    return x * x.log()
 
 
 def _require_pair(p: Tensor, q: Tensor) -> None:

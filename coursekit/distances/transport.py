@@ -65,7 +65,8 @@ def wasserstein(
 
     require_samples(x, y)
     require_number(p, "p", low=1)
-    cost = torch.cdist(x.double(), y.double(), compute_mode="donot_use_mm_for_euclid_dist") ** p  # (n, m)
+    distances = torch.cdist(x.double(), y.double(), compute_mode="donot_use_mm_for_euclid_dist")  # (n, m)
+    cost = (distances / _scale(distances)) ** p
     if x_weights is None and y_weights is None and len(x) == len(y):
         rows, columns = linear_sum_assignment(cost.detach().cpu().numpy())
         plan = torch.zeros_like(cost)
@@ -74,7 +75,8 @@ def wasserstein(
         a = _weights(x_weights, "x_weights", x)
         b = _weights(y_weights, "y_weights", y)
         plan = _linear_program(cost, a, b)
-    return Transport(((plan * cost).sum() ** (1 / p)).item(), plan.to(x.dtype))
+    moved = plan > 0
+    return Transport(_root_of_mean(distances[moved], plan[moved], p).item(), plan.to(x.dtype))
 
 
 def _linear_program(cost: Float[Tensor, "n m"], a: Float[Tensor, " n"], b: Float[Tensor, " m"]) -> Float[Tensor, "n m"]:
@@ -116,7 +118,7 @@ def wasserstein_1d(
     a = _weights(x_weights, "x_weights", x)[x_order]
     b = _weights(y_weights, "y_weights", y)[y_order]
     i, j, mass = _monotone_plan(a, b)
-    return ((mass * (x[i] - y[j]).abs() ** p).sum() ** (1 / p)).to(x.dtype)
+    return _root_of_mean((x[i] - y[j]).abs(), mass, p).to(x.dtype)
 
 
 def sliced_wasserstein(
@@ -146,10 +148,10 @@ def sliced_wasserstein(
     theta = (theta / theta.norm(dim=0)).to(x)  # (d, k)
     u, v = (x @ theta).sort(dim=0).values, (y @ theta).sort(dim=0).values  # (n, k), (m, k)
     i, j, mass = _monotone_plan(_equal_weights(x), _equal_weights(y))
-    moved = (u[i] - v[j]).abs() ** p  # (n + m, k)
-    return ((mass[:, None] * moved).sum(dim=0).mean() ** (1 / p)).to(x.dtype)
+    return _root_of_mean((u[i] - v[j]).abs(), mass[:, None] / directions, p).to(x.dtype)  # of (n + m, k) moves
 
 
+@torch.no_grad()
 def gaussian_w2(
     mean1: Float[Tensor, " d"],
     covariance1: Float[Tensor, "d d"],
@@ -157,6 +159,8 @@ def gaussian_w2(
     covariance2: Float[Tensor, "d d"],
 ) -> Float[Tensor, ""]:
     """Compute W₂ between two Gaussians: W₂² = ‖μ₁ − μ₂‖² + tr(Σ₁ + Σ₂ − 2(Σ₁^½ Σ₂ Σ₁^½)^½).
+
+    The result has no gradient: that of a matrix root does not exist where eigenvalues are equal.
 
     Raises:
         TypeError: an argument is not a tensor of float32 or float64, or they differ in dtype.
@@ -203,6 +207,18 @@ def _weights(weights: Tensor | None, name: str, x: Tensor) -> Tensor:
 
 def _equal_weights(x: Tensor) -> Tensor:
     return x.new_full((len(x),), 1 / len(x), dtype=torch.float64)
+
+
+def _root_of_mean(distances: Tensor, mass: Tensor, p: float) -> Float[Tensor, ""]:
+    """(Σ mass · distanceᵖ)^(1/p). Where all points stay, both the value and its gradient are 0."""
+    scale = _scale(distances)
+    total = (mass * (distances / scale) ** p).sum()
+    return scale * total ** (1 / p) if total > 0 else total
+
+
+def _scale(distances: Tensor) -> Float[Tensor, ""]:
+    """About the largest distance, so that no power of the others overflows; a power of two, which rounds nothing."""
+    return torch.exp2(distances.detach().max().clamp(min=torch.finfo(distances.dtype).tiny).log2().floor())
 
 
 def _monotone_plan(

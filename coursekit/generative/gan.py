@@ -120,7 +120,7 @@ class Turns:
         return self.batches % self.k == 0
 
     def state_dict(self) -> dict[str, Any]:
-        return {"batches": self.batches}
+        return {"batches": self.batches, "k": self.k}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.batches = state["batches"]

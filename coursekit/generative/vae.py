@@ -73,7 +73,8 @@ def gaussian_log_likelihood(
     for value, name in ((mean, "mean"), (log_variance, "log_variance")):
         require_floating(value, name)
         require_same_shape(x, value, f"x, {name}")
-    terms = (x - mean).square() / log_variance.exp() + log_variance + LOG_2PI  # (n, *d)
+    # The square comes last, because σ² over- and underflows long before σ does.
+    terms = ((x - mean) * (-0.5 * log_variance).exp()).square() + log_variance + LOG_2PI  # (n, *d)
     return -0.5 * terms.flatten(1).sum(dim=1)
 
 

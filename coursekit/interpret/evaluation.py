@@ -172,9 +172,9 @@ def cascading_randomization(
 
     Raises:
         TypeError: images or maps that are not float32 or float64.
-        ValueError: no layer with parameters, or one without ``reset_parameters``; images that are not a batch
-            (N, C, H, W) of finite numbers that the model can take; a model in training mode with dropout or batch
-            normalization.
+        ValueError: no layer with parameters, or one that ``reset_parameters`` does not randomize; images that are not
+            a batch (N, C, H, W) of finite numbers that the model can take; a model in training mode with dropout or
+            batch normalization.
 
     Source: J. Adebayo et al., Sanity checks for saliency maps, NeurIPS 2018.
     """
@@ -192,7 +192,18 @@ def cascading_randomization(
                     f"{type(layer).__name__} ({name or 'the model itself'}) has parameters of its own, but no method "
                     "reset_parameters() that initializes them anew: add one"
                 )
+            before = {own: (p, p._version, p.clone()) for own, p in layer.named_parameters(recurse=False)}
             reset()
+            kept = [
+                f"{name} {own}".strip()
+                for own, (p, version, old) in before.items()
+                if getattr(layer, own) is p and p._version == version and torch.equal(p, old)
+            ]
+            if kept:
+                raise ValueError(
+                    f"{', '.join(kept)}: reset_parameters() leaves it as it was. Is the layer pruned, or are its "
+                    "weights normalized? Make it a plain one first: torch.nn.utils.prune.remove, remove_weight_norm"
+                )
             similarity[name] = rank_correlation(explain(random, images), original).mean().item()
     return similarity
 

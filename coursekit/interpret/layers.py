@@ -35,9 +35,17 @@ def check_model(model: nn.Module) -> None:
 
 
 def forward(model: nn.Module, images: Float[Tensor, "n c h w"]) -> Any:
-    """Whatever the model returns; an error that names the shape of the images if the model cannot take them."""
+    """Whatever the model returns.
+
+    Raises:
+        ValueError: the model cannot take the images; or it draws random numbers, or changes a buffer, on the way: it
+            would return something else the next time. Buffers are then put back.
+    """
+    random = _generators(images.device)
+    moving = any(module.training for module in model.modules())
+    buffers = {name: (b, b._version, b.clone()) for name, b in model.named_buffers()} if moving else {}
     try:
-        return model(images)
+        output = model(images)
     except torch.OutOfMemoryError:
         raise
     except RuntimeError as error:
@@ -45,6 +53,22 @@ def forward(model: nn.Module, images: Float[Tensor, "n c h w"]) -> Any:
             f"{type(model).__name__} cannot take images of shape {tuple(images.shape)}, {images.dtype}, on "
             f"{images.device}: {error}"
         ) from error
+    changed = [name for name, (buffer, version, _) in buffers.items() if buffer._version != version]
+    with torch.no_grad():
+        for name in changed:
+            buffers[name][0].copy_(buffers[name][2])
+    if changed or not all(map(torch.equal, random, _generators(images.device))):
+        why = f"changes {', '.join(changed)}" if changed else "draws random numbers"
+        raise ValueError(
+            f"{type(model).__name__} {why} when it runs, so its answer is different at every call: call model.eval() "
+            "first, or take out what does that"
+        )
+    return output
+
+
+def _generators(device: torch.device) -> list[Tensor]:
+    """The states of the generators that a model on the device draws from."""
+    return [torch.get_rng_state(), *([torch.cuda.get_rng_state(device)] if device.type == "cuda" else [])]
 
 
 def scores(model: nn.Module, images: Float[Tensor, "n c h w"], target: Target) -> Float[Tensor, " n"]:
@@ -123,6 +147,10 @@ def layer_output(model: nn.Module, images: Float[Tensor, "n c h w"], layer: str)
         forward(model, images)
     if not outputs:
         raise ValueError(f"layer {layer!r} did not run: the model's forward does not call it")
+    if outputs[-1].shape[:1] != images.shape[:1]:
+        raise ValueError(
+            f"layer {layer!r} gives {tuple(outputs[-1].shape)} for {len(images)} images: its first axis is not theirs"
+        )
     return outputs[-1]
 
 
@@ -196,4 +224,5 @@ def activations(
     check_model(model)
     require_images(images)
     batches = images.split(require_integer(batch_size, "batch_size", low=1))
+    layer_output(model, images[:1], layer)  # by chance, a batch can be as long as an axis that comes before it
     return torch.cat([layer_output(model, batch, layer) for batch in batches])

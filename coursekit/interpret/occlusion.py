@@ -85,6 +85,8 @@ def occluded_activation(
     """
     require_images(images)
     find_layer(model, layer)
+    check_model(model)
+    layer_output(model, images[:1], layer)  # whose first axis must be that of the images, in any batch
 
     def strength(covered: Tensor, _which: Tensor) -> Tensor:
         maps = channel_of(layer_output(model, covered, layer), layer, channel)  # (batch, ...)

@@ -26,13 +26,16 @@ from coursekit.validation import require_choice
 Rule = Literal["gradient", "deconvnet", "guided"]
 RULES: tuple[Rule, ...] = get_args(Rule)
 
-_RELUS = {F.relu, torch.relu, torch.relu_, Tensor.relu, Tensor.relu_}  # nn.ReLU calls F.relu
-_CLAMPS = {
+# Functions that are max(x, 0) for some of their arguments; nn.ReLU calls F.relu.
+_CANDIDATES = {
     getattr(home, name + ending)
-    for home in (torch, Tensor)
-    for name in ("clamp", "clamp_min", "clip")
+    for home in (torch, Tensor, F)
+    for name in ("relu", "threshold", "hardtanh", "leaky_relu", "clamp", "clamp_min", "clip")
     for ending in ("", "_")
+    if hasattr(home, name + ending)
 }
+_MAXIMA = {torch.maximum, torch.fmax, torch.max, Tensor.maximum, Tensor.fmax, Tensor.max}
+_PROBE = torch.tensor([-3e38, -2.0, -1e-30, 0.0, 1e-30, 2.0, 3e38])
 
 
 @contextmanager
@@ -42,9 +45,9 @@ def relu_rule(rule: Rule) -> Iterator[None]:
     The backward pass may come later. The rule holds in the thread that entered the block, and the innermost block
     wins. ``"gradient"`` changes nothing.
 
-    A ReLU may be spelled ``nn.ReLU``, ``F.relu``, ``torch.relu``, ``x.relu()``, or as ``clamp``, ``clamp_min`` or
-    ``clip`` with lower bound 0, in place or not. Other spellings, such as ``torch.maximum(x, 0)`` or ``F.threshold``,
-    keep ordinary backpropagation.
+    A ReLU may be spelled ``nn.ReLU``, ``F.relu``, ``torch.relu``, ``x.relu()``, or as ``torch.maximum(x, 0)``, or as
+    ``clamp``, ``clip``, ``threshold``, ``hardtanh`` or ``leaky_relu`` with the right numbers, in place or not. Other
+    spellings, such as ``x * (x > 0)``, ``torch.where`` or scripted code, keep ordinary backpropagation.
 
     Raises:
         ValueError: an unknown rule; or "deconvnet" or "guided" for a block without a ReLU that takes part in
@@ -99,15 +102,20 @@ class _ReplaceRelus(TorchFunctionMode):
 
 def _rectified(func: Callable, args: tuple, kwargs: dict[str, Any]) -> Tensor | None:
     """The tensor to which this call applies max(x, 0), or None if the call does anything else."""
-
-    # The parameters have PyTorch's names, so that positional and keyword arguments end up in the right place.
-    def operand(input: Tensor, min: Any = 0, max: Any = None, *, inplace: bool = False) -> Tensor | None:
-        zero = getattr(min, "ndim", 0) == 0 and min == 0  # the bound may be a tensor, but only of one number
-        return input if zero and max is None else None
-
-    if func in _RELUS or (func in _CLAMPS and "out" not in kwargs):
-        return operand(*args, **kwargs)
-    return None
+    if func in _MAXIMA and len(args) == 2 and not kwargs and all(isinstance(x, Tensor) for x in args):
+        x, floor = args if args[0].requires_grad else args[::-1]
+        same = torch.broadcast_shapes(x.shape, floor.shape) == x.shape and torch.result_type(x, floor) == x.dtype
+        return x if same and not (floor.requires_grad or floor.any()) else None
+    if func not in _CANDIDATES or "out" in kwargs:
+        return None
+    x, numbers = args[0] if args else kwargs["input"], [*args[1:], *(v for k, v in kwargs.items() if k != "input")]
+    if any(isinstance(number, Tensor) and number.ndim for number in numbers):
+        return None
+    # The call is a ReLU if it does to a few numbers what a ReLU does.
+    probe = _PROBE.to(x.device)
+    with torch.no_grad():
+        done = func(probe.clone(), *args[1:], **{k: v for k, v in kwargs.items() if k != "input"})
+    return x if torch.equal(done, probe.relu()) else None
 
 
 class _Rectify(torch.autograd.Function):

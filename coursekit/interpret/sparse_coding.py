@@ -129,8 +129,8 @@ def learn_dictionary(
     generator = torch.Generator().manual_seed(seed)
     order = torch.randperm(len(patches), generator=generator).to(patches.device)
     dictionary = F.normalize(patches[order[:atoms]])  # (m, d)
-    if not dictionary.any(dim=1).all():
-        raise ValueError("patches: expected no patch of zeros among the initial atoms; leave such patches out")
+    if not torch.allclose(dictionary.norm(dim=1), dictionary.new_ones(())):
+        raise ValueError("patches: expected no patch of zeros among the initial atoms, or nearly so; leave those out")
 
     a, b = patches.new_zeros(atoms, atoms), torch.zeros_like(dictionary)  # running averages of zᵀz and zᵀx
     batches = 0

@@ -356,9 +356,11 @@ def _principal_components(x: Float64[Tensor, "n d"], dim: int, seed: int) -> Flo
 
 
 def _require_points(x: Float[Tensor, " n *d"], perplexity: float) -> Float64[Tensor, "n d"]:
-    """At least 3 points as vectors, and a perplexity that so many points can have."""
+    """At least 3 points as vectors, scaled to about 1, and a perplexity that so many points can have."""
     points = as_vectors(x, "x")
     if len(points) < 3:
         raise ValueError(f"x: expected at least 3 points, got {len(points)}")
     require_number(perplexity, f"perplexity of {len(points)} points", low=1, below=len(points) - 1)
-    return points
+    # No P depends on the scale. A power of two rounds nothing, and no square over- or underflows.
+    spread = (points - points.mean(dim=0)).abs().max()
+    return points / torch.exp2(spread.log2().floor()) if spread > 0 else points

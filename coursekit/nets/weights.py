@@ -70,7 +70,7 @@ def weights_folder() -> Path:
     return shipped("weights", "data/weights")
 
 
-def card(name: str, folder: Path | None = None) -> WeightsCard:
+def card(name: str, folder: Path | str | None = None) -> WeightsCard:
     """The card of the weights that ``coursekit train NAME`` made.
 
     Raises:
@@ -84,7 +84,7 @@ def card(name: str, folder: Path | None = None) -> WeightsCard:
     return WeightsCard.read(_require_file(name, "json", folder))
 
 
-def pretrained(name: str, folder: Path | None = None) -> nn.Module:
+def pretrained(name: str, folder: Path | str | None = None) -> nn.Module:
     """The net of a recipe with the weights that ``coursekit train NAME`` made: evaluation mode, float32, on the CPU.
 
     Args:
@@ -132,8 +132,8 @@ def accuracy(net: nn.Module, images: Float[Tensor, "n c h w"], labels: Int[Tenso
     return correct / len(labels)
 
 
-def _require_file(name: str, suffix: str, folder: Path | None) -> Path:
-    path = (folder or weights_folder()) / f"{name}.{suffix}"
+def _require_file(name: str, suffix: str, folder: Path | str | None) -> Path:
+    path = Path(folder or weights_folder(), f"{name}.{suffix}")
     if not path.is_file():
         raise CourseError(f"no trained weights at {path}: make them with `coursekit train {name}`.")
     return path

@@ -1,28 +1,31 @@
 """Checkpoints: one safetensors file that is replaced as a whole, without pickle.
 
 The file holds each tensor under its path in the nested states (``state/model/0.weight``). Everything else (step
-sizes, settings, history) is JSON in the file's header, together with the nesting.
+sizes, settings, history) is JSON in the file's header, together with the nesting. A checksum there covers all of it.
 """
 
 import copy
 import json
+import tempfile
+import zlib
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
+from safetensors import SafetensorError
+from safetensors.torch import load, save
 from torch import Tensor
 from torch.optim import Optimizer
 
 from coursekit.errors import CourseError
 from coursekit.files import atomic_path
-from coursekit.training.compatibility import differences
+from coursekit.training.compatibility import differences, listed
 
-FORMAT = 2
+FORMAT = 3
 
 
 @runtime_checkable
@@ -72,10 +75,23 @@ def save_checkpoint(path: Path | str, state: Mapping[str, Stateful], **extra: An
     states = {name: thing.state_dict() for name, thing in state.items()}
     kinds = {name: type(thing).__name__ for name, thing in state.items()}
     content = _to_bytes(Checkpoint(states, kinds, extra))
+    with _writing(path), atomic_path(path, sync=True) as part:
+        part.write_bytes(content)
+
+
+def require_writable(path: Path) -> None:
+    """Make sure, before anything is computed, that a checkpoint can be written to ``path``."""
+    with _writing(path):
+        path.exists()  # an error if the name is too long
+        tempfile.TemporaryFile(dir=path.parent).close()
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    """A block that writes into the folder of ``path``, which is made."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with atomic_path(path, sync=True) as part:
-            part.write_bytes(content)
+        yield
     except OSError as error:
         raise CourseError(
             f"the checkpoint {path} could not be written ({error.strerror}); "
@@ -109,22 +125,27 @@ def require_state(state: Any) -> Mapping[str, Stateful]:
 
 def read_checkpoint(path: Path | str) -> Checkpoint:
     """All that `save_checkpoint` wrote, with the tensors on the CPU."""
+    path = Path(path)
     try:
-        with safe_open(path, framework="pt") as file:
-            header = (file.metadata() or {}).get("coursekit")
-            # A copy each: the tensors must not depend on a file that will be replaced.
-            tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118  not a mapping
-        if header is None:
+        if path.exists() and not path.is_file():
+            raise CourseError(f"{path} is {'a folder' if path.is_dir() else 'no plain file'}, not a checkpoint")
+        content = path.read_bytes()  # at once, because the file can be replaced meanwhile
+        tensors = load(content)
+        metadata = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")]).get("__metadata__", {})
+        if "coursekit" not in metadata:
             raise CourseError(f"{path} is a safetensors file, but not a checkpoint of coursekit.training")
+        header = metadata["coursekit"]
         version = json.loads(header)["format"]
         if version != FORMAT:
             raise CourseError(f"{path} has checkpoint format {version}, but this version of coursekit reads {FORMAT}")
+        if metadata.get("checksum") != _checksum(header, tensors):
+            raise ValueError("its checksum differs")
         return Checkpoint(**_from_json(header, tensors)["content"])
     except FileNotFoundError as error:
         raise CourseError(f"there is no checkpoint {path}") from error
-    except (OSError, SafetensorError, ValueError, KeyError, TypeError) as error:
-        if Path(path).is_dir():
-            raise CourseError(f"{path} is a folder, not a checkpoint") from error
+    except OSError as error:
+        raise CourseError(f"the checkpoint {path} cannot be read ({error.strerror})") from error
+    except (SafetensorError, ValueError, KeyError, TypeError) as error:
         raise CourseError(
             f"{path} is damaged or not a safetensors file ({error}). Delete it and train again."
         ) from error
@@ -140,8 +161,7 @@ def restore(path: Path | str, saved: Checkpoint, state: Mapping[str, Stateful]) 
         else:
             wrong.append(f"it holds {sorted(saved.state)}, not {name!r}")
     if wrong:
-        more = f"; and {len(wrong) - 5} more" if len(wrong) > 5 else ""
-        raise CourseError(f"the checkpoint {path} does not fit: {'; '.join(wrong[:5])}{more}")
+        raise CourseError(f"the checkpoint {path} does not fit: {listed(wrong)}")
 
     # Load, or go back if a class finds a fault of its own.
     before = {name: copy.deepcopy(thing.state_dict()) for name, thing in state.items()}
@@ -175,13 +195,29 @@ def _match_memory_layout(optimizer: Optimizer) -> None:
 def _to_bytes(checkpoint: Checkpoint) -> bytes:
     tensors: dict[str, Tensor] = {}
     content = {name: _to_json(value, name, tensors) for name, value in vars(checkpoint).items()}
-    return save(tensors, {"coursekit": json.dumps({"format": FORMAT, "content": content})})
+    header = json.dumps({"format": FORMAT, "content": content})
+    return save(tensors, {"coursekit": header, "checksum": _checksum(header, tensors)})
+
+
+def _checksum(header: str, tensors: Mapping[str, Tensor]) -> str:
+    """A CRC of the header and of each tensor's name, type, shape and bytes; safetensors itself has no checksum."""
+    crc = zlib.crc32(header.encode())
+    for name, tensor in sorted(tensors.items()):
+        crc = zlib.crc32(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode(), crc)
+        crc = zlib.crc32(bytes_of(tensor), crc)
+    return f"{crc:08x}"
+
+
+def bytes_of(tensor: Tensor) -> memoryview:
+    """The bytes of a tensor's numbers, row by row."""
+    return tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data
 
 
 def _to_json(value: Any, path: str, tensors: dict[str, Tensor]) -> Any:
     """``value`` for JSON: a tensor becomes its name in ``tensors``, a dict a list of pairs, which holds any keys."""
     match value:
-        case Tensor():
+        case Tensor() if value.layout == torch.strided and not (value.is_meta or value.is_quantized or value.is_nested):
+            path = path.encode(errors="backslashreplace").decode()  # a key may be no valid Unicode
             while path in tensors:  # the keys 1 and "1", or "a/b" and "b" in "a", make the same path
                 path += "'"
             # A copy each: safetensors refuses weights that share memory, as tied ones do.

@@ -1,9 +1,10 @@
-"""Whether a saved state fits the module or optimizer that is to load it.
+"""Whether a saved state fits the module or optimizer that is to load it, and whether a run is the one that was saved.
 
 The differences are reported in words, where "there" means in the checkpoint.
 """
 
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from torch import Tensor, nn
@@ -22,6 +23,42 @@ def differences(name: str, thing: Any, kind: str, there: Any) -> Iterator[str]:
         yield f"{name} is of class {kind} there, {type(thing).__name__} here"
     elif isinstance(thing, Optimizer):
         yield from _optimizer_differences(name, thing, there)
+
+
+def listed(wrong: Sequence[str]) -> str:
+    """The first five differences, and how many more there are."""
+    return "; ".join(wrong[:5]) + (f"; and {len(wrong) - 5} more" if len(wrong) > 5 else "")
+
+
+def settings_of(name: str, thing: Any) -> dict[str, str]:
+    """What ``thing`` was built with: the layers of a module, the numbers of an optimizer or of a schedule.
+
+    >>> settings_of("model", nn.Sequential(nn.Linear(3, 2), nn.Tanh()))["model 1"]
+    'Tanh()'
+    >>> settings_of("optimizer", LBFGS(nn.Linear(3, 2).parameters(), lr=0.1))["optimizer 0 lr"]
+    '0.1'
+    """
+    if isinstance(thing, nn.Module):
+        layers = {f"{name} {path}".strip(): layer for path, layer in thing.named_modules()}
+        texts = {path: type(it).__name__ if any(it.children()) else repr(it) for path, it in layers.items()}
+    elif isinstance(thing, Optimizer):
+        # A schedule moves lr and keeps where it began.
+        groups = [{**group, "lr": group.get("initial_lr", group.get("lr"))} for group in thing.param_groups]
+        texts = _leaves(name, [{k: v for k, v in it.items() if k not in ("params", "initial_lr")} for it in groups])
+    else:
+        texts = _leaves(name, thing.state_dict())
+    return {key: re.sub(r" at 0x[0-9a-f]+", "", text) for key, text in texts.items()}  # addresses differ by process
+
+
+def _leaves(path: str, value: Any) -> dict[str, str]:
+    """The numbers and words in nested dicts and lists, by path, without larger tensors."""
+    if isinstance(value, Tensor):
+        return {path: repr(value.item())} if value.numel() == 1 else {}
+    if isinstance(value, list):
+        value = dict(enumerate(value))
+    if not isinstance(value, Mapping):
+        return {path: repr(value)}
+    return {key: text for name, item in value.items() for key, text in _leaves(f"{path} {name}", item).items()}
 
 
 def _module_differences(name: str, here: Mapping[str, Any], there: Mapping[str, Any]) -> Iterator[str]:

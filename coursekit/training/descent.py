@@ -20,7 +20,7 @@ class Descent:
         loss: maps a batch to a scalar tensor, or to a dict of them: then the one named "loss" is minimized, and the
             others are recorded beside it. It may draw noise from torch's global generator.
         lr: learning rate of the default optimizer, Adam in its fused form; 1e-3 unless given.
-        optimizer: another optimizer of ``model``'s parameters, with a learning rate of its own.
+        optimizer: another optimizer of ``model``'s parameters, with a learning rate of its own; not LBFGS.
         clip: the largest norm of the gradient; a longer gradient is shortened to it.
         precision: "float32", "bf16" (the loss is computed under bfloat16 autocast; weights stay float32), or "auto":
             bf16 on a GPU that multiplies bfloat16 in hardware, else float32. On a GPU, autocast refuses
@@ -56,6 +56,8 @@ class Descent:
         self.model = model
         self.loss = torch.compile(loss, fullgraph=True) if compile else loss
         self.optimizer = require_optimizer(optimizer, "optimizer", model, "model")
+        if isinstance(optimizer, torch.optim.LBFGS):
+            raise ValueError("optimizer: LBFGS computes the loss several times in a step: write the step yourself")
         self.clip = None if clip is None else require_number(clip, "clip", above=0)
         self.precision = precision
         self.state = {"model": model, "optimizer": optimizer}
@@ -77,4 +79,6 @@ def _minimized(losses: Losses) -> Tensor:
     named = by_name(losses)
     if "loss" not in named:
         raise ValueError(f'loss: expected one of several losses to be named "loss", got {", ".join(named)}')
+    if not named["loss"].requires_grad:
+        raise ValueError("loss: it does not depend on a parameter that learns: look for detach, no_grad or frozen ones")
     return named["loss"]

@@ -157,8 +157,8 @@ def by_name(losses: Losses) -> Mapping[str, Tensor]:
     """What a step returned as scalar tensors by name; a loss without a name is called "loss"."""
     named = losses if isinstance(losses, Mapping) else {"loss": losses}
     for name, loss in named.items():
-        if not isinstance(loss, Tensor) or loss.dim():
-            got = f"shape {tuple(loss.shape)}" if isinstance(loss, Tensor) else type(loss).__name__
+        if not isinstance(loss, Tensor) or loss.dim() or loss.is_complex():
+            got = f"shape {tuple(loss.shape)}, {loss.dtype}" if isinstance(loss, Tensor) else type(loss).__name__
             raise TypeError(
                 f"a step must return its loss as a scalar tensor, or a dict of them; {name!r} is {got}. "
                 "Return loss itself, not loss.item(), which waits for the device."

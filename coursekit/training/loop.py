@@ -17,7 +17,7 @@ from coursekit.training.checkpoint import Stateful, require_state
 from coursekit.training.device import LARGEST_SEED, own_randomness, resolve_device
 from coursekit.training.history import History, Losses, TrainingDiverged
 from coursekit.training.progress import INTERVAL, LiveCurve, TerminalBar, watch
-from coursekit.training.resume import RunCheckpoint
+from coursekit.training.resume import RunCheckpoint, fingerprint
 from coursekit.validation import count_nonfinite, require_integer, require_number
 
 Measure = Callable[[int, History], Mapping[str, float] | None]
@@ -58,7 +58,8 @@ def fit(
             ``on_epoch_end`` is called and afterwards.
         checkpoint: a safetensors file. It is written every ``checkpoint_every`` seconds, at Ctrl-C (after the current
             step; a second Ctrl-C does not wait) and at the end. If it exists, the run goes on from there, on a CPU
-            to the same bits as if it had never stopped.
+            to the same bits as if it had never stopped. One with other data, layers, optimizers, schedules or
+            settings is refused; what ``step`` computes with them is not compared.
         checkpoint_every: seconds between two checkpoints; 0 saves after every step.
         on_epoch_end: called after an epoch with its number, from 1, and the history, without gradients. The numbers
             that it returns are recorded as ``history.extra``. Random numbers that it draws do not change the run.
@@ -80,6 +81,9 @@ def fit(
     (3.0, 1.0)
     """
     # Check everything before anything starts.
+    for function, name in ((step, "step"), (on_epoch_end or step, "on_epoch_end")):
+        if not callable(function):
+            raise TypeError(f"{name}: expected a function, got {type(function).__name__}")
     epochs = require_integer(epochs, "epochs", low=0)
     batch_size = require_integer(batch_size, "batch_size", low=1)
     seed = require_integer(seed, "seed", low=0, high=LARGEST_SEED)
@@ -89,17 +93,17 @@ def fit(
         raise ValueError('nothing to save in the checkpoint: name models and optimizers, state={"model": ...}')
     device = resolve_device(device)
 
+    given = _require_data(data)
+    file = None
+    if checkpoint is not None:
+        settings = {"seed": f"{seed}", "batch_size": f"{batch_size}", "state": f"{sorted(state)}"}
+        data_of_run = {f"data[{i}]": fingerprint(x) for i, x in enumerate(given)}
+        file = RunCheckpoint(Path(checkpoint), state, {**settings, **data_of_run}, device)
+
     # Move the data and the models to the device.
-    tensors = [x.to(device) for x in _require_data(data)]
+    tensors = [x.to(device) for x in given]
     modules = _move(state, device)
     history = History(len(tensors[0]), batch_size)
-    settings = {
-        "seed": seed,
-        "batch_size": batch_size,
-        "data": [list(x.shape) for x in tensors],
-        "state": sorted(state),
-    }
-    file = None if checkpoint is None else RunCheckpoint(Path(checkpoint), state, settings, device)
 
     # Do the steps that are missing, with random numbers of their own.
     with own_randomness(device, seed), _interrupt_after_step(file is not None) as interrupted, history.running():
@@ -124,9 +128,9 @@ def _require_data(data: Any) -> tuple[Tensor, ...]:
     tensors = tuple(data) if isinstance(data, (tuple, list)) else (data,)
     for i, x in enumerate(tensors):
         if not isinstance(x, Tensor):
-            raise TypeError(
-                f"data[{i}]: expected a tensor, got {type(x).__name__}; torch.as_tensor(data[{i}]) makes one"
-            )
+            array = isinstance(x, (np.ndarray, list))
+            advice = f"torch.as_tensor(data[{i}]) makes one" if array else "fit itself cuts tensors into batches"
+            raise TypeError(f"data[{i}]: expected a tensor, got {type(x).__name__}; {advice}")
     shapes = [tuple(x.shape) for x in tensors]
     if len({shape[:1] for shape in shapes}) != 1 or not shapes[0]:
         raise ValueError(f"data: expected tensors of shape (N, ...) with one N, got shapes {shapes}")
@@ -169,7 +173,13 @@ def _steps(
         batches = order.to(device).split(history.batch_size)  # (n,) each
         for index in batches[history.steps % history.steps_per_epoch :]:
             # index_select copies rows; x[index] does the same by a path that is several times slower.
-            history.record(step(*(x.index_select(0, index) for x in tensors)))
+            try:
+                losses = step(*(x.index_select(0, index) for x in tensors))
+            except Exception as error:
+                batch = f"a batch of {len(index)} of the {history.samples} samples"
+                error.add_note(f"This happened in step {history.steps + 1}, epoch {epoch + 1}, with {batch}.")
+                raise
+            history.record(losses)
             if history.steps % history.steps_per_epoch == 0:
                 history.measured.append(_measure(on_epoch_end, history, modules, device) if on_epoch_end else {})
             yield
@@ -186,7 +196,10 @@ def _measure(
     _set_training(modules, True)
     if numbers is not None and not isinstance(numbers, Mapping):
         raise TypeError(f"on_epoch_end: expected it to return a dict of numbers or None, got {type(numbers).__name__}")
-    return {name: float(value) for name, value in (numbers or {}).items()}
+    try:
+        return {name: float(value) for name, value in (numbers or {}).items()}
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise TypeError(f"on_epoch_end: expected it to return a dict of numbers, got {numbers}") from error
 
 
 def _run(

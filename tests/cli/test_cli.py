@@ -44,3 +44,30 @@ def test_an_error_that_can_be_mended_is_one_message_and_exit_status_1(monkeypatc
     with pytest.raises(SystemExit, match="1"):
         cli.main()
     assert capsys.readouterr().err == "coursekit: the disk is full: make room\n"
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (OSError(36, "File name too long", "nnn"), "nnn: File name too long."),
+        (PermissionError(13, "Permission denied", "/etc/x"), "/etc/x: Permission denied."),
+        (FileNotFoundError(2, "No such file or directory"), "the working folder: No such file or directory."),
+        (OSError(28, "No space left on device"), "No space left on device."),
+        (OSError("of its own words"), "of its own words"),
+    ],
+)
+def test_an_error_of_the_file_system_is_one_line(monkeypatch, capsys, error, message):
+    def fail():
+        raise error
+
+    monkeypatch.setattr(cli, "app", fail)
+    with pytest.raises(SystemExit, match="1"):
+        cli.main()
+    assert capsys.readouterr().err == f"coursekit: {message}\n"
+
+
+def test_names_that_are_too_long_are_told_by_the_command_line(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["coursekit", "run", "n" * 300])
+    with pytest.raises(SystemExit, match="1"):
+        cli.main()
+    assert capsys.readouterr().err.endswith(": File name too long.\n")

@@ -10,6 +10,7 @@ import pytest
 import torch
 from ipywidgets import (
     Checkbox,
+    DatePicker,
     Dropdown,
     FloatLogSlider,
     FloatSlider,
@@ -429,7 +430,7 @@ def test_a_figure_without_a_control_is_refused(shown):
         explore(a_line, alt="A line.", caption="Move k.")
 
 
-@pytest.mark.parametrize("control", [Text("a"), IntRangeSlider(), SelectMultiple(options=[1, 2])])
+@pytest.mark.parametrize("control", [Text("a"), IntRangeSlider(), SelectMultiple(options=[1, 2]), DatePicker()])
 def test_a_control_without_a_range_of_single_values_is_refused(shown, control):
     kind = type(control).__name__
     with pytest.raises(TypeError, match=f"k: expected a slider with one value, a list of options or a .*, got {kind}"):

@@ -26,13 +26,13 @@ def test_a_missing_or_old_package_is_named_with_the_command_that_installs_it(mon
     real = metadata.version
 
     def version(name):
-        if name == "pooch":
+        if name == "requests":
             raise metadata.PackageNotFoundError
         return "1.0" if name == "torch" else real(name)
 
     monkeypatch.setattr(metadata, "version", version)
     found = verdicts()
-    assert str(found["pooch"]) == "✗ pooch: not installed. Run: python -m pip install 'pooch>=1.8'"
+    assert str(found["requests"]) == "✗ requests: not installed. Run: python -m pip install 'requests>=2.32'"
     assert str(found["torch"]).startswith("✗ torch: 1.0, wanted >=2.6. Run:")
 
 
@@ -77,10 +77,10 @@ def test_a_full_disk_is_trouble_even_if_the_folder_does_not_exist_yet(monkeypatc
 
 def test_versions_that_differ_from_the_tested_ones_are_named(monkeypatch, tmp_path):
     assert machine._versions().verdict == "ok"
-    (tmp_path / "constraints.txt").write_text("# pins\npooch==0.1\nnot-there==1.0\n", encoding="utf-8")
+    (tmp_path / "constraints.txt").write_text("# pins\nrequests==0.1\nnot-there==1.0\n", encoding="utf-8")
     monkeypatch.setattr(machine, "shipped", lambda name, checkout: tmp_path / name)
     found = str(machine._versions())
-    assert found.startswith("○ Versions: 1 of 1 differ: pooch ")
+    assert found.startswith("○ Versions: 1 of 1 differ: requests ")
     assert "(tested 0.1)" in found
 
 
@@ -124,3 +124,24 @@ def test_a_bug_report_is_json_without_personal_paths(monkeypatch, tmp_path):
     assert "PyTorch" in {finding["subject"] for finding in report["findings"] if finding["verdict"] == "trouble"}
     assert str(Path.home()) not in done.stdout
     assert str(tmp_path) not in done.stdout
+
+
+@pytest.mark.parametrize("error", [ImportError("undefined"), OSError(13, "no", "/srv/token"), MemoryError()])
+def test_no_check_that_fails_ends_the_report(monkeypatch, error):
+    def fail():
+        raise error
+
+    fail.__name__ = "_speed"
+    whole = list(verdicts())
+    monkeypatch.setattr(machine, "_speed", fail)
+    found = verdicts()
+    assert list(found) == whole
+    assert found["Speed"].verdict == "trouble"
+    assert "token" not in str(found["Speed"])
+
+
+def test_no_value_of_the_environment_is_shown(monkeypatch):
+    monkeypatch.setenv("MPLBACKEND", "module:///srv/token")
+    assert str(verdicts()["MPLBACKEND"]).startswith("○ MPLBACKEND: is set. ")
+    monkeypatch.setenv("MPLBACKEND", "")
+    assert "MPLBACKEND" not in verdicts()

@@ -111,6 +111,32 @@ class Handler(BaseHTTPRequestHandler):
         """As some buckets do: the name says .gz, what comes is not."""
         self.send(gzip.decompress(body))
 
+    def trickling(self, body):
+        """A byte now and then."""
+        self.send_response(200)
+        self.end_headers()
+        while not self.server.gate.wait(0.05):
+            self.wfile.write(b"a")
+
+    def endless(self, body):
+        self.send_response(200)
+        self.end_headers()
+        while True:
+            self.wfile.write(bytes(1 << 16))
+
+    def bomb(self, body):
+        """A thousand times as much as it sends."""
+        content = gzip.compress(bytes(1 << 27))
+        self.send_response(200)
+        self.send_header("Content-Encoding", "gzip")
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+    def odd(self, body):
+        """Whatever the test has written into the file."""
+        self.wfile.write(body)
+
     def log_message(self, *args):
         pass
 

@@ -1,5 +1,9 @@
 import hashlib
+import json
+import subprocess
+import sys
 import tarfile
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -9,6 +13,14 @@ from coursekit.datasets import store
 from coursekit.datasets.checksums import verify
 from coursekit.datasets.download import fetch
 from coursekit.errors import CourseError
+
+FETCH = """
+import json, sys
+from coursekit.datasets.registry import Entry, File
+table = json.loads(sys.argv[1])
+table |= {"files": tuple(File(**file) for file in table["files"]), "archive": File(**table["archive"])}
+d.fetch(Entry(**table))
+"""
 
 
 def members() -> list:
@@ -31,6 +43,14 @@ def test_archive_gives_its_files_and_their_checksums_and_goes(tiny_archive):
     damaged[5] ^= 1
     (folder / "bin/test.bin").write_bytes(damaged)
     assert [finding.good for finding in verify(entry)] == [True, False]
+
+
+def test_the_archive_of_a_process_killed_while_unpacking_does_not_stay(tiny_archive, server):
+    entry = tiny_archive(tar(*members()))
+    command = "import os; from coursekit.datasets import download as d; d.unpack = lambda *_: os._exit(9);" + FETCH
+    assert subprocess.run([sys.executable, "-c", command, json.dumps(asdict(entry))], check=False).returncode == 9
+    assert names_in(fetch(entry)) == ["SHA256SUMS", "bin/test.bin", "bin/train.bin"]
+    assert len(server.requests) == 2
 
 
 def test_archive_placed_by_hand_is_unpacked_and_kept(tiny_archive, server):
@@ -91,5 +111,5 @@ def test_archive_with_a_trick_is_refused_before_anything_is_written(tiny_archive
     entry = tiny_archive(tar(*TRICKS[trick]))
     with pytest.raises(CourseError, match=r"tiny.tar.gz is (refused|damaged)"):
         fetch(entry)
-    assert names_in(data_home.parent) == ["data/tiny/.lock", "data/tiny/tiny.tar.gz"]
+    assert names_in(data_home.parent) == ["data/tiny/.lock"]
     assert not Path("/escaped").exists()

@@ -6,9 +6,7 @@ import socket
 import subprocess
 import sys
 from dataclasses import asdict, replace
-from pathlib import Path
 
-import pooch
 import pytest
 from mirrors import assert_whole, idx_arrays, names_in
 
@@ -50,6 +48,8 @@ BAD = {
     "vanishing": "broke off|connection failed",
     "corrupting": "sent something else: the checksum differs",
     "portal": "sent something else: the checksum differs",
+    "endless": "sent something else",
+    "bomb": "sent something else",
 }
 
 
@@ -75,6 +75,44 @@ def test_mirror_that_stalls_is_passed_over(tiny_set, server, monkeypatch):
     entry = tiny_set("stalling", "good")
     fetch(entry)
     assert_whole(entry)
+
+
+def test_a_server_that_trickles_is_passed_over(tiny_set, server, monkeypatch):
+    monkeypatch.setattr(download, "TIMEOUT", (5, 0.4))
+    entry = tiny_set("trickling", "good")
+    fetch(entry)
+    server.gate.set()
+    assert_whole(entry)
+
+
+OK = b"HTTP/1.1 200 OK\r\n"
+ODD = {
+    "no status": b"hello\r\n\r\n",
+    "nothing": b"",
+    "no such encoding": OK + b"Content-Encoding: gzip\r\n\r\nnot gzip at all",
+    "no length": OK + b"Content-Length: abc\r\n\r\nabc",
+    "negative length": OK + b"Content-Length: -5\r\n\r\nabc",
+    "two lengths": OK + b"Content-Length: 5, 6\r\n\r\nabcde",
+    "no chunks": OK + b"Transfer-Encoding: chunked\r\n\r\nzz\r\nabc",
+    "long header": OK + b"X: " + b"x" * 70_000 + b"\r\n\r\n",
+    "many headers": OK + b"".join(b"X-%d: x\r\n" % i for i in range(300)) + b"\r\n",
+    "elsewhere": b"HTTP/1.1 302 Found\r\nLocation: http://[::1/\r\n\r\n",
+    "other scheme": b"HTTP/1.1 302 Found\r\nLocation: ftp://127.0.0.1/x\r\n\r\n",
+    "no host": b"HTTP/1.1 302 Found\r\nLocation: http:///x\r\n\r\n",
+    "long host": b"HTTP/1.1 302 Found\r\nLocation: http://" + b"a" * 70 + b".\xc3\xa4/\r\n\r\n",
+    "dots": b"HTTP/1.1 302 Found\r\nLocation: http://.example..com/\r\n\r\n",
+    "no port": b"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:99999/\r\n\r\n",
+    "in circles": b"HTTP/1.1 302 Found\r\nLocation: /odd/train-images.gz\r\n\r\n",
+}
+
+
+@pytest.mark.parametrize("answer", ODD)
+def test_an_odd_answer_is_one_line_of_the_error(tiny_set, server, answer):
+    entry = tiny_set("odd")
+    server.files["train-images.gz"] = ODD[answer]
+    with pytest.raises(DataUnavailable, match=r"/odd/train-images.gz: (connection|broke off|sent something)"):
+        fetch(entry)
+    assert names_in(store.folder_of(entry)) == []
 
 
 def test_server_that_never_answers_is_no_answer_in_time(tiny_set, monkeypatch):
@@ -114,11 +152,11 @@ def test_rest_of_a_killed_download_is_no_obstacle(tiny_set):
 
 
 def test_full_disk_is_named_and_leaves_nothing(tiny_set, monkeypatch):
-    def fill(self, url, output, pooch):
-        Path(output).write_bytes(b"half of")
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(output))
+    def fill(url, most):
+        yield b"half of"
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(pooch.HTTPDownloader, "__call__", fill)
+    monkeypatch.setattr(download, "_pieces", fill)
     entry = tiny_set("good")
     with pytest.raises(CourseError, match=r"cannot write Tiny .*No space left.*Make room.*COURSEKIT_DATA"):
         fetch(entry)

@@ -33,3 +33,9 @@ def test_state_counts_files(tiny_set, server):
     assert store.state(entry) == "in part"
     fetch(entry)
     assert store.state(entry) == "here"
+
+
+def test_a_home_that_is_nobodys_is_told(monkeypatch):
+    monkeypatch.setenv("COURSEKIT_DATA", "~nobody-of-that-name/data")
+    with pytest.raises(CourseError, match=r"no folder for data: Could not determine home.* Set COURSEKIT_DATA to a"):
+        store.home()

@@ -67,3 +67,11 @@ def test_gradients():
 def test_what_is_no_pair_of_laws_is_refused(without_annotations, distance, p, kind, said):
     with pytest.raises(kind, match=said):
         distance(p, torch.tensor([0.5, 0.5]))
+
+
+@pytest.mark.parametrize("divergence", [total_variation, kl, js])
+@pytest.mark.parametrize("q", [[0.25, 0.75, 0.0], [0.5, 0.5, 0.0], [0.25, 0.25, 0.5]])
+def test_zeros_of_p_leave_no_nan_in_the_gradient(divergence, q):
+    p, q = torch.tensor([0.5, 0.5, 0.0], requires_grad=True), torch.tensor(q, requires_grad=True)
+    gradients = torch.autograd.grad(divergence(p, q), [p, q])
+    assert all(gradient.isfinite().all() for gradient in gradients)

@@ -148,3 +148,26 @@ def test_weights_that_round_to_one_are_made_one():
     weights = torch.full((3,), 1 / 3 + 1e-4)
     x, y = torch.tensor([0.0, 1.0, 2.0]), torch.tensor([5.0, 6.0, 7.0])
     assert wasserstein_1d(x, y, x_weights=weights, y_weights=weights).item() == pytest.approx(5, rel=1e-6)
+
+
+@pytest.mark.parametrize("p", [1, 1.5, 2, 7])
+@pytest.mark.parametrize("distance", [wasserstein_1d, sliced_wasserstein])
+def test_at_equal_samples_distance_and_gradient_are_0(distance, p):
+    x = torch.rand(5, generator=torch.Generator().manual_seed(0))
+    x = (x if distance is wasserstein_1d else x[:, None]).requires_grad_()
+    value = distance(x, x.detach(), p)
+    assert value.item() == 0
+    assert torch.equal(torch.autograd.grad(value, x)[0], torch.zeros_like(x))
+
+
+@pytest.mark.parametrize(("shift", "p"), [(1e-3, 300), (1e25, 30), (1e-30, 9)])
+def test_no_power_of_a_distance_over_or_underflows(shift, p):
+    x = shift * torch.arange(3, dtype=torch.float64) / 10
+    assert wasserstein_1d(x, x + shift, p).item() == pytest.approx(shift)
+    assert sliced_wasserstein(x[:, None], x[:, None] + shift, p).item() == pytest.approx(shift)
+    assert wasserstein(x[:, None], x[:, None] + shift, p).distance == pytest.approx(shift)
+
+
+def test_a_gradient_through_matrix_roots_is_an_error_and_not_nan():
+    mean = torch.zeros(2, requires_grad=True)
+    assert not gaussian_w2(mean, torch.eye(2), mean, torch.eye(2)).requires_grad

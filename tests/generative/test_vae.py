@@ -309,3 +309,14 @@ def test_settings_that_make_no_sense_are_refused(without_annotations, build, mes
 def test_terms_and_nets_that_do_not_fit_are_refused(without_annotations, call, message):
     with pytest.raises((TypeError, ValueError), match=message):
         call()
+
+
+@pytest.mark.parametrize("log_variance", [-140.0, -100.0, 0.0, 100.0, 140.0])
+def test_a_variance_beyond_single_precision_is_none_of_the_likelihoods_concern(log_variance):
+    spread = torch.full((2, 3), log_variance, requires_grad=True)
+    x = (math.exp(0.5 * log_variance) * torch.ones(2, 3)).requires_grad_()  # one standard deviation off
+    value = gaussian_log_likelihood(x, torch.zeros(2, 3), spread)
+    expected = -1.5 * (1 + log_variance + math.log(2 * math.pi))
+    torch.testing.assert_close(value, torch.full((2,), expected))
+    gradient, _ = torch.autograd.grad(value.sum(), [spread, x])
+    torch.testing.assert_close(gradient, torch.zeros(2, 3), atol=1e-5, rtol=0)

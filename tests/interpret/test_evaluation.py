@@ -5,6 +5,7 @@ import pytest
 import torch
 from scipy.stats import spearmanr
 from torch import nn
+from torch.nn.utils import prune
 
 from coursekit import datasets
 from coursekit.interpret import (
@@ -15,6 +16,7 @@ from coursekit.interpret import (
     intersection_over_union,
     pointing_game,
     rank_correlation,
+    saliency,
 )
 from coursekit.nets import convnet
 
@@ -333,3 +335,26 @@ def test_guided_maps_survive_random_weights_and_gradients_do_not():
     }
     assert abs(last["gradient"]) < 0.2
     assert last["guided"] > last["gradient"] + 0.3
+
+
+@pytest.mark.parametrize(
+    "normalized", [nn.utils.spectral_norm, lambda layer: prune.l1_unstructured(layer, "weight", 0.5)]
+)
+def test_a_layer_that_reset_parameters_leaves_as_it_was_is_named(normalized):
+    model = nn.Sequential(nn.Flatten(), nn.Linear(12, 4), nn.ReLU(), nn.Linear(4, 2)).eval()
+    with torch.no_grad():
+        normalized(model[1])
+        model[1].weight = model[1].weight.detach()  # as after loading, so that it can be copied
+    with pytest.raises(ValueError, match=r"1 weight_orig: reset_parameters\(\) leaves it as it was"):
+        cascading_randomization(model, torch.rand(2, 3, 2, 2), lambda m, x: saliency(m, x, 1))
+
+
+def test_a_layer_that_resets_its_data_is_randomized():
+    class Old(nn.Linear):
+        def reset_parameters(self):
+            for p in self.parameters():
+                p.data.uniform_()
+
+    torch.manual_seed(1)  # seed 0 would give the numbers that the cascade draws
+    model = nn.Sequential(nn.Flatten(), Old(12, 2)).eval()
+    assert list(cascading_randomization(model, torch.rand(2, 3, 2, 2), lambda m, x: saliency(m, x, 1))) == ["1"]

@@ -1,3 +1,4 @@
+import copy
 import re
 
 import numpy as np
@@ -5,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from coursekit.interpret import activations
+from coursekit.interpret import activations, occluded_activation, saliency
 from coursekit.interpret.layers import (
     check_model,
     find_layer,
@@ -320,3 +321,64 @@ def test_batch_normalization_without_running_statistics_is_refused_in_evaluation
     model = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2, track_running_stats=False)).eval()
     with pytest.raises(ValueError, match=r"BatchNorm2d \(1\) keeps no running statistics"):
         activations(model, torch.rand(2, 1, 8, 8), "0")
+
+
+class Tail(nn.Module):
+    """A convolution, something that happens to its output, and a linear layer."""
+
+    def __init__(self, between):
+        super().__init__()
+        self.first, self.between, self.last = nn.Conv2d(3, 4, 3), between, nn.Linear(4, 3)
+
+    def forward(self, x):
+        return self.last(self.between(self.first(x)).mean(dim=(2, 3)))
+
+
+class Drop(nn.Module):
+    def __init__(self, always=False):
+        super().__init__()
+        self.always = always
+
+    def forward(self, x):
+        return torch.nn.functional.dropout(x, training=self.always or self.training)
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        (Tail(Drop()), "Tail draws random numbers when it runs"),
+        (Tail(Drop(always=True)).eval(), "Tail draws random numbers when it runs"),
+        (Tail(nn.RReLU()), "Tail draws random numbers when it runs"),
+        (
+            Tail(nn.InstanceNorm2d(4, track_running_stats=True)),
+            "Tail changes between.running_mean, between.running_var",
+        ),
+        (Tail(nn.utils.parametrizations.spectral_norm(nn.Conv2d(4, 4, 1))), r"changes between.*_u, between.*_v when"),
+    ],
+)
+@pytest.mark.parametrize("look", [lambda m, x: saliency(m, x, 1), lambda m, x: activations(m, x, "last")])
+def test_a_model_that_is_not_at_rest_is_refused_and_left_as_it_was(model, message, look):
+    before = copy.deepcopy(model.state_dict())
+    with pytest.raises(ValueError, match=message):
+        look(model, torch.rand(2, 3, 8, 8))
+    torch.testing.assert_close(model.state_dict(), before, rtol=0, atol=0)
+
+
+def test_a_model_in_training_mode_that_is_at_rest_will_do():
+    model, x = Tail(nn.InstanceNorm2d(4)), torch.rand(2, 3, 8, 8)
+    assert model.training
+    assert torch.equal(saliency(model, x, 1), saliency(model.eval(), x, 1))
+
+
+@pytest.mark.parametrize("n", [3, 4, 6])
+def test_a_layer_whose_first_axis_is_not_that_of_the_images_is_refused(n):
+    tokens = nn.Sequential(nn.Conv2d(3, 8, 4, 4), nn.Flatten(2), Permuted())  # (4, n, 8)
+    with pytest.raises(ValueError, match=r"layer '2' gives \(4, 1, 8\) for 1 images: its first axis is not theirs"):
+        activations(tokens, torch.rand(n, 3, 8, 8), "2", batch_size=4)
+    with pytest.raises(ValueError, match="its first axis is not theirs"):
+        occluded_activation(tokens, torch.rand(n, 3, 8, 8), "2", 0, 4, 4)
+
+
+class Permuted(nn.Module):
+    def forward(self, x):
+        return x.permute(2, 0, 1)

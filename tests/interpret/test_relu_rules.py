@@ -382,3 +382,49 @@ def test_another_error_inside_the_block_is_raised_unchanged():
     with pytest.raises(KeyError) as caught, relu_rule("guided"):
         raise KeyError("mine")
     assert caught.value.__context__ is None
+
+
+MORE_SPELLINGS = [
+    lambda x: F.threshold(x, 0, 0),
+    lambda x: F.threshold(x.clone(), 0.0, 0.0, inplace=True),
+    nn.Threshold(0, 0),
+    lambda x: torch.threshold_(x.clone(), 0, 0),
+    lambda x: F.hardtanh(x, 0, float("inf")),
+    nn.Hardtanh(0.0, float("inf"), inplace=False),
+    lambda x: F.leaky_relu(x, 0.0),
+    lambda x: x.clamp(0, float("inf")),
+    lambda x: torch.clip(x, min=0, max=torch.tensor(float("inf"))),
+    lambda x: torch.maximum(x, torch.zeros(())),
+    lambda x: torch.max(torch.zeros_like(x), x),
+    lambda x: x.fmax(torch.zeros(1)),
+]
+OTHERS = [
+    lambda x: F.threshold(x, 0, -1),
+    lambda x: F.threshold(x, 0.5, 0.5),
+    nn.Hardtanh(),
+    nn.ReLU6(),
+    nn.LeakyReLU(),
+    lambda x: x.clamp(0, 5),
+    lambda x: torch.maximum(x, torch.ones(())),
+    lambda x: torch.maximum(x, -x),
+    lambda x: x.max(dim=0).values,
+]
+
+
+@pytest.mark.parametrize("relu", MORE_SPELLINGS)
+def test_more_spellings_of_a_relu(relu):
+    x = torch.tensor([1.0, 1.0, -1.0, -1.0], requires_grad=True)
+    signal = torch.tensor([2.0, -2.0, 2.0, -2.0])
+    with relu_rule("guided"):
+        y = relu(x)
+    assert torch.equal(y, x.relu())
+    assert torch.autograd.grad(y, x, signal)[0].tolist() == [2.0, 0.0, 0.0, 0.0]
+
+
+@pytest.mark.parametrize("other", OTHERS)
+def test_what_only_resembles_a_relu_keeps_its_gradient(other):
+    x = torch.tensor([1.0, 3.0, -1.0, -7.0], requires_grad=True)
+    plain = torch.autograd.grad(other(x).sum(), x)[0]
+    with relu_rule("guided"):
+        y = other(x).sum() + 0 * x.relu().sum()
+    assert torch.equal(torch.autograd.grad(y, x)[0], plain)

@@ -200,3 +200,9 @@ def test_wrong_types_are_told(overcomplete, without_annotations):
         learn_dictionary(x, 3.0, 1)
     with pytest.raises(TypeError, match="photographs: expected float32 or float64, got uint8"):
         natural_patches([torch.zeros(3, 40, 40).byte()], 8, 1)
+
+
+@pytest.mark.parametrize("size", [1e-20, 1e-30])
+def test_a_patch_too_faint_for_a_unit_atom_is_told(size):
+    with pytest.raises(ValueError, match="no patch of zeros among the initial atoms, or nearly so"):
+        learn_dictionary(size * torch.rand(9, 4), 3, penalty=0.1)

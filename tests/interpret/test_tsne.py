@@ -350,3 +350,14 @@ def test_the_loss_and_its_gradient_want_joint_probabilities(x):
         for function in (kl_loss, kl_gradient):
             with pytest.raises(ValueError, match="p: expected joint probabilities, symmetric and with sum 1"):
                 function(p, y)
+
+
+@pytest.mark.parametrize("method", ["exact", "Barnes-Hut (scikit-learn)"])
+@pytest.mark.parametrize("scale", [2.0**-90, 2.0**90])
+def test_the_map_does_not_depend_on_the_scale_of_the_points(method, scale, monkeypatch):
+    if method != "exact":
+        monkeypatch.setattr(module, "EXACT_UP_TO", 10)
+    x = torch.randn(60, 4, generator=torch.Generator().manual_seed(0))
+    plain, scaled = (tsne(points, perplexity=10, steps=30, progress=False) for points in (x, scale * x))
+    assert plain.method == scaled.method == method
+    torch.testing.assert_close(scaled.embedding, plain.embedding, rtol=1e-3, atol=1e-3)

@@ -240,11 +240,12 @@ def claimed(number):
 
 
 def exercise_cells(name):
+    solved = {"name": name, "verdict": "solved", "message": "it is right"}
     solution = f"def {name}(x):\n    ### BEGIN SOLUTION\n    return x\n    ### END SOLUTION"
     return [
         md("Write it.", kind="subslide"),
         cell(solution, "exercise"),
-        cell(f"{name} = exercise({name})", form.CHECKED, outputs=[record("exercise", {"name": name})]),
+        cell(f"{name} = exercise({name})", form.CHECKED, outputs=[record("exercise", solved)]),
     ]
 
 

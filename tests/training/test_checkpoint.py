@@ -11,6 +11,7 @@ from torch import nn
 
 from coursekit.errors import CourseError
 from coursekit.training import load_checkpoint, save_checkpoint
+from coursekit.training.checkpoint import _checksum
 
 
 def net(width=3):
@@ -84,6 +85,21 @@ def test_a_truncated_file_is_told(saved, keep_bytes):
         load_checkpoint(saved, {})
 
 
+def test_a_flipped_bit_anywhere_is_noticed(tmp_path):
+    state = trained(width=2)
+    path = tmp_path / "c"
+    save_checkpoint(path, state, history={"steps": 2})
+    content = path.read_bytes()
+    before = contents(state)
+    for place in range(0, 8 * len(content), 61):
+        flipped = bytearray(content)
+        flipped[place // 8] ^= 1 << place % 8
+        path.write_bytes(flipped)
+        with pytest.raises(CourseError, match=r"is damaged|not a checkpoint|has checkpoint format"):
+            load_checkpoint(path, state)
+    torch.testing.assert_close(contents(state), before, rtol=0, atol=0)
+
+
 def test_foreign_files_are_told(tmp_path):
     (tmp_path / "text").write_text("hello " * 100)
     with pytest.raises(CourseError, match=r"damaged or not a safetensors file"):
@@ -93,11 +109,11 @@ def test_foreign_files_are_told(tmp_path):
     save_file({"x": torch.zeros(1)}, tmp_path / "other")
     with pytest.raises(CourseError, match=r"not a checkpoint of coursekit\.training"):
         load_checkpoint(tmp_path / "other", {})
-    save_file({}, tmp_path / "header", {"coursekit": '{"format": 2, "content'})
+    save_file({}, tmp_path / "header", {"coursekit": '{"format": 3, "content'})
     with pytest.raises(CourseError, match=r"header is damaged or not a safetensors file"):
         load_checkpoint(tmp_path / "header", {})
     save_file({}, tmp_path / "later", {"coursekit": '{"format": 99}'})
-    with pytest.raises(CourseError, match=r"checkpoint format 99, but this version of coursekit reads 2"):
+    with pytest.raises(CourseError, match=r"checkpoint format 99, but this version of coursekit reads 3"):
         load_checkpoint(tmp_path / "later", {})
 
 
@@ -183,13 +199,14 @@ def test_every_optimizer_goes_on_to_the_same_bits(tmp_path, kind, settings):
     torch.testing.assert_close(contents(twin), contents(state), rtol=0, atol=0)
 
 
-def damaged(path, changes):
-    """Replace tensors of a checkpoint, and leave the rest as it was."""
+def forged(path, changes):
+    """Replace tensors of a checkpoint, and leave the rest as it was; the checksum is right again."""
     with safe_open(path, "pt") as file:
-        header = file.metadata()
+        header = file.metadata()["coursekit"]
     tensors = load_file(path)
     assert changes.keys() <= tensors.keys()
-    save_file(tensors | changes, path, header)
+    tensors |= changes
+    save_file(tensors, path, {"coursekit": header, "checksum": _checksum(header, tensors)})
 
 
 MOMENT = "state/optimizer/state/0/exp_avg"
@@ -223,7 +240,7 @@ MOMENT = "state/optimizer/state/0/exp_avg"
 def test_tensors_that_do_not_fit_are_named_and_nothing_is_changed(tmp_path, fused, changes, message):
     state = trained(fused=fused)
     save_checkpoint(tmp_path / "c", state)
-    damaged(tmp_path / "c", changes)
+    forged(tmp_path / "c", changes)
     advance(**state)
     before = contents(state)
     with pytest.raises(CourseError, match=f"does not fit: .*{message}"):
@@ -326,3 +343,31 @@ def test_what_cannot_be_saved_is_named(tmp_path):
     with pytest.raises(TypeError, match=r"a/0/b cannot be saved: expected tensors, .* got object"):
         save_checkpoint(tmp_path / "c", {}, a=[{"b": object()}])
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("tensor", [torch.eye(2).to_sparse(), torch.ones(2, device="meta")])
+def test_a_tensor_that_is_no_plain_array_cannot_be_saved(tmp_path, tensor):
+    with pytest.raises(TypeError, match=r"extra/a cannot be saved: .* got Tensor"):
+        save_checkpoint(tmp_path / "c", {}, a=tensor)
+
+
+def test_keys_that_are_no_valid_unicode_come_back(tmp_path):
+    save_checkpoint(tmp_path / "c", {}, a={"\ud800": torch.ones(1), "\0": 1})
+    assert load_checkpoint(tmp_path / "c", {}) == {"a": {"\ud800": torch.ones(1), "\0": 1}}
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs /dev/null")
+def test_what_is_no_plain_file_is_not_to_be_deleted():
+    with pytest.raises(CourseError, match=r"/dev/null is no plain file, not a checkpoint$"):
+        load_checkpoint("/dev/null", {})
+
+
+def test_a_file_that_may_not_be_read_is_not_to_be_deleted(saved, monkeypatch):
+    def refuse(*_, **__):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    monkeypatch.setattr("pathlib.Path.read_bytes", refuse)
+    with pytest.raises(CourseError, match=r"cannot be read \(Permission denied\)$"):
+        load_checkpoint(saved, {})
+    with pytest.raises(CourseError, match=r"cannot be read \(File name too long\)$"):
+        load_checkpoint("n" * 300, {})

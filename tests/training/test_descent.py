@@ -102,6 +102,7 @@ def test_a_model_is_a_module():
         (lambda x: x, TypeError, r"'loss' is shape \(50, 6\)"),
         (lambda x: {"loss": x.sum(), "size": 1.0}, TypeError, "'size' is float"),
         (lambda x: {"mse": x.sum(), "size": x.sum()}, ValueError, 'to be named "loss", got mse, size'),
+        (lambda x: x.sum(), ValueError, "loss: it does not depend on a parameter that learns"),
     ],
 )
 def test_a_loss_that_cannot_be_minimized_is_told_before_anything_changes(data, loss, error, message):
@@ -110,6 +111,12 @@ def test_a_loss_that_cannot_be_minimized_is_told_before_anything_changes(data, l
     with pytest.raises(error, match=message):
         Descent(model, loss)(data)
     assert torch.equal(model.weight, before)
+
+
+def test_an_optimizer_that_computes_the_loss_itself_is_refused():
+    model = nn.Linear(2, 1)
+    with pytest.raises(ValueError, match="optimizer: LBFGS computes the loss several times in a step"):
+        Descent(model, lambda x: model(x).sum(), optimizer=torch.optim.LBFGS(model.parameters()))
 
 
 def test_an_optimizer_of_another_model_is_refused():

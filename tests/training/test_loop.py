@@ -6,9 +6,10 @@ import pytest
 import torch
 from denoising import denoiser, run, weights
 from torch import nn
+from torch.utils.data import DataLoader
 
 from coursekit.errors import CourseError
-from coursekit.training import TrainingDiverged, load_checkpoint
+from coursekit.training import Descent, TrainingDiverged, load_checkpoint
 from coursekit.training import loop as loop_module
 from coursekit.training.loop import _require_data
 
@@ -109,7 +110,13 @@ def test_a_large_batch_is_the_whole_set_and_no_epoch_is_no_step(data):
             TypeError,
             r"data\[0\]: expected a tensor, got ndarray; torch.as_tensor",
         ),
-        ((torch.zeros(3), [1, 2, 3]), TypeError, r"data\[1\]: expected a tensor, got list"),
+        ((torch.zeros(3), [1, 2, 3]), TypeError, r"data\[1\]: expected a tensor, got list; torch.as_tensor"),
+        (
+            DataLoader(torch.zeros(3, 2)),
+            TypeError,
+            r"data\[0\]: expected a tensor, got DataLoader; fit itself cuts",
+        ),
+        ({"x": torch.zeros(3)}, TypeError, r"data\[0\]: expected a tensor, got dict; fit itself cuts"),
         ((torch.zeros(3, 2), torch.zeros(4)), ValueError, r"one N, got shapes \[\(3, 2\), \(4,\)\]"),
         (torch.tensor(1.0), ValueError, r"shape \(N, ...\) with one N, got shapes \[\(\)\]"),
         ((), ValueError, r"got shapes \[\]"),
@@ -141,6 +148,10 @@ def test_bad_data_is_refused(bad, error, message):
         ({"state": {}, "checkpoint": "x"}, ValueError, "nothing to save in the checkpoint"),
         ({"state": nn.Linear(6, 6)}, TypeError, "state: expected a dict of modules and optimizers, got Linear"),
         ({"on_epoch_end": lambda epoch, _: 0.5}, TypeError, "on_epoch_end: expected it to return a dict .* got float"),
+        ({"on_epoch_end": lambda epoch, _: {"a": "high"}}, TypeError, r"a dict of numbers, got \{'a': 'high'\}"),
+        ({"on_epoch_end": lambda epoch, _: {"a": None}}, TypeError, r"a dict of numbers, got \{'a': None\}"),
+        ({"on_epoch_end": lambda epoch, _: {"a": torch.ones(2)}}, TypeError, r"a dict of numbers, got \{'a': tensor"),
+        ({"on_epoch_end": {"a": 1}}, TypeError, "on_epoch_end: expected a function, got dict"),
     ],
 )
 def test_bad_settings_are_refused(data, settings, error, message):
@@ -223,6 +234,7 @@ def test_the_last_good_checkpoint_is_named_and_is_good(data, tmp_path):
     [
         (lambda: 0.5, TypeError, "'loss' is float. Return loss itself, not loss.item()"),
         (lambda: torch.zeros(2), TypeError, r"'loss' is shape \(2,\)"),
+        (lambda: torch.tensor(1j), TypeError, r"'loss' is shape \(\), torch.complex64"),
         (lambda: {"a": None}, TypeError, "'a' is NoneType"),
     ],
 )
@@ -230,6 +242,20 @@ def test_the_last_good_checkpoint_is_named_and_is_good(data, tmp_path):
 def test_a_step_that_returns_no_scalar_tensor_is_told(data, losses, error, message):
     with pytest.raises(error, match=message):
         run(lambda _: losses(), data, state={})
+
+
+def test_an_error_in_a_step_says_in_which_batch():
+    model = nn.Sequential(nn.Linear(6, 2), nn.BatchNorm1d(2))
+    step = Descent(model, lambda x: model(x).square().mean())
+    with pytest.raises(ValueError, match="more than 1 value per channel") as caught:
+        run(step, torch.rand(49, 6))
+    assert caught.value.__notes__ == ["This happened in step 4, epoch 1, with a batch of 1 of the 49 samples."]
+
+
+@pytest.mark.usefixtures("without_annotations")
+def test_a_step_is_a_function(data):
+    with pytest.raises(TypeError, match="step: expected a function, got NoneType"):
+        run(None, data)
 
 
 def test_a_step_that_changes_its_losses_is_told(data):
@@ -310,7 +336,11 @@ def test_a_finished_run_is_not_repeated_and_more_epochs_continue_it(data, tmp_pa
     [
         ({"seed": 1}, "seed is 0 there, 1 here. Delete it or name another file"),
         ({"batch_size": 8}, "batch_size is 16 there, 8 here"),
-        ({"data": torch.zeros(49, 6)}, r"data is \[\[50, 6\]\] there, \[\[49, 6\]\] here"),
+        ({"data": torch.zeros(49, 6)}, r"data\[0\] is float32 \(50, 6\) with checksum \w+ there, float32 \(49, 6\)"),
+        (
+            {"data": torch.zeros(50, 6)},
+            r"data\[0\] is float32 \(50, 6\) with checksum \w+ there, float32 \(50, 6\) with",
+        ),
         ({"epochs": 2}, "has done 12 steps, epochs=2 makes 8"),
         ({"state": {"net": nn.Linear(6, 6)}}, r"state is \['model', 'optimizer'\] there, \['net'\] here"),
     ],
@@ -323,3 +353,84 @@ def test_a_checkpoint_of_another_run_is_refused(data, tmp_path, settings, messag
     with pytest.raises(CourseError, match=message):
         run(step, checkpoint=path, **{"data": data} | settings)
     assert torch.equal(weights(step), before)
+
+
+def small(lr=0.1, weight_decay=0.0, activation=nn.ReLU, p=0.1, gamma=0.5, kind=torch.optim.SGD):
+    """The state of a run with a schedule, and its step."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(6, 6), activation(), nn.Dropout(p))
+    optimizer = kind(model.parameters(), lr=lr, weight_decay=weight_decay)
+    schedule = torch.optim.lr_scheduler.ExponentialLR(optimizer, gamma)
+    descent = Descent(model, lambda x: model(x).square().mean(), optimizer=optimizer)
+
+    def step(x):
+        loss = descent(x)
+        schedule.step()
+        return loss
+
+    return step, {"model": model, "optimizer": optimizer, "schedule": schedule}
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"lr": 0.01}, r"optimizer 0 lr is 0\.1 there, 0\.01 here"),
+        ({"weight_decay": 1e-3}, r"optimizer 0 weight_decay is 0\.0 there, 0\.001 here"),
+        ({"activation": nn.Tanh}, r"model 1 is ReLU\(\) there, Tanh\(\) here"),
+        ({"p": 0.5}, r"model 2 is Dropout\(p=0\.1, .*\) there, Dropout\(p=0\.5"),
+        ({"gamma": 0.9}, r"schedule gamma is 0\.5 there, 0\.9 here"),
+        ({"kind": torch.optim.Adam}, r"optimizer 0 betas is absent there, \(0\.9, 0\.999\) here; .* more\. Delete"),
+    ],
+)
+def test_a_run_does_not_go_on_with_other_settings(data, tmp_path, settings, message):
+    path = tmp_path / "c.safetensors"
+    step, state = small()
+    run(step, data, state=state, checkpoint=path)
+    step, state = small(**settings)
+    before = state["model"][0].weight.clone()
+    with pytest.raises(CourseError, match=message):
+        run(step, data, state=state, checkpoint=path, epochs=5)
+    assert torch.equal(state["model"][0].weight, before)
+
+
+@pytest.mark.parametrize("afresh", [True, False], ids=["another process", "the same objects"])
+def test_rates_that_a_run_moves_are_no_other_settings(data, tmp_path, afresh):
+    path = tmp_path / "c.safetensors"
+    step, state = small()
+    for epochs in (1, 2, 4):
+        run(step, data, state=state, checkpoint=path, epochs=epochs)
+        if afresh:
+            step, state = small()
+    step, state = small()
+    whole = run(step, data, state=state, epochs=4)
+    np.testing.assert_array_equal(load_checkpoint(path, {})["history"]["losses"]["loss"], whole.losses["loss"])
+
+
+def test_schedules_within_a_schedule_go_on(data, tmp_path):
+    def scheduled():
+        _, state = small()
+        parts = [torch.optim.lr_scheduler.LinearLR(state["optimizer"], total_iters=3)]
+        parts += [torch.optim.lr_scheduler.MultiStepLR(state["optimizer"], [2, 5])]
+        schedule = torch.optim.lr_scheduler.SequentialLR(state["optimizer"], parts, [4])
+        descent = Descent(state["model"], lambda x: state["model"](x).square().mean(), optimizer=state["optimizer"])
+
+        def step(x):
+            loss = descent(x)
+            schedule.step()
+            return loss
+
+        return step, state | {"schedule": schedule}
+
+    for epochs in (1, 2, 4):
+        step, state = scheduled()
+        resumed = run(step, data, state=state, checkpoint=tmp_path / "c", epochs=epochs)
+    step, state = scheduled()
+    np.testing.assert_array_equal(resumed.losses["loss"], run(step, data, state=state, epochs=4).losses["loss"])
+
+
+def test_a_place_where_nothing_can_be_written_is_told_before_the_first_step(data, tmp_path):
+    (tmp_path / "file").write_text("")
+    for place in (tmp_path / "file" / "c", tmp_path / ("n" * 300)):
+        with pytest.raises(CourseError, match=r"could not be written \("):
+            run(lambda _: pytest.fail("a step"), data, state=denoiser().state, checkpoint=place)
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
