@@ -98,7 +98,7 @@ def _middle_only(weight: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
 def _images() -> Float[Tensor, "n 1 h w"]:
     """Bright images, large enough for the whole field of the middle unit and of its neighbours."""
     generator = torch.Generator().manual_seed(1)
-    return 0.5 + torch.rand(3, 1, 2 * SIDE + 3, 2 * SIDE + 3, generator=generator, dtype=torch.float64)
+    return 0.5 + torch.rand(2, 1, 2 * SIDE + 3, 2 * SIDE + 3, generator=generator, dtype=torch.float64)
 
 
 def _map_size(model: nn.Module) -> tuple[int, int]:
