@@ -90,9 +90,9 @@ def _positive(weight: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
 
 def _middle_only(weight: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
     """Filters of 0 but for one tap in the middle."""
-    single = torch.zeros_like(weight)
-    single[(..., *(side // 2 for side in weight.shape[2:]))] = 1.0
-    return single
+    taps = torch.zeros(*weight.shape[:2], weight[0, 0].numel(), dtype=weight.dtype)
+    taps[..., taps.shape[-1] // 2] = 1.0
+    return taps.view(weight.shape)
 
 
 def _images() -> Float[Tensor, "n 1 h w"]:
