@@ -1,15 +1,23 @@
-"""Exercises of lecture 1: receptive fields, and the images of the largest activations."""
+"""Exercises of lecture 1: the soft threshold, receptive fields, and the images of the largest activations."""
+
+import copy
 
 import torch
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from coursekit.exercises.checking import Answer, Exercise, Exercises, Wrong, by_cases, require_module
-from coursekit.interpret import receptive_field
+from coursekit.exercises.checking import Answer, Exercise, Exercises, Wrong, by_cases, require_module, require_result
 
 SIDE, WEIGHTS = 63, 200  # pixels that a unit must see, parameters that the net may have
 
+VALUES = torch.tensor([[-3.0, -1.0, -0.2], [0.0, 0.7, 2.5]])
 MAPS = torch.randn(6, 3, 4, 5, generator=torch.Generator().manual_seed(1))  # (n, c, h, w)
 MAPS[2, 0] += 10  # one image holds all the largest values of channel 0
+
+
+def soft_threshold(u: Tensor, t: float) -> Tensor:
+    """The z that minimizes ½(z − u)² + t|z|, for every number u."""
+    return u.sign() * (u.abs() - t).clamp_min(0)
 
 
 def field_side(kernels: list[int], strides: list[int]) -> int:
@@ -30,31 +38,106 @@ def top_images(maps: Tensor, k: int) -> tuple[Tensor, Tensor]:
 
 
 def wide_view() -> nn.Module:
-    """A net from (n, 1, h, w) to (n, 1, i, j) whose units see 63×63 pixels, with 200 weights at most."""
+    """A net from (n, 1, h, w) to (n, 1, i, j) whose units see all of 63×63 pixels, with 200 weights at most."""
     return nn.Sequential(*(nn.Conv2d(1, 1, 3, dilation=2**i, bias=False) for i in range(5)))
 
 
 def check_wide_view(answer: Answer) -> str:
-    """The units of the answer's last layer see 63×63 pixels, one pixel apart, with few weights."""
+    """Each unit of the answer sees all of 63×63 pixels and no other, one pixel apart, through few weights.
+
+    What a unit sees is where its gradient is not 0, in copies of the net with weights of our own. With positive
+    weights nothing cancels and no ReLU is shut, so the gradient shows every pixel, and every hole. With weights that
+    are 0 except in the middle of each filter, a convolution sees one pixel, and only pooling still sees more.
+    """
     model = require_module(answer())
-    layers = [name for name, module in model.named_modules() if name and not list(module.children())]
-    if not layers:
-        raise Wrong("the module holds no layers; put the convolutions into `nn.Sequential`")
-    try:
-        field = receptive_field(model.eval(), layers[-1], (1, 2 * SIDE, 2 * SIDE))
-    except ValueError as error:
-        raise Wrong(str(error)) from None
     weights = sum(p.numel() for p in model.parameters())
-    if field.stride != (1, 1):
-        raise Wrong(f"neighbouring units are {field.stride[0]} pixels apart; do without stride and pooling")
-    if field.size != (SIDE, SIDE):
-        raise Wrong(f"its units see {field.size[0]}×{field.size[1]} pixels, wanted {SIDE}×{SIDE}")
+    positive, middle = _with_weights(model, _positive), _with_weights(model, _middle_only)
+    rows, columns = _map_size(positive)
+    row, column = rows // 2, columns // 2
+    seen = _seen(positive, row, column)  # (h, w)
+    if not seen.any():
+        raise Wrong("its units see no pixel: the output does not depend on the input")
+    top, left, bottom, right = _box(seen)
+    if int(_seen(middle, row, column).sum()) > 1:
+        raise Wrong("it joins pixels without weights of its own, as pooling does; use convolutions only")
+    if column + 1 < columns and (step := _box(_seen(positive, row, column + 1))[1] - left) != 1:
+        raise Wrong(f"neighbouring units are {step} pixels apart; do without stride")
+    if (bottom - top, right - left) != (SIDE, SIDE):
+        raise Wrong(f"its units see {bottom - top}×{right - left} pixels, wanted {SIDE}×{SIDE}")
+    if holes := int((~seen[top:bottom, left:right]).sum()):
+        raise Wrong(f"its units see {SIDE}×{SIDE} pixels with holes: {holes} pixels in between are not seen")
     if weights > WEIGHTS:
         raise Wrong(f"it has {weights} weights, wanted at most {WEIGHTS}: what does dilation cost?")
-    return f"its units see {SIDE}×{SIDE} pixels with {weights} weights"
+    return f"its units see all of {SIDE}×{SIDE} pixels with {weights} weights"
+
+
+def _with_weights(model: nn.Module, fill: Answer) -> nn.Module:
+    """A copy in double precision, in evaluation mode, whose filters are filled; offsets are 0 and factors 1."""
+    changed = copy.deepcopy(model).double().eval()
+    with torch.no_grad():
+        for name, weight in changed.named_parameters():
+            if weight.ndim > 1:
+                weight.copy_(fill(weight))
+            else:
+                weight.fill_(0.0 if name.endswith("bias") else 1.0)
+    return changed
+
+
+def _positive(weight: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
+    """Filters of positive numbers that sum to 1, so that a deep stack neither vanishes nor overflows."""
+    return torch.ones_like(weight) * len(weight) / weight.numel()
+
+
+def _middle_only(weight: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
+    """Filters of 0 but for one tap in the middle."""
+    taps = torch.zeros(*weight.shape[:2], weight[0, 0].numel(), dtype=weight.dtype)
+    taps[..., taps.shape[-1] // 2] = 1.0
+    return taps.view(weight.shape)
+
+
+def _images() -> Float[Tensor, "n 1 h w"]:
+    """Bright images, large enough for the whole field of the middle unit and of its neighbours."""
+    generator = torch.Generator().manual_seed(1)
+    return 0.5 + torch.rand(2, 1, 2 * SIDE + 3, 2 * SIDE + 3, generator=generator, dtype=torch.float64)
+
+
+def _map_size(model: nn.Module) -> tuple[int, int]:
+    """Rows and columns of the model's map."""
+    images = _images()
+    with torch.no_grad():
+        out = model(images)
+    if not isinstance(out, Tensor) or out.ndim != 4 or out.shape[:2] != (len(images), 1):
+        got = f"shape {tuple(out.shape)}" if isinstance(out, Tensor) else type(out).__name__
+        raise Wrong(f"expected one map from each image, (n, 1, h, w) → (n, 1, i, j), got {got}")
+    require_result(out, tuple(out.shape), "one map from each image")
+    return out.shape[2], out.shape[3]
+
+
+def _seen(model: nn.Module, row: int, column: int) -> Bool[Tensor, "h w"]:
+    """The pixels that the unit's value depends on, in any of the images."""
+    images = _images().requires_grad_()
+    units = model(images)[:, 0, row, column].sum()
+    (gradient,) = torch.autograd.grad(units, images, allow_unused=True) if units.requires_grad else (None,)
+    return (torch.zeros_like(images) if gradient is None else gradient).ne(0).any(dim=0)[0]
+
+
+def _box(seen: Bool[Tensor, "h w"]) -> tuple[int, int, int, int]:
+    """(top, left, bottom, right) of the smallest rectangle around the pixels seen."""
+    rows, columns = (seen.any(dim=dim).nonzero()[:, 0] for dim in (1, 0))
+    return int(rows[0]), int(columns[0]), int(rows[-1]) + 1, int(columns[-1]) + 1
 
 
 exercise = Exercises(
+    by_cases(
+        soft_threshold,
+        {
+            "numbers above t": (torch.tensor([1.5, 3.0]), 1.0),
+            "negative numbers": (torch.tensor([-1.5, -3.0]), 1.0),
+            "numbers below t": (torch.tensor([-0.4, 0.0, 0.9]), 1.0),
+            "a matrix, t = 0.5": (VALUES, 0.5),
+            "t = 0": (VALUES, 0.0),
+        },
+    ),
     by_cases(
         field_side,
         {

@@ -3,9 +3,15 @@
 import re
 
 import pytest
+import torch
+import torch.nn.functional as F
 from torch import nn
 
 from coursekit.exercises.lecture01 import exercise
+
+
+def soft_threshold(u, t):
+    return torch.relu(u - t) - torch.relu(-u - t)
 
 
 def field_side(kernels, strides):
@@ -40,12 +46,60 @@ def stack(*layers):
 dilated = stack(*(nn.Conv2d(1, 1, 3, dilation=2**i, bias=False) for i in range(5)))
 
 
+class OneFilter(nn.Module):
+    """One 3×3 filter, used 31 times; the module holds no layers."""
+
+    def __init__(self):
+        super().__init__()
+        self.filter = nn.Parameter(torch.randn(1, 1, 3, 3))
+
+    def forward(self, x):
+        for _ in range(31):
+            x = F.conv2d(x, self.filter).relu()
+        return x
+
+
+class Shortcuts(nn.Module):
+    """Each convolution adds to what it gets; the layers are registered in another order than they run."""
+
+    def __init__(self):
+        super().__init__()
+        self.layers = nn.ModuleList(nn.Conv2d(1, 1, 3, padding=2**i, dilation=2**i) for i in range(5))
+        self.last = nn.Identity()
+
+    def forward(self, x):
+        for layer in reversed(self.layers):
+            x = self.last(x) + layer(x).relu()
+        return x
+
+
+class Pooled(nn.Module):
+    """Functional pooling, which no list of layers shows."""
+
+    def forward(self, x):
+        return F.avg_pool2d(x, 63, stride=1)
+
+
+separable = stack(nn.Conv2d(1, 1, (63, 1)), nn.BatchNorm2d(1), nn.Conv2d(1, 1, (1, 63)))
+
+
 @pytest.mark.parametrize(
     ("name", "answer", "praise"),
     [
+        ("soft_threshold", soft_threshold, "right on numbers above t"),
+        ("soft_threshold", lambda u, t: u - u.clamp(-t, t), "t = 0"),
         ("field_side", field_side, "right on one layer"),
         ("top_images", top_images, "an image that holds all the largest values"),
-        ("wide_view", dilated, "see 63×63 pixels with 45 weights"),
+        ("wide_view", dilated, "see all of 63×63 pixels with 45 weights"),
+        ("wide_view", separable, "see all of 63×63 pixels with 130 weights"),
+        ("wide_view", OneFilter, "see all of 63×63 pixels with 9 weights"),
+        ("wide_view", Shortcuts, "see all of 63×63 pixels with 50 weights"),
+        ("wide_view", stack(nn.Conv2d(1, 1, 7), nn.ReLU(), nn.Conv2d(1, 1, 9, dilation=7)), "with 132 weights"),
+        (
+            "wide_view",
+            stack(nn.Conv2d(1, 3, 3), nn.Conv2d(3, 1, 3), *(nn.Conv2d(1, 1, 3, dilation=d) for d in (2, 4, 8, 15))),
+            "63×63",
+        ),
     ],
 )
 def test_a_right_answer_is_praised(ask, name, answer, praise):
@@ -55,6 +109,12 @@ def test_a_right_answer_is_praised(ask, name, answer, praise):
 @pytest.mark.parametrize(
     ("name", "answer", "message"),
     [
+        ("soft_threshold", lambda u, t: None, "returns nothing yet"),
+        ("soft_threshold", lambda u, t: (u.abs() - t).clamp_min(0), "wrong on negative numbers"),
+        ("soft_threshold", lambda u, t: (u - t).clamp_min(0), "wrong on negative numbers"),
+        ("soft_threshold", lambda u, t: torch.where(u.abs() > t, u, 0.0), "wrong on numbers above t"),
+        ("soft_threshold", lambda u, t: u.sign() * (u.abs() - t), "wrong on numbers below t"),
+        ("soft_threshold", lambda u, t: u.sign() * (u.abs() - 1).clamp_min(0), "wrong on a matrix"),
         ("field_side", lambda k, s: sum(k), "wrong on two layers without stride: expected 5, got 6"),
         (
             "field_side",
@@ -73,12 +133,21 @@ def test_a_right_answer_is_praised(ask, name, answer, praise):
         ),
         ("wide_view", lambda: None, "returns nothing yet"),
         ("wide_view", lambda: 63, "expected a torch module, got int 63"),
-        ("wide_view", stack(), "holds no layers"),
+        ("wide_view", stack(), "see 1×1 pixels, wanted 63×63"),
         ("wide_view", stack(nn.Conv2d(1, 1, 61)), "see 61×61 pixels, wanted 63×63"),
+        ("wide_view", stack(nn.Conv2d(1, 1, (63, 1))), "see 63×1 pixels, wanted 63×63"),
         ("wide_view", stack(nn.Conv2d(1, 1, 63)), "it has 3970 weights, wanted at most 200"),
-        ("wide_view", stack(nn.Conv2d(1, 1, 3), nn.MaxPool2d(2)), "2 pixels apart; do without stride"),
-        ("wide_view", stack(nn.Conv2d(3, 1, 3)), "cannot take images of shape"),
-        ("wide_view", stack(nn.Conv2d(1, 1, 3), nn.Flatten()), "'1' has no receptive field"),
+        ("wide_view", stack(nn.Conv2d(1, 1, 3, dilation=31)), "63×63 pixels with holes: 3960 pixels"),
+        ("wide_view", stack(nn.Conv2d(1, 1, 2, dilation=30), nn.Conv2d(1, 1, 9, dilation=4)), "with holes"),
+        ("wide_view", stack(nn.Conv2d(1, 1, 3), nn.MaxPool2d(2)), "joins pixels .* use convolutions only"),
+        ("wide_view", stack(nn.Conv2d(1, 1, 3, stride=3), nn.Conv2d(1, 1, 3)), "3 pixels apart; do without stride"),
+        ("wide_view", stack(nn.MaxPool2d(63, stride=1)), "joins pixels without weights"),
+        ("wide_view", stack(nn.AvgPool2d(63, stride=1)), "joins pixels without weights"),
+        ("wide_view", Pooled, "joins pixels without weights"),
+        ("wide_view", stack(nn.Conv2d(1, 1, 3), nn.MaxPool2d(61, stride=1)), "joins pixels without weights"),
+        ("wide_view", stack(nn.Conv2d(1, 2, 3)), r"expected one map from each image, .* got shape \(2, 2,"),
+        ("wide_view", stack(nn.Conv2d(3, 1, 3)), "it raises RuntimeError"),
+        ("wide_view", stack(nn.Conv2d(1, 1, 3), nn.Flatten()), "expected one map from each image"),
     ],
 )
 def test_a_wrong_answer_hears_what_is_wrong(ask, name, answer, message):
