@@ -44,7 +44,7 @@ class Claim:
         try:
             claim = cls(**record)
         except TypeError as error:
-            raise CourseError(f"the record of a claim is malformed ({error}): execute the notebook again.") from error
+            raise CourseError(f"the claim record is malformed ({error}): execute the notebook again.") from error
         require_record(vars(claim), "claim")
         return claim
 
@@ -87,7 +87,7 @@ def require_record(record: Any, kind: str) -> dict[str, Any]:
     for name, form in FORMS[kind].items():
         known = isinstance(record, dict) and name in record
         if not known or not (record[name] in form if isinstance(form, tuple) else isinstance(record[name], form)):
-            raise CourseError(f"the record of a {kind} is malformed at {name!r}: execute the notebook again.")
+            raise CourseError(f"the {kind} record is malformed at {name!r}: execute the notebook again.")
     return record
 
 

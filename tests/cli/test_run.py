@@ -333,8 +333,8 @@ def test_one_bad_notebook_costs_no_other(tmp_path):
         "5_widget": "ok",
         "6_earlier": "ok",
     }
-    assert "the record of a claim is malformed" in found["1_record"]["message"]
-    assert "the record of a score is malformed at 'solved'" in found["2_record"]["message"]
+    assert "the claim record is malformed" in found["1_record"]["message"]
+    assert "the score record is malformed at 'solved'" in found["2_record"]["message"]
     assert (tmp_path / "out" / "index.html").exists()
 
 

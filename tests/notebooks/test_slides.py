@@ -564,7 +564,7 @@ def test_an_older_format_and_odd_metadata_are_read(tmp_path, slideshow):
 @pytest.mark.parametrize("kind", ["claim", "table"])
 @pytest.mark.parametrize("record", [5, [], "text", {}, {"claims": "x", "number": "1"}])
 def test_a_malformed_record_is_refused_by_name(kind, record):
-    with pytest.raises(CourseError, match=rf"09_autoencoders.ipynb: the record of a {kind} is malformed"):
+    with pytest.raises(CourseError, match=rf"09_autoencoders.ipynb: the {kind} record is malformed"):
         page(md("## 1 · A", "slide"), code("f", shown({"text/plain": "x"}, coursekit={kind: record})))
 
 
