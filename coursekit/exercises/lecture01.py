@@ -148,6 +148,7 @@ exercise = Exercises(
             "eight layers": ([7, 2, 3, 3, 3, 3, 1, 3], [1, 2, 1, 2, 1, 2, 1, 1]),
         },
     ),
+    Exercise(wide_view, check_wide_view),
     by_cases(
         top_images,
         {
@@ -157,5 +158,4 @@ exercise = Exercises(
             "negative activations": (-MAPS.abs(), 2),
         },
     ),
-    Exercise(wide_view, check_wide_view),
 )

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import psutil
@@ -287,7 +288,8 @@ def test_a_run_that_is_told_to_end_leaves_a_report_and_no_kernel(tmp_path, name)
     mark = "import os\nfrom pathlib import Path\nPath('kernel').write_text(str(os.getpid()))"
     path = write(tmp_path, "1_slow", mark, "list(range(10**8)).sort(key=str)")  # a long call of a C function
     command = [sys.executable, "-m", "coursekit", "run", path, "--out", tmp_path / "out"]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    reset = partial(signal.signal, getattr(signal, name), signal.SIG_DFL)  # tests may themselves run under nohup
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, preexec_fn=reset)
     deadline = time.monotonic() + 120
     while not ((tmp_path / "kernel").exists() and (tmp_path / "kernel").read_text()):
         assert time.monotonic() < deadline

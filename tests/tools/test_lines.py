@@ -2,10 +2,12 @@
 
 import runpy
 import sys
+from dataclasses import asdict
 
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
+from coursekit.course.records import Check, Claim
 from coursekit.notebooks import files
 from tools.lines import KINDS, calls, first_figure, kinds, parsed, row, words
 
@@ -18,15 +20,23 @@ def output(kind, record):
     return new_output("display_data", metadata={"coursekit": {kind: record}})
 
 
+CHECK = asdict(Check(1, "It is so", "holds", None, None))
+CLAIM = asdict(Claim(1, "It is small", "holds", 1.0, "≤ 2", "L1"))
 PICTURE = new_output("display_data", data={"image/png": ""})
 SAMPLE = new_notebook(
     cells=[
         new_markdown_cell("# Title\n\n**Why?**", metadata={"slideshow": {"slide_type": "slide"}}),
         cell("import torch", "imports"),
         cell("fig, ax = subplots()\nax.plot(x)\n\nshow(fig)\nclaim(\n    x,\n)", "hide-input", outputs=[PICTURE]),
-        cell("# an idea\ny = f(x)\ncheck(x, y)\n", outputs=[output("checks", [{"verdict": "holds"}] * 3)]),
+        cell(
+            "# an idea\ny = f(x)\ncheck(x, y)\n",
+            outputs=[output("checks", [CHECK] * 3)],
+        ),
         cell("def half(x):\n    return x / 2", "exercise"),
-        cell("half = exercise(half)\nexercise.score()", outputs=[output("claim", {})]),
+        cell(
+            "half = exercise(half)\nexercise.score()",
+            outputs=[output("claim", CLAIM)],
+        ),
     ]
 )
 
