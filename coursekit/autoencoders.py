@@ -111,7 +111,8 @@ def convolutional(k: int, size: int = 28, channels: tuple[int, int] = (32, 64)) 
 def sparse(d: int, m: int) -> Autoencoder:
     """Build a code of m non-negative entries, z = ReLU(W₁ᵀx + b₁), and x̂ = W₂z + b₂; m may exceed d.
 
-    The code becomes sparse only through the loss: add ``weight * l1(z)`` to it (Ranzato et al. 2007).
+    The code becomes sparse only through the loss: add ``weight * l1(z)`` to it. Beware of units that then fire for no
+    input, and of decoder columns that grow while the code shrinks; columns of fixed length prevent it.
 
     Raises:
         TypeError: d or m is not an integer.
