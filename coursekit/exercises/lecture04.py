@@ -52,11 +52,17 @@ def _net() -> nn.Module:
 
 
 def check_my_attack(answer: Answer) -> str:
-    """The answer changes what the net says to 50 digits, by little compared with the distance to another digit."""
+    """The answer changes what the net says to 50 digits, by little compared with the distance to another digit.
+
+    The student's function gets a copy of the net, frozen; another copy judges. So it does not help to train the net.
+    """
     data, net = datasets.digits(), _net()
     right = correctly_classified(net, data.test.images, data.test.labels, 50)
     images, labels = data.test.images[right], data.test.labels[right]
-    attacked = answer(copy.deepcopy(net), images.clone(), labels.clone())
+    handed = copy.deepcopy(net).requires_grad_(False)
+    attacked = answer(handed, images.clone(), labels.clone())
+    if any(not torch.equal(old, new) for old, new in zip(net.parameters(), handed.parameters(), strict=True)):
+        raise Wrong("it changes the net; leave the weights as they are, and change the images only")
     attacked = require_result(attacked, tuple(images.shape), "one image for each digit").float()
 
     low, high = attacked.min().item(), attacked.max().item()

@@ -64,9 +64,9 @@ def lecture(browser: Browser, folder: Path) -> None:
         page.get_by_role("button", name="No", exact=True).click()  # declines Jupyter's news
         notebook.command("application:toggle-left-area")
         notebook.run_all()
-        figure = notebook.cell(sources.index(next(it for it in sources if "One cat, nine answers" in it)))
+        figure = notebook.cell(sources.index(next(it for it in sources if "One cat, and the nine wrong answers" in it)))
         expect(figure.locator("img")).to_be_visible()
-        notebook.cell(sources.index(next(it for it in sources if "The cat is turned into" in it)), "end")
+        notebook.cell(sources.index(next(it for it in sources if "makes any of the nine other answers" in it)), "end")
         save(shot(page), "notebook.png")
         moving(page, notebook.cell(sources.index(next(it for it in sources if "explore(" in it))), "slider.gif")
     finally:

@@ -6,6 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from coursekit import datasets
 from coursekit.exercises.lecture04 import exercise
 
 
@@ -31,12 +32,62 @@ def least_change(x, w, b, margin):
     return -(log_odds * (1 + margin / log_odds.abs()) / w.norm() ** 2)[:, None] * w
 
 
+def by_an_optimizer(net, images, labels):
+    """Steps down the label's lead over the best other score; `backward` goes through the net that was handed over."""
+    z = images.clone().requires_grad_()
+    optimizer = torch.optim.SGD([z], lr=0.01)
+    for _ in range(400):
+        output, own = net(z), F.one_hot(labels, 10).bool()
+        optimizer.zero_grad()
+        (output[own] - output.masked_fill(own, -torch.inf).amax(dim=1)).clamp(min=-1e-3).sum().backward()
+        optimizer.step()
+        z.data.clamp_(0, 1)
+    return z
+
+
+def towards_another_digit(net, images, labels):
+    """No gradient: on the straight way to the nearest digit with another label, until the answer changes."""
+    train = datasets.digits().train
+    away = torch.cdist(images.flatten(1), train.images.flatten(1))
+    goal = train.images[away.masked_fill(train.labels == labels[:, None], torch.inf).argmin(dim=1)]
+    z = images
+    for k in range(301):
+        right = (net(z).argmax(dim=1) == labels)[:, None, None, None]
+        z = torch.where(right, (images + k / 100 * (goal - images)).clamp(0, 1), z)
+    return z
+
+
+def more_and_more_noise(net, images, labels):
+    z = images
+    for k in range(400):
+        right = (net(z).argmax(dim=1) == labels)[:, None, None, None]
+        z = torch.where(right, (images + k / 100 * torch.randn_like(images)).clamp(0, 1), z)
+    return z
+
+
+def train_it_away(net, images, labels):
+    """Teach the net wrong labels, and leave the images as they are."""
+    optimizer = torch.optim.Adam(net.requires_grad_(True).parameters(), lr=1e-2)
+    for _ in range(50):
+        optimizer.zero_grad()
+        F.cross_entropy(net(images), (labels + 1) % 10).backward()
+        optimizer.step()
+    return images
+
+
 @pytest.mark.parametrize(
     ("name", "answer", "praise"),
     [
         ("ascent_step", lambda x, g, lr, penalty: (1 - 2 * lr * penalty) * x + lr * g, "right on no penalty"),
+        (
+            "ascent_step",
+            lambda x, g, lr, penalty: x + lr * torch.func.grad(lambda z: (g * z - penalty * z**2).sum())(x),
+            "right on no penalty, no gradient, both",
+        ),
+        ("ascent_step", lambda x, g, lr, penalty: (x + lr * (g - 2 * penalty * x)).numpy(), "right on no penalty"),
         ("least_change", least_change, "right on positive log odds, both signs, a margin"),
         ("my_attack", steps(0.05, 100), "every answer changed, by at most 40 % of the way"),
+        ("my_attack", by_an_optimizer, "every answer changed, by at most 40 % of the way"),
     ],
 )
 def test_a_right_answer_is_praised(ask, name, answer, praise):
@@ -52,6 +103,10 @@ def test_a_right_answer_is_praised(ask, name, answer, praise):
             "right on no penalty; wrong on no gradient",
         ),
         ("ascent_step", lambda x, g, lr, penalty: x - lr * (g - 2 * penalty * x), "wrong on no penalty"),
+        ("ascent_step", lambda x, g, lr, penalty: x + lr * (g - penalty * x), "wrong on no gradient"),
+        ("ascent_step", lambda x, g, lr, penalty: (x + lr * g) * (1 - 2 * lr * penalty), "no gradient; wrong on both"),
+        ("ascent_step", lambda x, g, lr, penalty: x + lr * (g - penalty * x / x.norm()), "wrong on no gradient"),
+        ("ascent_step", lambda x, g, lr, penalty: x.add_(lr * (g - 2 * penalty * x)), "changes its argument in place"),
         ("least_change", lambda x, w, b, m: -(x @ w + b)[:, None] * w / w.norm(), "wrong on positive log odds"),
         ("least_change", lambda x, w, b, m: -(x @ w + b)[:, None] * w / w.norm() ** 2, "both signs; wrong on a margin"),
         (
@@ -68,16 +123,19 @@ def test_a_right_answer_is_praised(ask, name, answer, praise):
         ("my_attack", lambda net, images, labels: images + 0.5, r"must stay in \[0, 1\]; these go from 0.5 to 1.5"),
         ("my_attack", lambda net, images, labels: images, "still reads 50 of the 50 digits correctly"),
         ("my_attack", steps(2.0, 20), "wanted at most 40 %. Many small steps"),
+        ("my_attack", towards_another_digit, "wanted at most 40 %. Many small steps"),
+        ("my_attack", more_and_more_noise, "wanted at most 40 %. Many small steps"),
+        ("my_attack", train_it_away, "it changes the net; leave the weights as they are"),
     ],
 )
 def test_a_wrong_answer_hears_what_is_wrong(ask, name, answer, message):
     assert re.match(f"○ {name} is open: .*{message}", ask(exercise, name, answer))
 
 
-def test_a_spoiled_copy_of_the_net_wins_nothing(ask):
+def test_a_spoiled_net_wins_nothing(ask):
     def spoil(net, images, labels):
         for p in net.parameters():
             p.data.zero_()
         return images
 
-    assert "still reads 50 of the 50 digits correctly" in ask(exercise, "my_attack", spoil)
+    assert "it changes the net; leave the weights as they are" in ask(exercise, "my_attack", spoil)

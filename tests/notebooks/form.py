@@ -15,7 +15,7 @@ from coursekit.notebooks.problems import find_problems
 from tools.lines import calls, first_figure, kinds, parsed, words
 
 ROOT = Path(__file__).parents[2]
-OLD_FORM = ("02_neighbours", "04_fooling")  # still to be brought to the new form
+OLD_FORM = ("02_neighbours",)  # still to be brought to the new form
 SHOWS_THE_MEANS = "00_start_here"  # it makes few claims, and explains exercises before it sets any
 BEGINNING = ("opening", "colab", "imports", "parameters", "setup")  # the tags of the first cells
 END = ("summary", "claims-table", "references", "links")  # and of the last ones
