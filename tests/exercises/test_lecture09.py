@@ -169,7 +169,7 @@ class Order(nn.Module):
 
 
 class Packed(nn.Module):
-    """Several pixels in the digits of each number: more than rounding leaves of a code."""
+    """Several pixels in the digits of each number: more than the noise leaves of a code."""
 
     base = 8.0
 
@@ -192,6 +192,21 @@ class Packed(nn.Module):
         return rebuilt + 0 * z.sum()
 
 
+class Signs(nn.Module):
+    """Black or white, one bit a pixel, eight pixels a number, and a linear layer behind it."""
+
+    def __init__(self):
+        super().__init__()
+        self.last = nn.Linear(64, 64)
+
+    def encoder(self, x):
+        return ((x > 0).float().view(-1, 8, 8) * 2.0 ** torch.arange(8)).sum(dim=2)
+
+    def decoder(self, z):
+        bits = z.detach().round().long()[:, :, None] >> torch.arange(8) & 1  # (n, 8, 8)
+        return self.last(bits.flatten(1).float())
+
+
 @pytest.mark.parametrize(
     ("build", "message"),
     [
@@ -205,6 +220,7 @@ class Packed(nn.Module):
         (Stash, "it raises|wanted at most 60 %"),
         (Order, "wanted at most 60 %"),
         (Packed, "wanted at most 60 %"),
+        (Signs, "wanted at most 60 %"),
     ],
 )
 def test_an_autoencoder_must_have_its_parts_and_beat_pca(ask, build, message):
