@@ -78,8 +78,8 @@ def _error_through_the_code(model: nn.Module, t: Tensor) -> float:
     """The squared error per pixel of the test digits t (m, 64) if nothing but their codes reaches the decoder.
 
     Encoder and decoder are those of two separate copies, so that neither can leave the image where the other finds it.
-    The decoder sees the codes in another order than the encoder made them. And each number of a code gets noise of 0.4 %
-    of its range, so that it cannot hold the pixels in its last digits.
+    The decoder sees the codes in another order than the encoder made them. And each number of a code gets noise of
+    0.4 % of its range, so that it cannot hold the pixels in its last digits.
     """
     model.eval()
     sender, receiver = copy.deepcopy(model), copy.deepcopy(model)

@@ -15,11 +15,9 @@ from typer.testing import CliRunner
 from coursekit import cli
 from coursekit.course.display import FRAMES
 from coursekit.notebooks import files
-from tests.notebooks.form import OLD_FORM
 
 COURSE = files.find_notebooks([Path(__file__).parents[2] / "notebooks"])
 DECKS = [*(path.stem for path in COURSE), "too_much", "little"]
-NEW_FORM = [path.stem for path in COURSE if path.stem not in OLD_FORM]
 SMALLEST = 14  # pixels on a slide 720 pixels high: the back row can still read it
 
 # What leaves the current slide or overflows its box, the size of the smallest text, and what lacks alternative text.
@@ -396,7 +394,7 @@ def filled(page):
     return (box[3] - box[1]) / picture.height if box else 0.0
 
 
-@pytest.mark.parametrize("name", [*NEW_FORM, "little"])
+@pytest.mark.parametrize("name", [*(path.stem for path in COURSE), "little"])
 def test_a_deck_has_at_most_30_slides_and_none_is_nearly_empty(open_deck, name):
     page = open_deck(name)
     total = page.evaluate("Reveal.getTotalSlides()")

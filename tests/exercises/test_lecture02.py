@@ -6,8 +6,9 @@ import re
 import pytest
 import torch
 
+from coursekit import datasets
 from coursekit.exercises.lecture02 import exercise
-from coursekit.interpret import tsne
+from coursekit.interpret import nearest_neighbours, tsne
 
 
 def perplexity(p):
@@ -23,6 +24,57 @@ def precision(squared, wanted):
     return middle
 
 
+def by_newton(squared, wanted):
+    """Another way to β: Newton's method for its logarithm, on the entropy in nats."""
+    log_beta = -squared.std().log()
+    for _ in range(100):
+        p = torch.softmax(-log_beta.exp() * squared, dim=0)
+        entropy, mean = -torch.xlogy(p, p).sum(), (p * squared).sum()
+        fall = log_beta.exp() ** 2 * (p * (squared - mean) ** 2).sum()
+        log_beta = log_beta + ((entropy - math.log(wanted)) / fall).clamp(-1, 1)
+    return log_beta.exp()
+
+
+def without_shift(squared, wanted):
+    """Bisection on exp(−βd)/Σexp(−βd), which is 0/0 where all distances are large."""
+    low, high = 0.0, 1e9
+    for _ in range(200):
+        middle = (low + high) / 2
+        p = torch.exp(-middle * squared)
+        wide = perplexity((p / p.sum())[None]).item() > wanted
+        low, high = (middle, high) if wide else (low, middle)
+    return middle
+
+
+def on_a_circle(labels):
+    """One place for each label, with a little room around it."""
+    angle = 2 * math.pi * labels / 10
+    return torch.stack([angle.cos(), angle.sin()], dim=1) + 1e-3 * torch.randn(len(labels), 2)
+
+
+def known_order(x):
+    """The labels of the first 500 digits, in the order of the data."""
+    return on_a_circle(datasets.digits().train.labels[:500])
+
+
+def nearest_known(x):
+    """The label of the nearest digit that is known."""
+    known = datasets.digits().train
+    return on_a_circle(known.labels[nearest_neighbours(x, known.images.flatten(1), k=1).indices[:, 0]])
+
+
+def nearest_known_mirrored(x):
+    """The same for digits mirrored and in negative."""
+    return nearest_known((1 - x).view(-1, 8, 8).flip(-1).flatten(1))
+
+
+def sklearn_tsne(x):
+    """A map by another program, as an array of numpy."""
+    from sklearn.manifold import TSNE
+
+    return TSNE(perplexity=15, random_state=0).fit_transform(x.numpy())
+
+
 def principal_components(x):
     centred = x - x.mean(dim=0)
     return centred @ torch.linalg.svd(centred, full_matrices=False).Vh[:2].T
@@ -32,8 +84,11 @@ def principal_components(x):
     ("name", "function", "praise"),
     [
         ("row_perplexity", perplexity, "right on uniform rows, rows with zeros"),
-        ("row_precision", precision, "right on 50 neighbours, near ones, far ones"),
+        ("row_perplexity", lambda p: torch.exp(torch.special.entr(p).sum(dim=1)).numpy(), "right on uniform rows"),
+        ("row_precision", precision, "right on 50 neighbours, near ones, far ones, neighbours that are all far away"),
+        ("row_precision", by_newton, "right on 50 neighbours, near ones, far ones, neighbours that are all far away"),
         ("my_embedding", lambda x: tsne(x, perplexity=15, progress=False).embedding, "in at least 93 % of the cases"),
+        ("my_embedding", sklearn_tsne, "in at least 93 % of the cases"),
     ],
 )
 def test_a_right_answer_is_praised(ask, name, function, praise):
@@ -50,7 +105,18 @@ def test_a_right_answer_is_praised(ask, name, function, praise):
             "right on uniform rows; wrong on rows with",
         ),
         ("row_perplexity", lambda p: -(p.log2() * p).sum(dim=1), "wrong on uniform rows.*expected 4, got 2"),
+        ("row_perplexity", lambda p: torch.exp(torch.special.entr(p).sum(dim=0)), "wrong on uniform rows: expected sh"),
+        ("row_perplexity", lambda p: 2 ** torch.special.entr(p).sum(dim=1), "wrong on uniform rows: at index"),
+        (
+            "row_perplexity",
+            lambda p: p.square().sum(dim=1).reciprocal(),
+            "right on uniform rows, rows with zeros; wrong on any rows",
+        ),
+        ("row_perplexity", lambda p: torch.exp(torch.special.entr(p).sum()), "wrong on uniform rows"),
         ("row_precision", lambda d, k: None, "returns nothing yet"),
+        ("row_precision", lambda d, k: (1 / (2 * precision(d, k))) ** 0.5, "on 50 neighbours: β = .* wanted 10"),
+        ("row_precision", lambda d, k: 2 * precision(d, k), "on 50 neighbours: β = .* wanted 10"),
+        ("row_precision", without_shift, "on neighbours that are all far away: β = "),
         ("row_precision", lambda d, k: "one", "on 50 neighbours: expected a positive β, got str"),
         ("row_precision", lambda d, k: -1.0, "on 50 neighbours: expected a positive β, got -1"),
         ("row_precision", lambda d, k: 1 / d.mean(), "on 50 neighbours: β = .* wanted 10. A larger β gives a smaller"),
@@ -59,6 +125,9 @@ def test_a_right_answer_is_praised(ask, name, function, praise):
         ("my_embedding", lambda x: x[:, :2] * torch.nan, "NaN or infinite"),
         ("my_embedding", principal_components, "wanted 93 %. Does the map keep neighbours together"),
         ("my_embedding", lambda x: torch.zeros(500, 2), "wanted 93 %"),
+        ("my_embedding", known_order, "wanted 93 %.*labels learned elsewhere do not help"),
+        ("my_embedding", nearest_known_mirrored, "wanted 93 %.*labels learned elsewhere do not help"),
+        ("my_embedding", nearest_known, "wanted 93 %.*labels learned elsewhere do not help"),
     ],
 )
 def test_a_wrong_answer_hears_what_is_wrong(ask, name, function, message):

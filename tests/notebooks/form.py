@@ -15,14 +15,13 @@ from coursekit.notebooks.problems import find_problems
 from tools.lines import calls, first_figure, kinds, parsed, words
 
 ROOT = Path(__file__).parents[2]
-OLD_FORM = ("02_neighbours",)  # still to be brought to the new form
 SHOWS_THE_MEANS = "00_start_here"  # it makes few claims, and explains exercises before it sets any
 BEGINNING = ("opening", "colab", "imports", "parameters", "setup")  # the tags of the first cells
 END = ("summary", "claims-table", "references", "links")  # and of the last ones
 SLIDE_TYPES = {"slide", "subslide", "fragment", "skip", "notes", "-"}
 CHECKED = "nbval-check-output"
 LONGEST_CELL, MEDIAN_CELL = 25, 8
-LARGEST_FILE, LARGEST_OLD_FILE, LARGEST_ANIMATION = 1_500_000, 700_000, 400_000  # bytes
+LARGEST_FILE, LARGEST_ANIMATION = 1_500_000, 400_000  # bytes
 WORDS_TO_FIGURE = 150
 MOST_FOLDED = 0.6  # of the lines of code: what is folded must not outweigh what is taught
 WIDEST_LINE = 120  # characters, without the texts: these are never wrapped by hand
@@ -41,8 +40,7 @@ ABOUT = {
 def problems(path: Path) -> list[str]:
     """Everything about the notebook that breaks a rule of this module."""
     nb = files.read(path)
-    rules = RULES if path.stem in OLD_FORM else RULES + NEW_RULES
-    return [f"{path.name}: {found}" for rule in rules for found in rule(nb, path)]
+    return [f"{path.name}: {found}" for rule in RULES for found in rule(nb, path)]
 
 
 def code(nb: Any) -> list[Any]:
@@ -66,8 +64,7 @@ def frame(nb: Any, path: Path) -> Iterator[str]:
 
 
 def opening(nb: Any, path: Path) -> Iterator[str]:
-    about = "opening" if path.stem in OLD_FORM else "about"
-    for tag, patterns in (("opening", OPENING), (about, ABOUT)):
+    for tag, patterns in (("opening", OPENING), ("about", ABOUT)):
         for what, pattern in patterns.items():
             if not re.search(pattern, source(nb, tag), re.MULTILINE):
                 yield f"the cell tagged {tag} lacks {what}"
@@ -121,9 +118,8 @@ def slides(nb: Any, path: Path) -> Iterator[str]:
         if kind not in SLIDE_TYPES:
             yield f"cell {cell.id} has the slide type {kind!r}"
     count = kinds.count("slide") + kinds.count("subslide")
-    least = 15 if path.stem in OLD_FORM else 10
-    if not least <= count <= 30:
-        yield f"{count} slides, expected {least} to 30"
+    if not 10 <= count <= 30:
+        yield f"{count} slides, expected 10 to 30"
     for cell in tagged(nb, "colab") + tagged(nb, "links"):
         if cell.metadata.get("slideshow", {}).get("slide_type") != "skip":
             yield f"cell {cell.id} is on a slide"
@@ -207,9 +203,8 @@ def errata(nb: Any, path: Path) -> Iterator[str]:
 def tidy(nb: Any, path: Path) -> Iterator[str]:
     if normalize(nb) != nb:
         yield "not normalized: run `coursekit run --update`"
-    largest = LARGEST_OLD_FILE if path.stem in OLD_FORM else LARGEST_FILE
-    if (size := path.stat().st_size) > largest:
-        yield f"{size} bytes, expected at most {largest}"
+    if (size := path.stat().st_size) > LARGEST_FILE:
+        yield f"{size} bytes, expected at most {LARGEST_FILE}"
 
 
 def links(nb: Any, path: Path) -> Iterator[str]:
@@ -320,8 +315,6 @@ RULES = (
     errata,
     tidy,
     links,
-)
-NEW_RULES = (
     picture_first,
     headline_claims,
     folding,

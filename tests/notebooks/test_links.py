@@ -1,5 +1,6 @@
 """The pieces that every notebook carries and a program writes."""
 
+import re
 import shutil
 import subprocess
 import sys
@@ -94,5 +95,5 @@ def test_a_run_with_update_writes_the_generated_pieces(tmp_path):
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     opening, _, links = files.read(path).cells
-    assert "on one CPU core: smoke 10 s, quick 30 s, full 15 min." in opening.source
+    assert re.search(r"on one CPU core: smoke \d+ s, quick \d+ s, full \d+ min\.", opening.source)
     assert links.source == neighbours("09_autoencoders")

@@ -156,11 +156,6 @@ def show_colab(nb):
     cell_tagged(nb, "colab").metadata.slideshow.slide_type = "-"
 
 
-def claim_to_be_faster(nb):
-    cell = cell_tagged(nb, "opening")
-    cell.source = cell.source.replace("quick 30 s", "quick 3 s")
-
-
 def renumber_section(nb):
     cell = first(nb, lambda cell: "## 3 · " in cell.source)
     cell.source = cell.source.replace("## 3 · ", "## 4 · ")
@@ -195,7 +190,6 @@ def renumber_section(nb):
         (lead_elsewhere, "is not what `coursekit run --update` writes:\n**Previous:** [08 · Density and dimension]"),
         (forget_colab, "cell colab is not what `coursekit run --update` writes:\nimport sys"),
         (show_colab, "cell colab is on a slide"),
-        (claim_to_be_faster, "is not what `coursekit run --update` writes:\n# 9 · Autoencoders"),
         (renumber_section, "section 3 is called"),
     ],
     ids=lambda it: getattr(it, "__name__", ""),
@@ -210,7 +204,7 @@ def test_a_notebook_that_breaks_a_rule_is_caught(good, spoil, complaint, tmp_pat
     assert any(complaint in it for it in found), found
 
 
-NAME = "03_decisions"  # a notebook of the new form, in the middle of the course
+NAME = "03_decisions"  # a notebook in the middle of the course
 PIXELS = {"image/png": "iVBORw0KGgo="}
 FRAMES = {"controls": [{"name": "n", "labels": ["1", "5"], "at": 0}], "mime": "image/png", "frames": ["AA==", "AA=="]}
 
@@ -250,8 +244,8 @@ def exercise_cells(name):
 
 
 @pytest.fixture(scope="module")
-def new_form():
-    """A small notebook that keeps every rule of the new form."""
+def kept():
+    """A small notebook that keeps every rule."""
     checks = [asdict(Check(1, "E03: the printed sign gives another map", "holds", 1.5, "≥ 0.1"))]
     about = (
         "After this notebook you can\n\n- look\n\n**You need** nothing. **Reading** takes about 9 minutes. "
@@ -306,8 +300,8 @@ def complaints(tmp_path):
     return complaints
 
 
-def test_a_notebook_of_the_new_form_is_right(new_form, complaints):
-    assert complaints(new_form) == []
+def test_a_notebook_that_keeps_every_rule_is_right(kept, complaints):
+    assert complaints(kept) == []
 
 
 def calling(nb, text):
@@ -470,33 +464,22 @@ def grow(nb):
     ],
     ids=lambda it: getattr(it, "__name__", ""),
 )
-def test_a_notebook_that_breaks_the_new_form_is_caught(new_form, complaints, spoil, complaint):
-    nb = copy.deepcopy(new_form)
+def test_a_small_notebook_that_breaks_a_rule_is_caught(kept, complaints, spoil, complaint):
+    nb = copy.deepcopy(kept)
     spoil(nb)
     found = complaints(nb)
     assert any(complaint in it for it in found), found
 
 
 @pytest.mark.parametrize("name", ["claim", "check", "show", "explore", "animate"])
-def test_a_cell_that_draws_or_judges_must_be_folded(new_form, complaints, name):
-    nb = copy.deepcopy(new_form)
+def test_a_cell_that_draws_or_judges_must_be_folded(kept, complaints, name):
+    nb = copy.deepcopy(kept)
     calling(nb, "idea = ").source += f"\n{name}(idea)"
     assert any(f"calls {name} but is not tagged hide-input" in it for it in complaints(nb))
 
 
-def test_the_old_form_asks_for_nothing_new(new_form, complaints):
-    nb = copy.deepcopy(new_form)
-    ask_nothing(nb)
-    drop_frames(nb)
-    drop_all_beside(nb)
-    found = complaints(nb, form.OLD_FORM[0])
-    assert any("slides, expected 15 to 30" in it for it in found)
-    assert not [it for it in found if re.search("guess|frames|control", it)], found
-    assert all((form.ROOT / "notebooks" / f"{name}.ipynb").is_file() for name in form.OLD_FORM)
-
-
-def test_the_notebook_that_shows_the_means_may_claim_less(new_form, complaints):
-    nb = copy.deepcopy(new_form)
+def test_the_notebook_that_shows_the_means_may_claim_less(kept, complaints):
+    nb = copy.deepcopy(kept)
     nb.cells = [it for it in nb.cells if not re.search(r"claim\(.*\([2-5]\)", it.source)]
     set_exercises_at_the_end(nb)
     found = complaints(nb, form.SHOWS_THE_MEANS)
