@@ -188,6 +188,7 @@ class CourseClient(PapermillNotebookClient):
                     kernel = psutil.Process(pid)
                     family = [kernel, *kernel.children(recursive=True)]
                     self.entry.peak_bytes = max(self.entry.peak_bytes, sum(it.memory_info().rss for it in family))
+                    self.entry.cpu_seconds = round(sum(kernel.cpu_times()[:2]), 3)  # user and system
                     for member in family if self.stopping.is_set() else family[1:] if last else ():
                         member.kill()
                 if last:

@@ -78,6 +78,7 @@ class Entry:
     status: Status = "not run"
     message: str = ""
     seconds: float = 0.0
+    cpu_seconds: float = 0.0  # of the kernel; on a busy machine it says more than `seconds`
     peak_bytes: int = 0
     setup: dict[str, Any] = field(default_factory=dict)
     claims: list[dict[str, Any]] = field(default_factory=list)

@@ -150,6 +150,7 @@ def test_the_record_of_a_run_has_one_form(course):
     assert [claim["verdict"] for claim in entry["claims"]] == ["holds", "not judged"]
     assert entry["cells"] == entry["cells_run"] == 5
     assert entry["peak_bytes"] > 10e6
+    assert 0 < entry["cpu_seconds"] < 600
     assert 0 < entry["seconds"] < record["seconds"]
 
 
