@@ -1,12 +1,13 @@
-"""Update the generated parts of the README, its badges and its table of lectures: python -m tools.readme README.md"""
+"""Update the generated parts of the README (badges, lectures, results): python -m tools.readme README.md"""
 
 import sys
 from pathlib import Path
 
-from coursekit.course.lectures import Lecture, table
+from coursekit.course.lectures import Lecture, lectures, table
 from coursekit.errors import CourseError
 from coursekit.notebooks import files
 from coursekit.notebooks.links import address
+from tools import results
 
 FIRST = "00_start_here"
 
@@ -17,7 +18,7 @@ def update(readme: str, root: Path) -> str:
     Raises:
         CourseError: The README lacks the marks around a part, or has them twice.
     """
-    for name, content in {"badges": _badges(root), "lectures": _lectures(root)}.items():
+    for name, content in {"badges": _badges(root), "lectures": _lectures(root), "results": _results(root)}.items():
         begin, end = f"<!-- {name}: begin (made by `make readme`) -->", f"<!-- {name}: end -->"
         if readme.count(begin) != 1 or readme.count(end) != 1:
             raise CourseError(f"the README has no single place for its {name}: expected the lines {begin} and {end}.")
@@ -48,6 +49,28 @@ def _lectures(root: Path) -> str:
         return f"[Colab]({_colab(root, it.name)})"
 
     return table("notebooks/", {"claims": claims, "checks": checks, "open in": colab})
+
+
+def _results(root: Path) -> str:
+    """What is measured at profile full: a row for each lecture, with a cell for CPU and GPU."""
+    kept = [it for it in results.load(root / "docs" / "results.json") if it["profile"] == "full"]
+
+    def measured(lecture: str, device: str) -> str:
+        runs = [it for it in kept if it["lecture"] == lecture and it["device"].startswith(device)]
+        if not runs:
+            return "not measured"
+        claims = [claim["verdict"] == "holds" for it in runs for claim in it["claims"]]
+        minutes, memory = (max(it[name] for it in runs) for name in ("cpu_seconds", "peak_megabytes"))
+        seeds = ", ".join(str(it["seed"]) for it in runs)
+        return (
+            f"{sum(claims)} of {len(claims)} claims held, {minutes / 60:.1f} min, {memory / 1000:.1f} GB, "
+            f"seed {seeds}, {max(it['date'] for it in runs)}"
+        )
+
+    rows = [
+        f"| {it.number} | {it.title} | {measured(it.name, 'cpu')} | {measured(it.name, 'cuda')} |" for it in lectures()
+    ]
+    return "\n".join(["| | lecture | one CPU core | GPU |", "| --- | --- | --- | --- |", *rows])
 
 
 def _colab(root: Path, name: str) -> str:
