@@ -103,7 +103,7 @@ def convolutional(k: int, size: int = 28, channels: tuple[int, int] = (32, 64)) 
         TypeError: an integer is expected and something else given.
         ValueError: size is not a multiple of 4; a number is < 1.
     """
-    require_integer(k, "k", low=1)
+    k = require_integer(k, "k", low=1)
     encoder = convolutional_encoder(1, size, channels, k)
     return Autoencoder(encoder, convolutional_decoder(1, size, channels, k))
 
@@ -118,8 +118,8 @@ def sparse(d: int, m: int) -> Autoencoder:
         TypeError: d or m is not an integer.
         ValueError: d or m < 1.
     """
-    require_integer(d, "d", low=1)
-    require_integer(m, "m", low=1)
+    d = require_integer(d, "d", low=1)
+    m = require_integer(m, "m", low=1)
     return Autoencoder(nn.Sequential(nn.Linear(d, m), nn.ReLU()), nn.Linear(m, d))
 
 
@@ -150,7 +150,7 @@ def keep_top(z: Float[Tensor, "n m"], k: int) -> Float[Tensor, "n m"]:
     tensor([[3., 0., 0., 2.]])
     """
     require_floating(z, "z", "n m")
-    require_integer(k, "k", low=1, high=z.shape[1])
+    k = require_integer(k, "k", low=1, high=z.shape[1])
     values, positions = z.topk(k, dim=1)  # (n, k) each
     return torch.zeros_like(z).scatter(1, positions, values)
 
@@ -168,8 +168,8 @@ class KSparse(nn.Module):
 
     def __init__(self, d: int, m: int, k: int) -> None:
         super().__init__()
-        require_integer(d, "d", low=1)
-        require_integer(m, "m", low=1)
+        d = require_integer(d, "d", low=1)
+        m = require_integer(m, "m", low=1)
         self.k = require_integer(k, "k", low=1, high=m)
         self.weight = nn.Parameter(torch.randn(d, m) / d**0.5)  # columns of length about 1
         self.centre = nn.Parameter(torch.zeros(d))
@@ -195,7 +195,7 @@ def add_noise(x: Float[Tensor, " n *d"], sigma: float) -> Float[Tensor, " n *d"]
         ValueError: sigma is negative or not finite.
     """
     require_floating(x, "x")
-    require_number(sigma, "sigma", low=0)
+    sigma = require_number(sigma, "sigma", low=0)
     return x + sigma * torch.randn_like(x)
 
 
@@ -207,7 +207,7 @@ def mask(x: Float[Tensor, " n *d"], fraction: float) -> Float[Tensor, " n *d"]:
         ValueError: fraction is not in [0, 1].
     """
     require_floating(x, "x")
-    require_fraction(fraction, "fraction")
+    fraction = require_fraction(fraction, "fraction")
     kept = torch.rand_like(x) >= fraction
     return x * kept
 
@@ -232,7 +232,7 @@ def linear_denoiser(covariance: Float[Tensor, "d d"], sigma: float) -> Float[Ten
     asymmetry, size = (covariance - covariance.T).abs().max().item(), covariance.abs().max().item()
     if asymmetry > torch.finfo(covariance.dtype).eps ** 0.5 * size:
         raise ValueError(f"covariance: expected a symmetric matrix, got opposite entries {asymmetry:.3g} apart")
-    require_number(sigma, "sigma", low=0)
+    sigma = require_number(sigma, "sigma", low=0)
     noisy = covariance + sigma**2 * torch.eye(len(covariance), dtype=covariance.dtype, device=covariance.device)
     return torch.linalg.solve(noisy, covariance)  # (Σ + σ²I)⁻¹Σ = A, since the factors commute
 
@@ -255,7 +255,7 @@ def posterior_mean(noisy: Float[Tensor, "n d"], data: Float[Tensor, "m d"], sigm
     require_tensor(noisy, "noisy", "n d")
     require_tensor(data, "data", f"m {noisy.shape[1]}")
     require_same_dtype(noisy, data, "noisy and data")
-    require_number(sigma, "sigma", above=0)
+    sigma = require_number(sigma, "sigma", above=0)
     # Distances from differences: a product of matrices would lose the digits of rows far from the origin.
     distances = torch.cdist(noisy, data, compute_mode="donot_use_mm_for_euclid_dist")  # (n, m)
     weights = torch.softmax(-(distances / sigma).square() / 2, dim=1)  # (n, m)
@@ -291,5 +291,5 @@ def reconstruction_error(
 
 def _require_narrow(d: int, k: int) -> None:
     """A code shorter than its input, which therefore cannot copy it."""
-    require_integer(d, "d", low=2)
-    require_integer(k, "k", low=1, high=d - 1)
+    d = require_integer(d, "d", low=2)
+    k = require_integer(k, "k", low=1, high=d - 1)

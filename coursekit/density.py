@@ -166,8 +166,8 @@ def mise_gaussian(n: int, bandwidth: float, d: int = 1, kernel: Kernel = "gaussi
     >>> round(mise_gaussian(1000, bandwidth=0.272), 6)
     0.00103
     """
-    require_integer(n, "n", low=1)
-    require_integer(d, "d", low=1)
+    n = require_integer(n, "n", low=1)
+    d = require_integer(d, "d", low=1)
     require_choice(kernel, "kernel", get_args(Kernel))
     h = require_number(bandwidth, "bandwidth", above=0)
     c = TRANSFORMS[kernel]
@@ -197,8 +197,8 @@ def best_bandwidth(n: int, d: int = 1, kernel: Kernel = "gaussian") -> float:
     """
     from scipy.optimize import minimize_scalar
 
-    require_integer(n, "n", low=1)
-    require_integer(d, "d", low=1)
+    n = require_integer(n, "n", low=1)
+    d = require_integer(d, "d", low=1)
     require_choice(kernel, "kernel", get_args(Kernel))
 
     def log_mise(log_h: float) -> float:

@@ -79,10 +79,10 @@ def sample_clutter(theta: float, n: int, w: float = 0.5, a: float = 10.0, seed: 
         TypeError: a number is expected and something else given.
         ValueError: n < 1, w is outside (0, 1), a ≤ 0, or seed < 0.
     """
-    require_number(theta, "theta")
-    require_integer(n, "n", low=1)
-    require_number(w, "w", above=0, below=1)
-    require_number(a, "a", above=0)
+    theta = require_number(theta, "theta")
+    n = require_integer(n, "n", low=1)
+    w = require_number(w, "w", above=0, below=1)
+    a = require_number(a, "a", above=0)
     generator = torch.Generator().manual_seed(require_integer(seed, "seed", low=0))
     background = torch.rand(n, generator=generator, dtype=torch.float64) < w
     noise = torch.randn(n, generator=generator, dtype=torch.float64)
@@ -262,7 +262,7 @@ def _log_normal(off: Float[Tensor, "*n"], variance: float) -> Float[Tensor, "*n"
 
 def _checked(y: Tensor, w: float, a: float, prior_variance: float) -> _Model:
     require_tensor(y, "y", "n")
-    require_number(w, "w", above=0, below=1)
-    require_number(a, "a", above=0)
-    require_number(prior_variance, "prior_variance", above=0)
+    w = require_number(w, "w", above=0, below=1)
+    a = require_number(a, "a", above=0)
+    prior_variance = require_number(prior_variance, "prior_variance", above=0)
     return _Model(y.double(), float(w), float(a), float(prior_variance))

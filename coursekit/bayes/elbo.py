@@ -50,7 +50,7 @@ def elbo(log_joint: Callable[[Tensor], Tensor], q: Distribution, samples: int) -
     (-1.5155, 0.0)
     """
     require_instance(q, "q", Distribution)
-    require_integer(samples, "samples", low=1)
+    samples = require_integer(samples, "samples", low=1)
 
     # Sample with the derivative where q allows it.
     z = q.rsample((samples,)) if q.has_rsample else q.sample((samples,))  # (samples, *batch, *event)

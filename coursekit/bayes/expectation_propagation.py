@@ -115,9 +115,9 @@ def expectation_propagation(
     (1.5, 0.5, True)
     """
     x, m0, v0 = _checked(projections, prior_mean, prior_covariance)
-    require_number(damping, "damping", above=0, high=1)
-    require_integer(sweeps, "sweeps", low=1)
-    require_number(tolerance, "tolerance", above=0)
+    damping = require_number(damping, "damping", above=0, high=1)
+    sweeps = require_integer(sweeps, "sweeps", low=1)
+    tolerance = require_number(tolerance, "tolerance", above=0)
 
     q = _Approximation(x, m0, v0)
     history: list[SiteUpdate] = []

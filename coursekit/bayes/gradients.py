@@ -57,7 +57,7 @@ def score_gradient(
     if isinstance(baseline, str):
         require_choice(baseline, "baseline", ["leave-one-out"])
     else:
-        require_number(baseline, "baseline")
+        baseline = require_number(baseline, "baseline")
     copies, q = _one_copy_per_sample(family, parameters, samples, low=2 if baseline == "leave-one-out" else 1)
 
     # f at one sample for each copy, and the score ∂/∂φ log q there.
@@ -121,7 +121,7 @@ def _one_copy_per_sample(
 
     The gradient of a sum over the samples, in the copies, is the gradient of every sample, from one backward pass.
     """
-    require_integer(samples, "samples", low=low)
+    samples = require_integer(samples, "samples", low=low)
     for parameter in parameters:
         require_tensor(parameter, "parameters")
     copies = [p.detach().expand(samples, *p.shape).clone().requires_grad_() for p in parameters]

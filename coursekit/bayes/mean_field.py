@@ -68,8 +68,8 @@ def mean_field_gaussian(
     d = len(mu)
     m = torch.zeros_like(mu) if start is None else require_tensor(start, "start", str(d)).double().clone()
     lam = require_positive_definite(require_tensor(precision, "precision", f"{d} {d}"), "precision")
-    require_integer(sweeps, "sweeps", low=1)
-    require_number(tolerance, "tolerance", above=0)
+    sweeps = require_integer(sweeps, "sweeps", low=1)
+    tolerance = require_number(tolerance, "tolerance", above=0)
 
     diagonal = lam.diagonal()  # (d,)
     path = [m.clone()]

@@ -111,7 +111,7 @@ def mean_field_mixture(
     """
     data = require_tensor(x, "x", "n d").double()
     n, d = data.shape
-    require_integer(components, "components", low=1, high=n)
+    components = require_integer(components, "components", low=1, high=n)
     if covariance is None:
         centred = data - data.mean(dim=0)
         inverse_scale = require_positive_definite(centred.T @ centred / max(n - 1, 1), "covariance of x")
@@ -125,8 +125,8 @@ def mean_field_mixture(
         inverse_scale,
         float(d) if degrees is None else require_number(degrees, "degrees", above=d - 1),
     )
-    require_integer(sweeps, "sweeps", low=1)
-    require_number(tolerance, "tolerance", above=0)
+    sweeps = require_integer(sweeps, "sweeps", low=1)
+    tolerance = require_number(tolerance, "tolerance", above=0)
     r = _start(data, components, seed) if responsibilities is None else _checked(responsibilities, n, components)
 
     path: list[float] = []

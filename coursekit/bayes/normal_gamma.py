@@ -157,8 +157,8 @@ def mean_field_normal_gamma(
     """
     model = _checked(x, mu0, lambda0, a0, b0)
     expected = require_number(start, "start", above=0)  # E[τ]
-    require_integer(sweeps, "sweeps", low=1)
-    require_number(tolerance, "tolerance", above=0)
+    sweeps = require_integer(sweeps, "sweeps", low=1)
+    tolerance = require_number(tolerance, "tolerance", above=0)
 
     # The mean of q(μ) and the shape of q(τ) are right after one update.
     count, shape = model.lambda0 + model.n, model.a0 + (model.n + 1) / 2

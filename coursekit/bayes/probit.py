@@ -178,5 +178,5 @@ def _checked(x: Tensor, y: Tensor, prior_variance: float) -> Float[Tensor, "n d"
     """x in float64, with the sign of each row turned where y = 0: then every factor is Φ(xᵀβ)."""
     require_tensor(x, "x", "n d")
     require_labels(y, "y", count=len(x), classes=2)
-    require_number(prior_variance, "prior_variance", above=0)
+    prior_variance = require_number(prior_variance, "prior_variance", above=0)
     return x.double() * (2 * y[:, None].double() - 1)

@@ -63,7 +63,7 @@ def explore(draw: Draw, *, alt: str, caption: str, strip: int | None = None, **c
     require_texts(alt, caption)
     course = session.current()
     if strip is not None:
-        require_integer(strip, "strip", low=STRIP[0], high=STRIP[1])
+        strip = require_integer(strip, "strip", low=STRIP[0], high=STRIP[1])
     if not controls:
         raise ValueError("explore needs a control for each argument of the drawing function, such as k=(1, 10)")
     axes = [_axis(name, widget) for name, widget in _widgets(controls).items()]

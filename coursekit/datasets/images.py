@@ -44,7 +44,7 @@ def digits(seed: int = 0) -> ImageDataset:
     Source: E. Alpaydin and C. Kaynak, Optical Recognition of Handwritten Digits, UCI 1998,
     doi:10.24432/C50P49 (the test part of it).
     """
-    require_integer(seed, "seed", low=0, high=2**32 - 1)
+    seed = require_integer(seed, "seed", low=0, high=2**32 - 1)
     from sklearn.datasets import load_digits
     from sklearn.model_selection import train_test_split
 

@@ -36,8 +36,8 @@ def ring(n: int = 2500, seed: int = 0, *, modes: int = 8, radius: float = 1.0, s
     >>> ring(100).modes.norm(dim=1).round(decimals=3)
     tensor([1., 1., 1., 1., 1., 1., 1., 1.])
     """
-    require_integer(modes, "modes", low=1)
-    require_number(radius, "radius", low=0)
+    modes = require_integer(modes, "modes", low=1)
+    radius = require_number(radius, "radius", low=0)
     angle = 2 * math.pi * torch.arange(modes) / modes
     return _around(radius * torch.stack([angle.cos(), angle.sin()], dim=1), n, seed, std)
 
@@ -56,8 +56,8 @@ def grid(n: int = 2500, seed: int = 0, *, side: int = 5, spacing: float = 2.0, s
     >>> grid(100).modes.shape
     torch.Size([25, 2])
     """
-    require_integer(side, "side", low=1)
-    require_number(spacing, "spacing", above=0)
+    side = require_integer(side, "side", low=1)
+    spacing = require_number(spacing, "spacing", above=0)
     along = spacing * (torch.arange(side) - (side - 1) / 2)
     return _around(torch.cartesian_prod(along, along), n, seed, std)
 
@@ -73,8 +73,8 @@ def parallel_lines(theta: float, n: int = 2500, seed: int = 0) -> tuple[Float[Te
     >>> data[:, 0], model[:, 0]
     (tensor([0., 0., 0.]), tensor([0.5000, 0.5000, 0.5000]))
     """
-    require_number(theta, "theta")
-    require_integer(n, "n", low=1)
+    theta = require_number(theta, "theta")
+    n = require_integer(n, "n", low=1)
     heights = torch.rand(2, n, generator=torch.Generator().manual_seed(require_seed(seed)))
     places = torch.tensor([0.0, float(theta)])[:, None].expand(2, n)
     data, model = torch.stack([places, heights], dim=2)  # (2, n, 2)
@@ -82,8 +82,8 @@ def parallel_lines(theta: float, n: int = 2500, seed: int = 0) -> tuple[Float[Te
 
 
 def _around(modes: Float[Tensor, "k 2"], n: int, seed: int, std: float) -> ModesOfThePlane:
-    require_integer(n, "n", low=1)
-    require_number(std, "std", above=0)
+    n = require_integer(n, "n", low=1)
+    std = require_number(std, "std", above=0)
     generator = torch.Generator().manual_seed(require_seed(seed))
     which = torch.randint(len(modes), (n,), generator=generator)
     return ModesOfThePlane(modes[which] + std * torch.randn(n, 2, generator=generator), modes, std)

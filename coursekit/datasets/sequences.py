@@ -91,8 +91,8 @@ def adding(n: int, length: int = 50, seed: int = 0) -> LabelledSequences:
     >>> bool(((numbers * marks).sum(dim=1) == data.targets).all())
     True
     """
-    require_integer(n, "n", low=1)
-    require_integer(length, "length", low=2)
+    n = require_integer(n, "n", low=1)
+    length = require_integer(length, "length", low=2)
     # Row i holds all random numbers of sequence i.
     chance = torch.rand(n, length + 2, generator=_generator(seed))
     numbers, place = chance[:, :length], chance[:, length:]  # (n, length), (n, 2)
@@ -133,10 +133,10 @@ def copying(n: int, delay: int, seed: int = 0, *, symbols: int = 8, count: int =
     >>> data.inputs[0].argmax(dim=1).tolist(), data.targets[0].tolist()
     ([5, 8, 6, 0, 9, 0, 0, 0], [0, 0, 0, 0, 0, 5, 8, 6])
     """
-    require_integer(n, "n", low=1)
-    require_integer(delay, "delay", low=1)
-    require_integer(symbols, "symbols", low=2)
-    require_integer(count, "count", low=1)
+    n = require_integer(n, "n", low=1)
+    delay = require_integer(delay, "delay", low=1)
+    symbols = require_integer(symbols, "symbols", low=2)
+    count = require_integer(count, "count", low=1)
     shown = torch.randint(1, symbols + 1, (n, count), generator=_generator(seed))
     blanks = torch.zeros(n, delay + count, dtype=torch.long)
 
@@ -209,9 +209,9 @@ def reber(
     >>> reber(1, embedded=True, least=12)
     ('BPBTSSXXTTVPXVVEPE',)
     """
-    require_integer(n, "n", low=1)
-    require_seed(seed)
-    require_integer(least, "least", low=5)
+    n = require_integer(n, "n", low=1)
+    seed = require_seed(seed)
+    least = require_integer(least, "least", low=5)
     if isinstance(exclude, str):
         raise TypeError(f"exclude: expected several strings, got str {exclude!r}")
     automaton = EMBEDDED_REBER if embedded else REBER

@@ -44,9 +44,9 @@ def shapes(n: int = 4000, size: int = 32, seed: int = 0, radius: tuple[float, fl
     >>> data.images[2, :, top:bottom, left:right].shape
     torch.Size([3, 8, 9])
     """
-    require_integer(n, "n", low=1)
-    require_integer(size, "size", low=16)
-    require_seed(seed)
+    n = require_integer(n, "n", low=1)
+    size = require_integer(size, "size", low=16)
+    seed = require_seed(seed)
     _require_radius(radius)
     # Row i holds all random numbers of image i.
     counts = [1, 2, 1, 1, 5, 6, WAVES**2]

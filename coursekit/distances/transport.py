@@ -64,7 +64,7 @@ def wasserstein(
     from scipy.optimize import linear_sum_assignment
 
     require_samples(x, y)
-    require_number(p, "p", low=1)
+    p = require_number(p, "p", low=1)
     distances = torch.cdist(x.double(), y.double(), compute_mode="donot_use_mm_for_euclid_dist")  # (n, m)
     cost = (distances / _scale(distances)) ** p
     if x_weights is None and y_weights is None and len(x) == len(y):
@@ -112,7 +112,7 @@ def wasserstein_1d(
     require_tensor(x, "x", "n")
     require_tensor(y, "y", "m")
     require_same_dtype(x, y, "x, y")
-    require_number(p, "p", low=1)
+    p = require_number(p, "p", low=1)
     x, x_order = x.sort()
     y, y_order = y.sort()
     a = _weights(x_weights, "x_weights", x)[x_order]
@@ -141,8 +141,8 @@ def sliced_wasserstein(
         Rabin, Peyré, Delon and Bernot (2011), *Scale Space and Variational Methods*.
     """
     require_samples(x, y)
-    require_number(p, "p", low=1)
-    require_integer(directions, "directions", low=1)
+    p = require_number(p, "p", low=1)
+    directions = require_integer(directions, "directions", low=1)
     generator = torch.Generator().manual_seed(require_seed(seed))
     theta = torch.randn(x.shape[1], directions, generator=generator, dtype=torch.float64)
     theta = (theta / theta.norm(dim=0)).to(x)  # (d, k)

@@ -55,7 +55,7 @@ def mode_coverage(samples: Float[Tensor, "n d"], modes: Float[Tensor, "k d"], st
     (1, 0.667)
     """
     require_samples(samples, modes, ("samples", "modes"))
-    require_number(std, "std", above=0)
+    std = require_number(std, "std", above=0)
     # Without matrix products, which lose digits far from the origin.
     distance, nearest = torch.cdist(samples, modes, compute_mode="donot_use_mm_for_euclid_dist").min(dim=1)  # (n,)
     good = distance <= 3 * std
@@ -188,5 +188,5 @@ def _distances(x: Float[Tensor, "n d"], y: Float[Tensor, "m d"]) -> Iterator[Flo
 
 
 def _require_neighbours(real: Tensor, fake: Tensor, k: int) -> None:
-    require_integer(k, "k", low=1)
+    k = require_integer(k, "k", low=1)
     require_samples(real, fake, ("real", "fake"), least=k + 1)

@@ -85,20 +85,20 @@ class Draws:
 
     def normal(self, n: int, d: int) -> Float[Tensor, "s n d"]:
         """Noise N(0, I)."""
-        require_integer(n, "n", low=1)
-        require_integer(d, "d", low=1)
+        n = require_integer(n, "n", low=1)
+        d = require_integer(d, "d", low=1)
         return torch.stack([torch.randn(n, d, generator=it) for it in self.generators])
 
     def uniform(self, n: int, d: int) -> Float[Tensor, "s n d"]:
         """Numbers from 0 to 1."""
-        require_integer(n, "n", low=1)
-        require_integer(d, "d", low=1)
+        n = require_integer(n, "n", low=1)
+        d = require_integer(d, "d", low=1)
         return torch.stack([torch.rand(n, d, generator=it) for it in self.generators])
 
     def rows(self, points: Float[Tensor, "m d"], n: int) -> Float[Tensor, "s n d"]:
         """Points of a data set, drawn with replacement."""
         require_tensor(points, "points")
-        require_integer(n, "n", low=1)
+        n = require_integer(n, "n", low=1)
         return points[torch.stack([torch.randint(len(points), (n,), generator=it) for it in self.generators])]
 
 

@@ -95,7 +95,7 @@ def active_units(mean: Float[Tensor, "n k"], above: float = 0.01) -> Bool[Tensor
     tensor([ True, False])
     """
     require_tensor(mean, "mean", "n k")
-    require_number(above, "above", low=0)
+    above = require_number(above, "above", low=0)
     if len(mean) < 2:
         raise ValueError("mean: expected at least two rows, got 1: one point does not vary")
     return mean.var(dim=0) > above
@@ -163,7 +163,7 @@ class LatentGaussianModel(nn.Module):
         Raises:
             TypeError, ValueError: as for `encode`; ``samples`` is not an integer ≥ 1.
         """
-        require_integer(samples, "samples", low=1)
+        samples = require_integer(samples, "samples", low=1)
         mean, log_variance = self.encode(x)  # (n, k) each
         fits = [self.log_likelihood(x, _reparameterized(mean, log_variance)) for _ in range(samples)]
         return torch.stack(fits).mean(dim=0) - kl_to_prior(mean, log_variance)
@@ -178,7 +178,7 @@ class LatentGaussianModel(nn.Module):
 
         Source: Y. Burda, R. Grosse and R. Salakhutdinov, Importance weighted autoencoders, ICLR 2016.
         """
-        require_integer(samples, "samples", low=1)
+        samples = require_integer(samples, "samples", low=1)
         mean, log_variance = self.encode(x)  # (n, k) each
         log_weights = []
         for _ in range(samples):  # one at a time, because K decoded copies of x may not fit into memory
@@ -195,7 +195,7 @@ class LatentGaussianModel(nn.Module):
         Raises:
             TypeError, ValueError: n is not an integer ≥ 1.
         """
-        require_integer(n, "n", low=1)
+        n = require_integer(n, "n", low=1)
         weight = next(self.parameters())
         return self.decode(torch.randn(n, self.latent, dtype=weight.dtype, device=weight.device))
 
@@ -224,7 +224,7 @@ class VAE(LatentGaussianModel):
         d = require_integer(input_dim, "input_dim", low=1)
         widths = hidden if isinstance(hidden, Sequence) else [require_integer(hidden, "hidden", low=1)]
         require_widths(widths, least=1)
-        require_integer(latent, "latent", low=1)
+        latent = require_integer(latent, "latent", low=1)
         require_choice(likelihood, "likelihood", get_args(Likelihood))
         first, last = widths[0], widths[-1]
         encoder = nn.Sequential(*fully_connected([d, *widths], last=nn.ReLU()), _TwoHeads(last, latent))
@@ -248,7 +248,7 @@ class ConvolutionalVAE(LatentGaussianModel):
     """
 
     def __init__(self, latent: int, size: int = 28, widths: tuple[int, int] = (16, 32), hidden: int = 128) -> None:
-        require_integer(latent, "latent", low=1)
+        latent = require_integer(latent, "latent", low=1)
         body = convolutional_encoder(1, size, widths, hidden)
         encoder = nn.Sequential(body, nn.ReLU(), _TwoHeads(hidden, latent))
         decoder = convolutional_decoder(1, size, widths, latent)

@@ -40,7 +40,7 @@ def latent_mmd2(codes: Float[Tensor, "n k"], prior: Float[Tensor, "m k"], sigma:
     >>> latent_mmd2(torch.zeros(3, 1), torch.zeros(3, 1)).item()
     0.0
     """
-    require_number(sigma, "sigma", above=0)
+    sigma = require_number(sigma, "sigma", above=0)
     return mmd2(codes, prior, imq(2 * codes.shape[1] * sigma**2))
 
 
@@ -93,7 +93,7 @@ class WAE:
         self.weight = require_number(weight, "weight", low=0)
         self.sigma = require_number(sigma, "sigma", above=0)
         self.r1 = require_number(r1, "r1", low=0)
-        require_number(lr, "lr", above=0)
+        lr = require_number(lr, "lr", above=0)
         fast = lr if discriminator_lr is None else require_number(discriminator_lr, "discriminator_lr", above=0)
         if (discriminator is not None) != (penalty == "gan"):
             raise ValueError('discriminator: the penalty "gan" needs one, and "mmd" has no use for it')

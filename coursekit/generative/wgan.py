@@ -21,7 +21,7 @@ def clip_weights(critic: nn.Module, c: float) -> None:
     The critic has then *some* bounded slope K, which nobody knows, and estimates at most K · W₁ (erratum E39).
     """
     require_instance(critic, "critic", nn.Module)
-    require_number(c, "c", above=0)
+    c = require_number(c, "c", above=0)
     with torch.no_grad():
         for weight in critic.parameters():
             weight.clamp_(-c, c)

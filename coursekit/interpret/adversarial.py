@@ -81,8 +81,8 @@ def szegedy_attack(
     Source: Szegedy et al., ICLR 2014.
     """
     x, targets = _require_images_and_targets(model, images, targets)
-    require_integer(rounds, "rounds", low=1)
-    require_integer(steps, "steps", low=1)
+    rounds = require_integer(rounds, "rounds", low=1)
+    steps = require_integer(steps, "steps", low=1)
 
     # The best image so far: the smallest change that reached the target, else the last attempt.
     best = x.clone()  # (n, c, h, w)
@@ -135,8 +135,8 @@ def attack_at_price(
         TypeError, ValueError: as `szegedy_attack`; c is negative or not finite.
     """
     x, targets = _require_images_and_targets(model, images, targets)
-    require_number(c, "c", low=0)
-    require_integer(steps, "steps", low=1)
+    c = require_number(c, "c", low=0)
+    steps = require_integer(steps, "steps", low=1)
     return _minimize(model, x, targets, torch.full_like(x[:, 0, 0, 0], c), x, steps)
 
 
@@ -179,8 +179,8 @@ def linear_attack(
     require_tensor(weight, "weight", " ".join(map(str, images.shape[1:])))
     if not weight.any():
         raise ValueError("weight: expected a number other than 0")
-    require_number(bias, "bias")
-    require_number(margin, "margin", low=0)
+    bias = require_number(bias, "bias")
+    margin = require_number(margin, "margin", low=0)
 
     x, w = images.flatten(1), weight.to(images).flatten()  # (n, d), (d,)
     s = torch.where(x @ w + bias > 0, -1.0, 1.0).to(x)[:, None]  # (n, 1), the sign of the other answer
@@ -272,5 +272,5 @@ def _require_images_and_targets(
     if isinstance(targets, Tensor) and targets.ndim:
         require_labels(targets, "targets", count=n, classes=classes)
     else:
-        require_integer(targets, "targets", low=0, high=classes - 1)
+        targets = require_integer(targets, "targets", low=0, high=classes - 1)
     return images.detach(), torch.as_tensor(targets, device=images.device).expand(n).long()

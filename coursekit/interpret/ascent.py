@@ -78,9 +78,9 @@ def activation_maximization(
     """
     check_model(model)
     require_images(start, "start")
-    require_integer(steps, "steps", low=1)
-    require_number(lr, "lr", above=0)
-    require_number(penalty, "penalty", low=0)
+    steps = require_integer(steps, "steps", low=1)
+    lr = require_number(lr, "lr", above=0)
+    penalty = require_number(penalty, "penalty", low=0)
 
     x = start.detach()  # (n, c, h, w)
     history: list[Tensor] = []
@@ -112,7 +112,7 @@ def decay(fraction: float) -> Regularizer:
     Raises:
         ValueError: the fraction θ is not in [0, 1).
     """
-    require_number(fraction, "fraction", low=0, below=1)
+    fraction = require_number(fraction, "fraction", low=0, below=1)
     return lambda x, gradient, step: (1 - fraction) * x
 
 
@@ -124,8 +124,8 @@ def blur(sigma: float, every: int = 1) -> Regularizer:
     Raises:
         ValueError: sigma ≤ 0 or every < 1.
     """
-    require_number(sigma, "sigma", above=0)
-    require_integer(every, "every", low=1)
+    sigma = require_number(sigma, "sigma", above=0)
+    every = require_integer(every, "every", low=1)
     return lambda x, gradient, step: gaussian_blur(x, sigma) if step % every == every - 1 else x
 
 
@@ -135,7 +135,7 @@ def clip_small_norm(fraction: float) -> Regularizer:
     Raises:
         ValueError: the fraction is not in [0, 1).
     """
-    require_number(fraction, "fraction", low=0, below=1)
+    fraction = require_number(fraction, "fraction", low=0, below=1)
     return lambda x, gradient, step: _clip_lowest(x, x.norm(dim=1), fraction)
 
 
@@ -147,7 +147,7 @@ def clip_small_contribution(fraction: float) -> Regularizer:
     Raises:
         ValueError: the fraction is not in [0, 1).
     """
-    require_number(fraction, "fraction", low=0, below=1)
+    fraction = require_number(fraction, "fraction", low=0, below=1)
     return lambda x, gradient, step: _clip_lowest(x, (x * gradient).sum(dim=1).abs(), fraction)
 
 
@@ -161,7 +161,7 @@ def gaussian_blur(images: Float[Tensor, "n c h w"], sigma: float) -> Float[Tenso
         ValueError: images is not a batch (N, C, H, W); sigma ≤ 0.
     """
     require_tensor(images, "images", "n c h w", finite=False)  # NaN stays NaN, and the ascent reports divergence
-    require_number(sigma, "sigma", above=0)
+    sigma = require_number(sigma, "sigma", above=0)
     radius = int(3 * sigma) + 1
     offsets = torch.arange(-radius, radius + 1, dtype=images.dtype, device=images.device)
     kernel = torch.softmax(-offsets.square() / (2 * sigma**2), dim=0)  # (2 radius + 1,), sums to 1

@@ -46,8 +46,8 @@ def minimize_in_box(
     tensor([[0.3000, 1.0000]])
     """
     require_unit_range(require_tensor(start, "start", "n d"), "start")
-    require_integer(steps, "steps", low=1)
-    require_integer(memory, "memory", low=1)
+    steps = require_integer(steps, "steps", low=1)
+    memory = require_integer(memory, "memory", low=1)
 
     z = start.clone()  # (n, d)
     rows = torch.arange(len(z), device=z.device)  # (m,), the functions that have not converged

@@ -44,7 +44,7 @@ def nearest_neighbours(queries: Float[Tensor, " n *d"], bank: Float[Tensor, " m 
     if queries.shape[1:] != bank.shape[1:]:
         shapes = f"{tuple(queries.shape[1:])} and {tuple(bank.shape[1:])}"
         raise ValueError(f"queries and bank: expected rows of one shape, got {shapes}")
-    require_integer(k, "k", low=1, high=len(b))
+    k = require_integer(k, "k", low=1, high=len(b))
 
     parts = [_nearest(part, b, k) for part in q.split(max(1, BLOCK // len(b)))]
     distances = torch.cat([part.distances for part in parts])

@@ -55,8 +55,8 @@ def sparse_code(
     require_tensor(x, "x", "n d")
     require_tensor(dictionary, "dictionary", f"m {x.shape[1]}")
     require_same_dtype(x, dictionary, "x and dictionary")
-    require_number(penalty, "penalty", above=0)
-    require_number(tolerance, "tolerance", above=0)
+    penalty = require_number(penalty, "penalty", above=0)
+    tolerance = require_number(tolerance, "tolerance", above=0)
 
     gram, correlation = dictionary @ dictionary.T, x @ dictionary.T  # (m, m), (n, m)
     step = 1 / torch.linalg.matrix_norm(gram, 2).clamp_min(torch.finfo(x.dtype).tiny)
@@ -119,11 +119,11 @@ def learn_dictionary(
     G. Sapiro, Journal of Machine Learning Research 11, 2010.
     """
     require_tensor(patches, "patches", "n d")
-    require_integer(atoms, "atoms", low=1, high=len(patches))
-    require_number(penalty, "penalty", above=0)
-    require_integer(epochs, "epochs", low=0)
-    require_integer(batch_size, "batch_size", low=1)
-    require_integer(seed, "seed", low=0)
+    atoms = require_integer(atoms, "atoms", low=1, high=len(patches))
+    penalty = require_number(penalty, "penalty", above=0)
+    epochs = require_integer(epochs, "epochs", low=0)
+    batch_size = require_integer(batch_size, "batch_size", low=1)
+    seed = require_integer(seed, "seed", low=0)
 
     # The initial atoms are random patches, scaled to norm 1.
     generator = torch.Generator().manual_seed(seed)
@@ -180,9 +180,9 @@ def natural_patches(
 
     Source: B. Olshausen and D. Field, Nature 381, 1996.
     """
-    require_integer(size, "size", low=1)
-    require_integer(n, "n", low=1)
-    require_integer(seed, "seed", low=0)
+    size = require_integer(size, "size", low=1)
+    n = require_integer(n, "n", low=1)
+    seed = require_integer(seed, "seed", low=0)
     images = [_whitened(photograph, size) for photograph in photographs]  # (i, j) each
     if not images:
         raise ValueError("photographs: expected at least one")

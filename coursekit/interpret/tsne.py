@@ -216,9 +216,9 @@ def tsne(
             or infinity; start has another shape than the map; snapshots, or dim > 3, with Barnes-Hut.
     """
     points = _require_points(x, perplexity)
-    require_integer(dim, "dim", low=1)
-    require_integer(seed, "seed", low=0)
-    require_integer(steps, "steps", low=0)
+    dim = require_integer(dim, "dim", low=1)
+    seed = require_integer(seed, "seed", low=0)
+    steps = require_integer(steps, "steps", low=0)
     for step in snapshots:
         require_integer(step, "snapshots", low=0, high=steps)
 

@@ -119,9 +119,9 @@ def require_widths(widths: Sequence[int], least: int) -> None:
 def _side_of_the_last_map(channels: int, size: int, widths: Sequence[int], features: int) -> int:
     """Check the arguments of encoder and decoder; pixels per side after the last strided convolution."""
     require_widths(widths, least=1)
-    require_integer(channels, "channels", low=1)
-    require_integer(features, "features", low=1)
-    require_integer(size, "size", low=1)
+    channels = require_integer(channels, "channels", low=1)
+    features = require_integer(features, "features", low=1)
+    size = require_integer(size, "size", low=1)
     factor = 2 ** len(widths)
     if size % factor:
         raise ValueError(f"size: expected a multiple of {factor}, got {size}; each convolution halves the image")

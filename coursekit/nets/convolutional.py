@@ -31,10 +31,10 @@ def convnet(channels: int, size: int, classes: int, widths: Sequence[int], kerne
     >>> [name for name, _ in net.named_children()]
     ['conv1', 'relu1', 'pool1', 'conv2', 'relu2', 'pool2', 'flatten', 'output']
     """
-    require_integer(channels, "channels", low=1)
-    require_integer(size, "size", low=1)
-    require_integer(classes, "classes", low=1)
-    require_integer(kernel, "kernel", low=1)
+    channels = require_integer(channels, "channels", low=1)
+    size = require_integer(size, "size", low=1)
+    classes = require_integer(classes, "classes", low=1)
+    kernel = require_integer(kernel, "kernel", low=1)
     require_widths(widths, least=1)
     if kernel % 2 == 0:
         raise ValueError(f"kernel: expected an odd number, which keeps the size of the image, got {kernel}")

@@ -20,7 +20,7 @@ class ResidualNet(nn.Module):
 
     def __init__(self, classes: int = 10) -> None:
         super().__init__()
-        require_integer(classes, "classes", low=1)
+        classes = require_integer(classes, "classes", low=1)
         self.standardize = Standardize(CIFAR10_MEAN, CIFAR10_STD)
         self.stem = nn.Conv2d(3, 64, 7, padding=3, bias=False)
         self.norm = nn.BatchNorm2d(64)

@@ -36,7 +36,7 @@ class CharModel(nn.Module):
 
     def __init__(self, characters: str, hidden: int = 128, kind: Kind = "RNN", dropout: float = 0.0) -> None:
         super().__init__()
-        require_integer(hidden, "hidden", low=1)
+        hidden = require_integer(hidden, "hidden", low=1)
         self.alphabet = Alphabet(characters)
         self.recurrent = recurrent_layer(kind, len(characters), hidden)
         self.dropout = nn.Dropout(require_fraction(dropout, "dropout"))
@@ -61,7 +61,7 @@ class CharModel(nn.Module):
         >>> [model.alphabet.decode(window) for window in model.windows("hellohello", 4)]
         ['hell', 'lohe', 'ello']
         """
-        require_integer(length, "length", low=2)
+        length = require_integer(length, "length", low=2)
         numbers = self.alphabet.encode(text)  # (N,)
         if len(numbers) < length:
             raise ValueError(f"text: expected at least {length} characters, got {len(numbers)}")
@@ -115,7 +115,7 @@ def sample(
     numbers = model.alphabet.encode(require_instance(prompt, "prompt", str))
     if not len(numbers):
         raise ValueError("prompt: expected at least one character, got none")
-    require_integer(length, "length", low=1)
+    length = require_integer(length, "length", low=1)
     temperature = require_number(temperature, "temperature", above=0)
 
     letters = torch.eye(len(model.alphabet), device=model.readout.weight.device)  # (V, V): a one-hot row for each

@@ -110,7 +110,7 @@ class NGrams:
 
     def sample(self, prompt: str, length: int, generator: torch.Generator | None = None) -> str:
         """``length`` characters, each drawn behind those before it; the first ones stand behind the prompt."""
-        require_integer(length, "length", low=1)
+        length = require_integer(length, "length", low=1)
         text = require_instance(prompt, "prompt", str)
         for _ in range(length):
             p = self.probabilities(text[max(len(text) - self.context, 0) :])

@@ -91,7 +91,7 @@ def measure(net: nn.Module, data: ImageDataset) -> dict[str, float]:
 def augment(images: Float[Tensor, "n c h w"], shift: int) -> Float[Tensor, "n c h w"]:
     """Mirror each image or not, and move it by up to ``shift`` pixels in each direction; edges are reflected."""
     n, c, h, w = images.shape
-    require_integer(shift, "shift", low=0, high=min(h, w) - 1)
+    shift = require_integer(shift, "shift", low=0, high=min(h, w) - 1)
     device = images.device
     mirrored = torch.rand(n, 1, 1, 1, device=device) < 0.5
     padded = F.pad(torch.where(mirrored, images.flip(3), images), [shift] * 4, mode="reflect")
