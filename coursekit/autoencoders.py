@@ -10,8 +10,10 @@ from torch import Tensor, nn
 
 from coursekit.nets.blocks import convolutional_decoder, convolutional_encoder, fully_connected
 from coursekit.validation import (
+    require_covariance,
     require_floating,
     require_fraction,
+    require_instance,
     require_integer,
     require_number,
     require_same_dtype,
@@ -25,8 +27,8 @@ class Autoencoder(nn.Module):
 
     def __init__(self, encoder: nn.Module, decoder: nn.Module) -> None:
         super().__init__()
-        self.encoder = encoder
-        self.decoder = decoder
+        self.encoder = require_instance(encoder, "encoder", nn.Module)
+        self.decoder = require_instance(decoder, "decoder", nn.Module)
 
     def forward(self, x: Float[Tensor, " n *d"]) -> Float[Tensor, " n *d"]:
         """The reconstruction g(f(x))."""
@@ -220,18 +222,15 @@ def linear_denoiser(covariance: Float[Tensor, "d d"], sigma: float) -> Float[Ten
 
     Raises:
         TypeError: covariance is not a tensor of float32 or float64, or sigma is not a number.
-        ValueError: covariance is not a symmetric matrix of finite numbers; sigma is negative or not finite.
+        ValueError: covariance is not a symmetric matrix of finite numbers, or has a negative eigenvalue; sigma is
+            negative or not finite.
         RuntimeError: Σ + σ²I is singular.
 
     >>> linear_denoiser(torch.diag(torch.tensor([4.0, 1.0])), sigma=1.0)
     tensor([[0.8000, 0.0000],
             [0.0000, 0.5000]])
     """
-    require_tensor(covariance, "covariance", "d d")
-    require_same_shape(covariance, covariance.T, "covariance and its transpose")
-    asymmetry, size = (covariance - covariance.T).abs().max().item(), covariance.abs().max().item()
-    if asymmetry > torch.finfo(covariance.dtype).eps ** 0.5 * size:
-        raise ValueError(f"covariance: expected a symmetric matrix, got opposite entries {asymmetry:.3g} apart")
+    require_covariance(covariance, "covariance")
     sigma = require_number(sigma, "sigma", low=0)
     noisy = covariance + sigma**2 * torch.eye(len(covariance), dtype=covariance.dtype, device=covariance.device)
     return torch.linalg.solve(noisy, covariance)  # (Σ + σ²I)⁻¹Σ = A, since the factors commute
@@ -275,15 +274,17 @@ def reconstruction_error(
         noisy: the model's input, if it is not x itself.
 
     Raises:
-        TypeError: x or noisy is not a tensor of float32 or float64.
+        TypeError: x or noisy is not a tensor of float32 or float64; the model is no module, or returns something other
+            than floating-point numbers.
         ValueError: x is empty; x, noisy or the reconstruction differ in shape; x or noisy holds NaN or infinity.
     """
+    require_instance(model, "model", nn.Module)
     require_tensor(x, "x", "n ...")
     inputs = x if noisy is None else require_tensor(noisy, "noisy", "n ...")
     require_same_shape(x, inputs, "x and noisy")
     total = 0.0
     for original, given in zip(x.split(1000), inputs.split(1000), strict=True):
-        reconstruction = model(given)
+        reconstruction = require_floating(model(given), "reconstruction")
         require_same_shape(original, reconstruction, "x and its reconstruction")
         total += (reconstruction - original).square().sum().item()
     return total / x.numel()

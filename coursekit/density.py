@@ -135,6 +135,8 @@ def _sums(
             bumps = (1 + d / 2 - shift[:, None] - q) * bumps
         total[block] = bumps.sum(dim=1)
         log_scale[block] = -least - shift
+    if total.isnan().any() or log_scale.isnan().any():
+        raise ValueError(f"points, data: their distances, in bandwidths, overflow {points.dtype} when squared")
     count = n - 1 if leave_one_out else n
     return total, log_scale - math.log(count) - d * math.log(h) - d / 2 * math.log(2 * math.pi)
 

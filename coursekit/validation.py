@@ -11,7 +11,8 @@ has too few digits for the algorithms of the lectures.
 import math
 import operator
 import reprlib
-from collections.abc import Iterable
+import sys
+from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
 import torch
@@ -21,7 +22,9 @@ from torch.optim import Optimizer
 from coursekit.errors import unknown
 
 FLOATS = (torch.float32, torch.float64)
+LARGEST = 2**63 - 1  # of torch's integers, and of the seeds of its generators
 T = TypeVar("T")
+F = TypeVar("F", bound=Callable[..., Any])
 
 
 def require_tensor(value: Any, name: str, shape: str = "...", *, finite: bool = True, empty: bool = False) -> Tensor:
@@ -134,6 +137,18 @@ def require_labels(value: Any, name: str, *, count: int, classes: int | None = N
     return value
 
 
+def require_covariance(value: Any, name: str, d: int | None = None) -> Tensor:
+    """A symmetric (d, d) matrix without a negative eigenvalue, up to rounding; of any size unless d is given."""
+    size = "d" if d is None else f"{d}"
+    require_same_shape(require_tensor(value, name, f"{size} {size}"), value.T, f"{name} and its transpose")
+    rounding = 1e-5 * value.abs().max().item()
+    if (gap := (value - value.T).abs().max().item()) > rounding:
+        raise ValueError(f"{name}: expected a symmetric matrix, got opposite entries {gap:.3g} apart")
+    if (least := torch.linalg.eigvalsh(value.detach().double()).min().item()) < -rounding:
+        raise ValueError(f"{name}: expected no negative eigenvalue, got {least:.3g}")
+    return value
+
+
 def require_same_shape(a: Tensor, b: Tensor, names: str) -> None:
     """Two tensors of the same shape, so that neither is broadcast."""
     if a.shape != b.shape:
@@ -141,7 +156,7 @@ def require_same_shape(a: Tensor, b: Tensor, names: str) -> None:
 
 
 def require_integer(value: Any, name: str, *, low: int | None = None, high: int | None = None) -> int:
-    """An integer in [low, high], of Python, NumPy or torch; a truth value is not one.
+    """An integer in [low, high], of Python, NumPy or torch, of at most 64 bits; a truth value is not one.
 
     >>> require_integer(0, "k", low=1, high=10)
     Traceback (most recent call last):
@@ -150,6 +165,8 @@ def require_integer(value: Any, name: str, *, low: int | None = None, high: int 
     number = _scalar(value)
     if isinstance(number, bool) or not isinstance(number, int):
         raise TypeError(f"{name}: expected an integer, got {_kind(number)}")
+    if high is None and number > LARGEST:
+        high = LARGEST
     if (low is not None and number < low) or (high is not None and number > high):
         limits = f"up to {high}" if low is None else f"from {low} on" if high is None else f"from {low} to {high}"
         raise ValueError(f"{name}: expected an integer {limits}, got {number}")
@@ -176,7 +193,7 @@ def require_number(
         raise TypeError(f"{name}: expected a number, got {_kind(number)}")
     limits = [(">", operator.gt, above), ("≥", operator.ge, low), ("<", operator.lt, below), ("≤", operator.le, high)]
     given = [(sign, holds, limit) for sign, holds, limit in limits if limit is not None]
-    if not math.isfinite(number) or not all(holds(number, limit) for _, holds, limit in given):
+    if not abs(number) <= sys.float_info.max or not all(holds(number, limit) for _, holds, limit in given):
         wanted = " and ".join(f"{sign} {limit:g}" for sign, _, limit in given)
         raise ValueError(f"{name}: expected a {f'number {wanted}' if wanted else 'finite number'}, got {number}")
     return float(number)
@@ -185,6 +202,14 @@ def require_number(
 def require_fraction(value: Any, name: str) -> float:
     """A number in [0, 1]."""
     return require_number(value, name, low=0, high=1)
+
+
+def require_flag(value: Any, name: str) -> bool:
+    """True or False, of Python, NumPy or torch: any other value, "False" too, would count as one of them in silence."""
+    flag = _scalar(value)
+    if not isinstance(flag, bool):
+        raise TypeError(f"{name}: expected True or False, got {_kind(flag)}")
+    return flag
 
 
 def require_choice(value: Any, name: str, choices: Iterable[str]) -> str:
@@ -221,15 +246,17 @@ def require_floating(value: Any, name: str, shape: str = "...") -> Tensor:
     return value
 
 
-def require_seed(value: Any, name: str = "seed") -> int:
-    """A seed of torch's generators: an integer from 0 to 2⁶³ − 1."""
-    return require_integer(value, name, low=0, high=2**63 - 1)
-
-
 def require_instance(value: Any, name: str, kind: type[T]) -> T:
     """An object of the class ``kind``."""
     if not isinstance(value, kind):
         raise TypeError(f"{name}: expected {kind.__name__}, got {_kind(value)}")
+    return value
+
+
+def require_function(value: F, name: str) -> F:
+    """Something that can be called."""
+    if not callable(value):
+        raise TypeError(f"{name}: expected a function, got {_kind(value)}")
     return value
 
 
@@ -264,6 +291,9 @@ def count_nonfinite(x: Tensor) -> int:
 def _require_is_tensor(value: Any, name: str) -> None:
     if not isinstance(value, Tensor):
         raise TypeError(f"{name}: expected a tensor, got {_kind(value)}; torch.as_tensor({name}) makes one")
+    if value.layout != torch.strided or value.is_meta:
+        kind = "a meta tensor, which holds no numbers" if value.is_meta else f"layout {value.layout}; use .to_dense()"
+        raise TypeError(f"{name}: expected a dense tensor, got {kind}")
 
 
 def _require_shape(value: Tensor, name: str, shape: str) -> None:

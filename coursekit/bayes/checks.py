@@ -7,27 +7,19 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from coursekit.validation import require_instance, require_tensor
+from coursekit.validation import require_function, require_tensor
 
 
 def values_at(function: Callable[[Tensor], Tensor], z: Tensor, name: str, shape: tuple[int, ...]) -> Tensor:
-    """The values of a function, one for each point of z.
+    """The values of a function that the user passed under ``name``: one for each point of z, of this shape."""
+    return require_log_values(require_function(function, name)(z), f"{name}(z)", shape)
 
-    −∞ is the logarithm of zero and passes. NaN and +∞ do not.
 
-    Args:
-        function: what the user passed under ``name``.
-        z: the points.
-        name: of the argument, for messages.
-        shape: what the values must have.
-    """
-    values = require_instance(function(z), f"{name}(z)", Tensor)
-    if not values.is_floating_point():
-        raise TypeError(f"{name}(z): expected floating-point numbers, got {str(values.dtype).removeprefix('torch.')}")
-    if values.shape != shape:
-        raise ValueError(f"{name}(z): expected one value for each point, shape {shape}, got {tuple(values.shape)}")
+def require_log_values(values: Any, name: str, shape: tuple[int, ...]) -> Tensor:
+    """Logarithms of this shape. −∞ is the logarithm of zero and passes; NaN and +∞ do not."""
+    require_tensor(values, name, " ".join(map(str, shape)), finite=False)
     if bad := int((values.isnan() | values.isposinf()).sum()):
-        raise ValueError(f"{name}(z): {bad} of {values.numel()} values are NaN or +∞")
+        raise ValueError(f"{name}: {bad} of {values.numel()} values are NaN or +∞")
     return values
 
 

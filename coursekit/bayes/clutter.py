@@ -145,6 +145,8 @@ def clutter_posterior(
     (True, True)
     """
     require_choice(method, "method", get_args(Method))
+    damping = require_number(damping, "damping", above=0, high=1)
+    sweeps = require_integer(sweeps, "sweeps", low=1)
     model = _checked(y, w, a, prior_variance)
     if method == "ep":
         return _propagate(model, damping, sweeps)

@@ -14,7 +14,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from coursekit.bayes.checks import require_positive_definite
-from coursekit.validation import require_integer, require_number, require_tensor
+from coursekit.validation import require_function, require_integer, require_number, require_tensor
 
 NO_CAVITY = 1e-12  # a cavity needs at least this fraction of the precision of q
 
@@ -114,6 +114,7 @@ def expectation_propagation(
     >>> q.mean.item(), q.covariance.item(), q.converged
     (1.5, 0.5, True)
     """
+    require_function(tilted_moments, "tilted_moments")
     x, m0, v0 = _checked(projections, prior_mean, prior_covariance)
     damping = require_number(damping, "damping", above=0, high=1)
     sweeps = require_integer(sweeps, "sweeps", low=1)

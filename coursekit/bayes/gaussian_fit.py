@@ -97,7 +97,7 @@ def fit_gaussian(
         _reverse(log_density, log_normalizer, family) if divergence == "reverse" else _forward(log_p, grid, family)
     )
     spread = 0.5 * p_covariance.diagonal().log().mean().item()  # log of the standard deviation of p
-    pending = [family.pack(m.double(), log_sd) for m in centres for log_sd in (spread, spread - math.log(4))]
+    pending = [family.pack(m.detach().double(), log_sd) for m in centres for log_sd in (spread, spread - math.log(4))]
     fits: list[GaussianFit] = []
     while pending:
         phi, steps, converged = _minimize(objective, pending.pop())

@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from coursekit.bayes.checks import require_positive_definite
-from coursekit.validation import require_integer, require_number, require_tensor
+from coursekit.validation import require_flag, require_integer, require_number, require_tensor
 
 
 @dataclass(frozen=True)
@@ -64,6 +64,7 @@ def mean_field_gaussian(
     >>> q.variance, q.converged
     (tensor([0.1900, 0.1900], dtype=torch.float64), True)
     """
+    simultaneous = require_flag(simultaneous, "simultaneous")
     mu = require_tensor(mean, "mean", "d").double()
     d = len(mu)
     m = torch.zeros_like(mu) if start is None else require_tensor(start, "start", str(d)).double().clone()

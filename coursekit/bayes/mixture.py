@@ -109,7 +109,7 @@ def mean_field_mixture(
 
     Source: C. Bishop, Pattern Recognition and Machine Learning, 2006, section 10.2.
     """
-    data = require_tensor(x, "x", "n d").double()
+    data = require_tensor(x, "x", "n d").detach().double()
     n, d = data.shape
     components = require_integer(components, "components", low=1, high=n)
     if covariance is None:
@@ -209,7 +209,7 @@ def _start(x: Float[Tensor, "n d"], components: int, seed: int) -> Float[Tensor,
     """The clusters of k-means as responsibilities 0 and 1."""
     from sklearn.cluster import KMeans
 
-    seed = require_integer(seed, "seed", low=0)
+    seed = require_integer(seed, "seed", low=0, high=2**32 - 1)  # of NumPy
     labels = KMeans(components, n_init=1, random_state=seed).fit_predict(x.numpy())
     return torch.nn.functional.one_hot(torch.as_tensor(labels).long(), components).double()
 

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from coursekit.bayes.expectation_propagation import ExpectationPropagation, TiltedMoments, expectation_propagation
 from coursekit.bayes.quadrature import CUT, grid, moments, normalize
-from coursekit.validation import require_choice, require_labels, require_number, require_tensor
+from coursekit.validation import require_choice, require_integer, require_labels, require_number, require_tensor
 
 Method = Literal["ep", "adf", "laplace", "quadrature"]
 MAX_STEPS = 200  # of Newton
@@ -82,6 +82,8 @@ def probit_posterior(
     0.5
     """
     require_choice(method, "method", get_args(Method))
+    damping = require_number(damping, "damping", above=0, high=1)
+    sweeps = require_integer(sweeps, "sweeps", low=1)
     signed = _checked(x, y, prior_variance)
     if method == "laplace":
         return _laplace(signed, prior_variance)

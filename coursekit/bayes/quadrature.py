@@ -13,8 +13,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from coursekit.bayes.checks import values_at
-from coursekit.validation import require_integer, require_number, require_tensor
+from coursekit.bayes.checks import require_log_values, values_at
+from coursekit.validation import require_instance, require_integer, require_number
 
 CUT = 1e-8  # how high a density may be at the edge of the grid, relative to its maximum
 # How much log ∫p may change with every second point. A Gaussian that passes is integrated to rounding with all points,
@@ -56,14 +56,14 @@ def grid(*axes: tuple[float, float, int]) -> Grid:
         high = require_number(axis[1], "high", above=low)
         count = require_integer(axis[2], "points", low=3)
         lines.append(torch.linspace(low, high, count, dtype=torch.float64))
-        cell *= (high - low) / (count - 1)
+        cell *= require_number(high - low, "high − low") / (count - 1)
     points = lines[0] if len(lines) == 1 else torch.cartesian_prod(*lines)  # (n,) or (n, 2)
     return Grid(points, cell, tuple(len(line) for line in lines))
 
 
 def log_integral(log_f: Float[Tensor, " n"], grid: Grid) -> Float[Tensor, ""]:
     """Compute log ∫ f(z) dz from the values of log f on a grid."""
-    require_tensor(log_f, "log_f", str(len(grid.points)), finite=False)
+    log_f = _on_grid(log_f, "log_f", grid)
     return log_f.logsumexp(dim=0) + math.log(grid.cell)
 
 
@@ -78,6 +78,7 @@ def normalize(log_density: Callable[[Tensor], Tensor], grid: Grid) -> tuple[Floa
             (it exceeds ``CUT`` of its maximum at the edge), or is too coarse (every second point gives another
             integral, by more than ``COARSE``).
     """
+    require_instance(grid, "grid", Grid)
     with torch.no_grad():
         values = values_at(log_density, grid.points, "log_density", (len(grid.points),)).double()  # (n,)
     top = values.max().item()
@@ -116,16 +117,20 @@ def kl_divergence(log_q: Float[Tensor, " n"], log_p: Float[Tensor, " n"], grid: 
     >>> round(kl_divergence(q.log_prob(line.points), p.log_prob(line.points), line).item(), 6)
     0.5
     """
-    require_tensor(log_q, "log_q", str(len(grid.points)), finite=False)
-    require_tensor(log_p, "log_p", str(len(grid.points)), finite=False)
+    log_q, log_p = _on_grid(log_q, "log_q", grid), _on_grid(log_p, "log_p", grid)
     q = log_q.exp()
     return torch.where(q > 0, q * (log_q - log_p), 0).sum() * grid.cell
 
 
 def moments(log_p: Float[Tensor, " n"], grid: Grid) -> tuple[Float[Tensor, " d"], Float[Tensor, "d d"]]:
     """Compute mean and covariance of a density from its logarithm on a grid; a constant factor does not matter."""
-    require_tensor(log_p, "log_p", str(len(grid.points)), finite=False)
+    log_p = _on_grid(log_p, "log_p", grid)
     weights = log_p.softmax(dim=0)  # (n,)
     z = grid.points.reshape(len(weights), -1)  # (n, d)
     mean = weights @ z
     return mean, (z - mean).T @ (weights[:, None] * (z - mean))
+
+
+def _on_grid(value: Tensor, name: str, grid: Grid) -> Float[Tensor, " n"]:
+    """The logarithm of a function at the points of a grid, in float64."""
+    return require_log_values(value, name, require_instance(grid, "grid", Grid).points.shape[:1]).double()

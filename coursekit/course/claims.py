@@ -108,6 +108,8 @@ def claim(
         RuntimeError: `setup` was not called yet.
     """
     require_text(statement, "statement", "a claim needs a sentence that can be true or false")
+    from coursekit.validation import require_flag  # loads torch, which importing this package must not
+
     require_text(source, "source", "a claim needs a source: an erratum, a paper, or a section of the lecture")
     bound, true = _judged(holds, value)
     controls, passes = _named(controls, "controls", holds), _named(passes, "passes", holds)
@@ -126,6 +128,7 @@ def claim(
         ]
 
     course = session.current()
+    trained = require_flag(trained, "trained")
     verdict: Verdict = "fails" if wrong else "holds"
     if trained and course.profile == "smoke":
         verdict = "not judged"

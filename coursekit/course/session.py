@@ -103,12 +103,13 @@ def setup(profile: str = "quick", seed: int = 0, device: str = "auto") -> Sessio
 
     from coursekit.figures import use_style
     from coursekit.training import resolve_device, seed_everything
-    from coursekit.validation import require_choice
+    from coursekit.validation import require_choice, require_integer
 
     global _current
     profile = require_choice(os.environ.get(PROFILE_VARIABLE) or profile, "profile", PROFILES)
     _show_figures_inline()
     use_style()
+    seed = require_integer(seed, "seed", low=0)
     seed_everything(seed)
     # The models of smoke and quick are small: two threads that wait for each other beside another busy program take
     # many times as long as one.

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from coursekit.datasets.synthetic import signed_distance
 from coursekit.datasets.vocabulary import Vocabulary
-from coursekit.validation import require_integer, require_seed
+from coursekit.validation import require_integer
 
 COLOURS = {"red": (0.9, 0.15, 0.15), "green": (0.1, 0.75, 0.2), "blue": (0.25, 0.4, 1.0), "yellow": (0.95, 0.85, 0.1)}
 FORMS = ("circle", "square", "triangle", "cross")
@@ -38,13 +38,16 @@ class CaptionedImages:
 
 
 def caption(objects: Sequence[tuple[str, str]]) -> list[str]:
-    """The sentence for objects (colour, form) from left to right.
+    """The sentence for objects (colour, form) from left to right; ``ValueError`` if one is no such pair.
 
     >>> " ".join(caption([("red", "cross"), ("blue", "circle"), ("red", "square")]))
     'a red cross , a blue circle and a red square'
     """
     words: list[str] = []
-    for k, (colour, form) in enumerate(objects):
+    for k, it in enumerate(objects):
+        if it not in OBJECTS:
+            raise ValueError(f"objects: expected pairs of a colour and a form, such as {OBJECTS[0]}, got {it!r}")
+        colour, form = it
         between = [] if k == 0 else ["and"] if k == len(objects) - 1 else [","]
         words += [*between, "a", colour, form]
     return words
@@ -76,7 +79,7 @@ def captioned_shapes(n: int, seed: int = 0, without: Collection[str] = (), fewes
     """
     n = require_integer(n, "n", low=1)
     fewest = require_integer(fewest, "fewest", low=1, high=MOST)
-    generator = torch.Generator().manual_seed(require_seed(seed))
+    generator = torch.Generator().manual_seed(require_integer(seed, "seed", low=0))
     excluded = set(without)
     _require_something_left(excluded, fewest)
     scenes: list[list[tuple[str, str]]] = []

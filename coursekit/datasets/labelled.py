@@ -45,6 +45,8 @@ class LabelledImages:
         require_tensor(self.images, "images", "n c h w", empty=True)
         if len(self):
             require_unit_range(self.images, "images")
+        if not isinstance(self.classes, tuple):
+            raise TypeError(f"classes: expected a tuple of names, got {type(self.classes).__name__}")
         require_labels(self.labels, "labels", count=len(self), classes=len(self.classes))
 
     def __len__(self) -> int:

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from coursekit.validation import require_fraction, require_integer, require_seed
+from coursekit.validation import require_fraction, require_integer
 
 DIRECTIONS = ("up", "right", "down", "left")
 STEPS = torch.tensor([[-1, 0], [0, 1], [1, 0], [0, -1]])  # rows and columns of a step, as in DIRECTIONS
@@ -57,7 +57,7 @@ def moving_shapes(
     n = require_integer(n, "n", low=1)
     length = require_integer(length, "length", low=3)
     side = require_integer(side, "side", low=5)
-    generator = torch.Generator().manual_seed(require_seed(seed))
+    generator = torch.Generator().manual_seed(require_integer(seed, "seed", low=0))
     chances = [require_fraction(it, name) for it, name in ((hide, "hide"), (pause, "pause"), (turn, "turn"))]
     if sum(chances) > 1:
         raise ValueError(f"hide, pause, turn: expected a sum of at most 1, got {sum(chances):g}")

@@ -11,7 +11,7 @@ from jaxtyping import Int
 from torch import Tensor
 
 from coursekit.datasets.vocabulary import Vocabulary
-from coursekit.validation import require_integer, require_seed
+from coursekit.validation import require_integer
 
 ONES = [
     "zero",
@@ -161,8 +161,8 @@ def draw_numbers(
     count = require_integer(count, "count", low=1)
     digits = require_integer(digits, "digits", low=1, high=len(str(LARGEST)))
     fewest = require_integer(fewest, "fewest", low=1, high=digits)
-    seed = require_seed(seed)
-    excluded = torch.tensor(sorted({int(number) for number in without}), dtype=torch.int64)
+    seed = require_integer(seed, "seed", low=0)
+    excluded = torch.tensor(sorted({require_integer(number, "without") for number in without}), dtype=torch.int64)
     for k in range(fewest, digits + 1):
         low, high = _range_of(k)
         if ((excluded >= low) & (excluded < high)).sum() >= high - low:

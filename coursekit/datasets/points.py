@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from coursekit.validation import require_integer, require_number, require_seed
+from coursekit.validation import require_integer, require_number
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ def parallel_lines(theta: float, n: int = 2500, seed: int = 0) -> tuple[Float[Te
     """
     theta = require_number(theta, "theta")
     n = require_integer(n, "n", low=1)
-    heights = torch.rand(2, n, generator=torch.Generator().manual_seed(require_seed(seed)))
+    heights = torch.rand(2, n, generator=torch.Generator().manual_seed(require_integer(seed, "seed", low=0)))
     places = torch.tensor([0.0, float(theta)])[:, None].expand(2, n)
     data, model = torch.stack([places, heights], dim=2)  # (2, n, 2)
     return data, model
@@ -84,6 +84,6 @@ def parallel_lines(theta: float, n: int = 2500, seed: int = 0) -> tuple[Float[Te
 def _around(modes: Float[Tensor, "k 2"], n: int, seed: int, std: float) -> ModesOfThePlane:
     n = require_integer(n, "n", low=1)
     std = require_number(std, "std", above=0)
-    generator = torch.Generator().manual_seed(require_seed(seed))
+    generator = torch.Generator().manual_seed(require_integer(seed, "seed", low=0))
     which = torch.randint(len(modes), (n,), generator=generator)
     return ModesOfThePlane(modes[which] + std * torch.randn(n, 2, generator=generator), modes, std)

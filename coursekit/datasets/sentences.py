@@ -8,7 +8,7 @@ from jaxtyping import Int
 from torch import Tensor
 
 from coursekit.datasets.vocabulary import Vocabulary
-from coursekit.validation import require_integer, require_seed
+from coursekit.validation import require_instance, require_integer
 
 SPEAKERS = ("critics", "viewers", "friends", "neighbours", "children", "experts")
 NOUNS = ("plot", "music", "acting", "ending", "camera", "dialogue", "lighting", "story")
@@ -83,8 +83,9 @@ def opinions(pairs: int, seed: int = 0, without: Opinions | None = None) -> Opin
     tensor([0, 1])
     """
     pairs = require_integer(pairs, "pairs", low=1, high=100_000)
-    generator = torch.Generator().manual_seed(require_seed(seed))
-    seen = {" ".join(words) for words in without.sentences} if without else set[str]()
+    generator = torch.Generator().manual_seed(require_integer(seed, "seed", low=0))
+    known = [] if without is None else require_instance(without, "without", Opinions).sentences
+    seen = {" ".join(words) for words in known}
     sentences: list[list[str]] = []
     while len(sentences) < 2 * pairs:
         pair = _pair(generator)
@@ -97,7 +98,7 @@ def opinions(pairs: int, seed: int = 0, without: Opinions | None = None) -> Opin
 def single_opinions(count: int, seed: int = 0) -> Opinions:
     """Sentences of one clause: "critics of the plot found it to be not at all bad all in all". They can repeat."""
     count = require_integer(count, "count", low=1, high=100_000)
-    generator = torch.Generator().manual_seed(require_seed(seed))
+    generator = torch.Generator().manual_seed(require_integer(seed, "seed", low=0))
     return _labelled([_clause(_subject(generator), _opinion(generator)).split() for _ in range(count)])
 
 

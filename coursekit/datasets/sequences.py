@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Shaped
 from torch import Tensor
 
-from coursekit.validation import require_index, require_instance, require_integer, require_seed, require_tensor
+from coursekit.validation import require_flag, require_index, require_instance, require_integer, require_tensor
 
 IGNORED = -100  # the target of a place that has none; torch's cross entropy leaves it out
 REBER_SYMBOLS = "BTPSXVE"
@@ -210,10 +210,11 @@ def reber(
     ('BPBTSSXXTTVPXVVEPE',)
     """
     n = require_integer(n, "n", low=1)
-    seed = require_seed(seed)
+    seed = require_integer(seed, "seed", low=0)
     least = require_integer(least, "least", low=5)
     if isinstance(exclude, str):
         raise TypeError(f"exclude: expected several strings, got str {exclude!r}")
+    embedded, distinct = require_flag(embedded, "embedded"), require_flag(distinct, "distinct")
     automaton = EMBEDDED_REBER if embedded else REBER
     reach = _reach(automaton, least + 4 if embedded else least)
     chance, refused = random.Random(seed), set(exclude)
@@ -241,7 +242,7 @@ def reber_successors(prefix: str, *, embedded: bool = False) -> str:
     ValueError: prefix: no Reber string begins with 'BX': after 'B' only T, P may follow
     """
     require_instance(prefix, "prefix", str)
-    automaton = EMBEDDED_REBER if embedded else REBER
+    automaton = EMBEDDED_REBER if require_flag(embedded, "embedded") else REBER
     state = 0
     for i, symbol in enumerate(prefix):
         if symbol not in automaton[state]:
@@ -319,4 +320,4 @@ def _draw(automaton: Automaton, reach: Sequence[Sequence[float]], chance: random
 
 def _generator(seed: int) -> torch.Generator:
     """A generator of its own, so that nobody else's random numbers change."""
-    return torch.Generator().manual_seed(require_seed(seed))
+    return torch.Generator().manual_seed(require_integer(seed, "seed", low=0))

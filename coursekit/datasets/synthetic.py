@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from coursekit.validation import require_choice, require_integer, require_number, require_seed
+from coursekit.validation import require_choice, require_integer, require_number
 
 from .labelled import SegmentedImages
 
@@ -46,7 +46,7 @@ def shapes(n: int = 4000, size: int = 32, seed: int = 0, radius: tuple[float, fl
     """
     n = require_integer(n, "n", low=1)
     size = require_integer(size, "size", low=16)
-    seed = require_seed(seed)
+    seed = require_integer(seed, "seed", low=0)
     _require_radius(radius)
     # Row i holds all random numbers of image i.
     counts = [1, 2, 1, 1, 5, 6, WAVES**2]

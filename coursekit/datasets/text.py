@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from coursekit.errors import CourseError
-from coursekit.validation import require_integer
+from coursekit.validation import require_instance, require_integer
 
 from . import registry, store
 from .download import fetch
@@ -37,6 +37,8 @@ class TextDataset:
     characters: str
 
     def __post_init__(self) -> None:
+        for part in ("train", "validation", "characters"):
+            require_instance(getattr(self, part), part, str)
         if self.characters != "".join(sorted(set(self.characters))):
             raise ValueError(f"characters: expected sorted characters, each once, got {self.characters!r}")
         if strange := set(self.train + self.validation) - set(self.characters):

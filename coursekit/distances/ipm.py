@@ -12,7 +12,7 @@ from torch import Tensor
 
 from coursekit.distances.checks import require_probabilities
 from coursekit.distances.linear_program import solve
-from coursekit.distances.mmd import Kernel, require_kernel
+from coursekit.distances.mmd import Kernel, checked
 from coursekit.validation import require_choice, require_same_dtype, require_same_shape, require_tensor
 
 Family = Literal["lipschitz", "bounded", "kernel"]
@@ -72,8 +72,7 @@ def ipm(
 
     g, difference = grid.double(), (p - q).double()
     if kernel is not None:
-        require_kernel(kernel)
-        embedding = kernel((g[:, None] - g).square()) @ difference  # (k,)
+        embedding = checked(kernel)((g[:, None] - g).square()) @ difference  # (k,)
         mmd = (difference @ embedding).clamp(min=0).sqrt()
         f = embedding / mmd if mmd > 0 else embedding
     elif family == "lipschitz":

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from coursekit.validation import require_number, require_samples
+from coursekit.validation import require_flag, require_number, require_same_shape, require_samples, require_tensor
 
 Kernel = Callable[[Tensor], Tensor]  # squared distances ‖x − y‖² -> values k(x, y) of the same shape
 BLOCK = 2**18  # distances that are held at a time: one or two megabytes
@@ -50,8 +50,10 @@ def mmd2(x: Float[Tensor, "n d"], y: Float[Tensor, "m d"], kernel: Kernel, unbia
             negative if the two laws are equal. The V-statistic, with these pairs, is ≥ 0 and too large on average.
 
     Raises:
-        TypeError: x or y is not a tensor of float32 or float64, or they differ in dtype; the kernel is not a function.
-        ValueError: the rows differ in length; an entry is NaN; a sample has no point, or only one if unbiased.
+        TypeError: x or y is not a tensor of float32 or float64, or they differ in dtype; the kernel is not a function,
+            or returns no such tensor.
+        ValueError: the rows differ in length; an entry is NaN; a sample has no point, or only one if unbiased; the
+            kernel's values have another shape than the distances.
 
     Source:
         Gretton et al. (2012), *JMLR* 13, lemma 6.
@@ -62,8 +64,9 @@ def mmd2(x: Float[Tensor, "n d"], y: Float[Tensor, "m d"], kernel: Kernel, unbia
     >>> mmd2(x, y, rbf(1.0), unbiased=False)
     tensor(0.)
     """
+    unbiased = require_flag(unbiased, "unbiased")
     require_samples(x, y, least=2 if unbiased else 1)
-    require_kernel(kernel)
+    kernel = checked(kernel)
     n, m = len(x), len(y)
     # The distances do not change if both samples are moved, and a matrix product rounds less near the origin.
     centre = (x.detach().sum(dim=0) + y.detach().sum(dim=0)) / (n + m)
@@ -77,10 +80,17 @@ def mmd2(x: Float[Tensor, "n d"], y: Float[Tensor, "m d"], kernel: Kernel, unbia
     return within_x - 2 * between + within_y
 
 
-def require_kernel(kernel: Kernel) -> None:
-    """A function, such as `rbf` makes."""
+def checked(kernel: Kernel) -> Kernel:
+    """The kernel, such as `rbf` makes, with a look at what it returns: one number for each distance."""
     if not callable(kernel):
         raise TypeError(f"kernel: expected a function of squared distances, such as rbf(1.0), got {kernel!r}")
+
+    def values_of(squared: Tensor) -> Tensor:
+        values = require_tensor(kernel(squared), "kernel(squared)", finite=False, empty=True)
+        require_same_shape(squared, values, "squared, kernel(squared)")
+        return values
+
+    return values_of
 
 
 def _sum(x: Float[Tensor, "n d"], y: Float[Tensor, "m d"], kernel: Kernel) -> Float[Tensor, ""]:

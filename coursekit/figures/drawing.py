@@ -17,6 +17,7 @@ from torch import Tensor
 
 from coursekit.figures.style import COLOURS, INK
 from coursekit.validation import (
+    require_flag,
     require_images,
     require_instance,
     require_integer,
@@ -45,6 +46,7 @@ def panels(*titles: str, width: float = 11, height: float = 3.5, share_y: bool =
     for title in titles:
         require_instance(title, "titles", str)
     width, height = require_number(width, "width", above=0), require_number(height, "height", above=0)
+    share_y = require_flag(share_y, "share_y")
     figure, axes = plt.subplots(1, len(titles), figsize=(width, height), sharey=share_y, squeeze=False)
     for ax, title in zip(axes[0], titles, strict=True):
         ax.set_title(title)
@@ -167,6 +169,7 @@ def map_table(
     n, channels, height, width = images.shape
     if channels not in (1, 3):
         raise ValueError(f"images: expected 1 or 3 channels, got shape {tuple(images.shape)}")
+    across = require_flag(across, "across")
     limits = {} if limits is None else limits
     if unknown := limits.keys() - maps.keys():
         raise ValueError(f"limits: expected names of maps, got {sorted(unknown)}")
@@ -201,6 +204,7 @@ def map_table(
 
 def curves(ax: Axes, x: Sequence[float], lines: Mapping[str, Sequence[float]], *, markers: bool = True) -> Axes:
     """Draw labelled curves over ``x``. Each has its own colour, dash and marker; several curves get a legend."""
+    markers = require_flag(markers, "markers")
     for i, (name, y) in enumerate(lines.items()):
         ax.plot(
             x,
@@ -264,7 +268,8 @@ def dots(ax: Axes, series: Mapping[str, Mapping[str, Shaped[Tensor, " _"]]]) -> 
 
 def _sample(value: Any, name: str) -> Float[Tensor, " n"]:
     """A sample of real numbers or truth values in double precision."""
-    return require_tensor(require_instance(value, name, Tensor).detach().double(), name, "n").cpu()
+    sample = require_instance(value, name, Tensor).detach()
+    return require_tensor(sample if sample.is_complex() else sample.double(), name, "n").cpu()
 
 
 def points(ax: Axes, xy: Float[Tensor, "n 2"], labels: Int[Tensor, " n"], names: Sequence[str]) -> Axes:

@@ -85,8 +85,16 @@ def gradients_at(net: nn.Module, points: Float[Tensor, " n *d"]) -> Float[Tensor
     """The gradient of the net at each point, flattened; a loss made of it can be differentiated by the weights."""
     points = require_floating(points, "points", "n ...").detach().requires_grad_()
     # The sum over the batch has each point's own gradient; create_graph, because it is differentiated again.
-    [gradient] = torch.autograd.grad(net(points).sum(), points, create_graph=True)
+    [gradient] = torch.autograd.grad(judged(net, points).sum(), points, create_graph=True)
     return gradient.flatten(1)
+
+
+def judged(net: nn.Module, points: Float[Tensor, " n *d"]) -> Float[Tensor, " n *_"]:
+    """What a discriminator or critic says of each point: one number, neither their mean nor several."""
+    values = require_floating(net(points), "discriminator(x)", f"{len(points)} ...")
+    if values.numel() != len(points):
+        raise ValueError(f"discriminator(x): expected one number for each point, got shape {tuple(values.shape)}")
+    return values
 
 
 def draw(noise: Noise, n: int, like: Tensor) -> Tensor:
@@ -184,7 +192,8 @@ class GAN:
         # D goes down its loss, with samples that G does not learn from.
         with torch.no_grad():
             fake = self.generator(draw(self.noise, len(real), real))
-        at_real, at_fake = self.discriminator(real), self.discriminator(fake)  # logits
+        require_same_shape(real, fake, "real, generator(z)")
+        at_real, at_fake = judged(self.discriminator, real), judged(self.discriminator, fake)  # logits
         d_loss = discriminator_loss(at_real, at_fake)
         loss = d_loss
         if self.penalty is not None:

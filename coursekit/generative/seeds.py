@@ -21,7 +21,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from coursekit.nets.blocks import Activation, fully_connected
-from coursekit.validation import require_integer, require_seed, require_tensor
+from coursekit.validation import require_floating, require_integer, require_tensor
 
 
 class StackedLinear(nn.Module):
@@ -33,6 +33,7 @@ class StackedLinear(nn.Module):
         self.bias = nn.Parameter(torch.stack([it.bias.detach()[None] for it in layers]))  # (s, 1, k)
 
     def forward(self, x: Float[Tensor, "s n d"]) -> Float[Tensor, "s n k"]:
+        require_floating(x, "x", f"{len(self.weight)} n {self.weight.shape[1]}")
         return torch.baddbmm(self.bias, x, self.weight)
 
 
@@ -97,13 +98,13 @@ class Draws:
 
     def rows(self, points: Float[Tensor, "m d"], n: int) -> Float[Tensor, "s n d"]:
         """Points of a data set, drawn with replacement."""
-        require_tensor(points, "points")
+        require_tensor(points, "points", "m d")
         n = require_integer(n, "n", low=1)
         return points[torch.stack([torch.randint(len(points), (n,), generator=it) for it in self.generators])]
 
 
 def _require_seeds(seeds: Sequence[int]) -> list[int]:
-    found = [require_seed(it) for it in seeds]
+    found = [require_integer(it, "seeds", low=0) for it in seeds]
     if not found:
         raise ValueError("seeds: expected at least one seed, got none")
     return found

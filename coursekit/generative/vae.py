@@ -288,6 +288,7 @@ class LinearVAE(LatentGaussianModel):
     def log_evidence(self, x: Float[Tensor, "n d"]) -> Float[Tensor, " n"]:
         """log p(x) = log N(x; b, WWᵀ + s²I)."""
         require_tensor(x, "x", f"n {self.shape[0]}")
+        require_same_dtype(x, next(self.parameters()), "x and the weights")
         W, b = self.decoder.get_parameter("mean.weight"), self.decoder.get_parameter("mean.bias")
         noise = self.decoder.get_parameter("log_variance").exp().expand_as(b)
         return LowRankMultivariateNormal(b, W, noise).log_prob(x)

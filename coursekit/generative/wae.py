@@ -25,8 +25,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from coursekit.distances import imq, mmd2
-from coursekit.generative.gan import discriminator_loss, generator_loss, learned, real_gradient_penalty
-from coursekit.validation import require_choice, require_instance, require_integer, require_number
+from coursekit.generative.gan import discriminator_loss, generator_loss, judged, learned, real_gradient_penalty
+from coursekit.validation import require_choice, require_floating, require_instance, require_integer, require_number
 
 Penalty = Literal["mmd", "gan"]
 
@@ -41,6 +41,7 @@ def latent_mmd2(codes: Float[Tensor, "n k"], prior: Float[Tensor, "m k"], sigma:
     0.0
     """
     sigma = require_number(sigma, "sigma", above=0)
+    require_floating(codes, "codes", "n k")
     return mmd2(codes, prior, imq(2 * codes.shape[1] * sigma**2))
 
 
@@ -109,7 +110,7 @@ class WAE:
         z = self.encoder(x)  # (n, k)
         if z.shape != (len(x), self.latent):
             raise ValueError(f"the encoder gives codes of shape {tuple(z.shape)}, expected {(len(x), self.latent)}")
-        y = self.decoder(z)
+        y = require_floating(self.decoder(z), "decoder(z)")
         if y.shape != x.shape:
             raise ValueError(f"the decoder gives outputs of shape {tuple(y.shape)}, expected {tuple(x.shape)}")
         prior = self.sigma * torch.randn_like(z)
@@ -120,7 +121,9 @@ class WAE:
         # The encoder and the decoder go down the squared error, and the encoder the penalty.
         error = (x - y).square().flatten(1).sum(dim=1).mean()
         penalty = (
-            latent_mmd2(z, prior, self.sigma) if self.discriminator is None else generator_loss(self.discriminator(z))
+            latent_mmd2(z, prior, self.sigma)
+            if self.discriminator is None
+            else generator_loss(judged(self.discriminator, z))
         )
         self.optimizer.zero_grad()
         (error + self.weight * penalty).backward(inputs=learned(self.encoder) + learned(self.decoder))
@@ -129,7 +132,7 @@ class WAE:
 
     def _improve_discriminator(self, prior: Float[Tensor, "n k"], codes: Float[Tensor, "n k"]) -> Float[Tensor, ""]:
         assert self.discriminator is not None
-        loss = discriminator_loss(self.discriminator(prior), self.discriminator(codes))
+        loss = discriminator_loss(judged(self.discriminator, prior), judged(self.discriminator, codes))
         slope = real_gradient_penalty(self.discriminator, torch.cat([prior, codes])) if self.r1 else 0.0
         self.for_discriminator.zero_grad()
         (loss + self.r1 * slope).backward()

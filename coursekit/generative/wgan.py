@@ -11,8 +11,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from coursekit.generative.gan import Noise, Turns, draw, gradients_at, learned, optimizers_of, require_noise
-from coursekit.validation import require_instance, require_integer, require_number, require_same_shape
+from coursekit.generative.gan import Noise, Turns, draw, gradients_at, judged, learned, optimizers_of, require_noise
+from coursekit.validation import require_floating, require_instance, require_integer, require_number, require_same_shape
 
 
 def clip_weights(critic: nn.Module, c: float) -> None:
@@ -37,7 +37,7 @@ def gradient_penalty(
     Raises:
         ValueError: real and fake differ in shape.
     """
-    require_same_shape(real, fake, "real, fake")
+    require_same_shape(require_floating(real, "real", "n ..."), require_floating(fake, "fake"), "real, fake")
     mix = torch.rand(len(real), *[1] * (real.ndim - 1), device=real.device, dtype=real.dtype)
     between = mix * real.detach() + (1 - mix) * fake.detach()
     return (gradients_at(critic, between).norm(dim=1) - 1).square().mean()
@@ -109,8 +109,9 @@ class WGAN:
         # f goes up its estimate E f(x) − E f(G(z)), and is then brought back to a bounded slope.
         with torch.no_grad():
             fake = self.generator(draw(self.noise, len(real), real))
-        at_fake = self.critic(fake).mean()
-        estimate = self.critic(real).mean() - at_fake
+        require_same_shape(real, fake, "real, generator(z)")
+        at_fake = judged(self.critic, fake).mean()
+        estimate = judged(self.critic, real).mean() - at_fake
         loss = -estimate
         if self.penalty is not None:
             loss = loss + self.penalty * gradient_penalty(self.critic, real, fake)

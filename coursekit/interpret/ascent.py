@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from coursekit.interpret.gradients import value_and_gradient
 from coursekit.interpret.layers import check_model, layer_output, scores, unit_value
-from coursekit.validation import require_images, require_integer, require_number, require_tensor
+from coursekit.validation import require_function, require_images, require_integer, require_number, require_tensor
 
 Regularizer = Callable[[Tensor, Tensor, int], Tensor]  # (images, gradient, step) -> images
 
@@ -96,7 +96,7 @@ def activation_maximization(
         if step < steps:
             x = x + lr * (gradient - 2 * penalty * x)
             for regularize in regularizers:
-                x = regularize(x, gradient, step)
+                x = require_function(regularize, "regularizers")(x, gradient, step)
     return Ascent(x, torch.stack(history))
 
 

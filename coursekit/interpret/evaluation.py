@@ -184,7 +184,8 @@ def cascading_randomization(
     similarity = {}
     with torch.random.fork_rng({x.device for x in random.parameters() if x.is_cuda}):
         torch.manual_seed(require_integer(seed, "seed"))
-        original = explain(random, images)  # (n, ...), before any layer is randomized
+        # The maps (n, ...) before any layer is randomized.
+        original = require_tensor(explain(random, images), "maps", f"{len(images)} ...")
         for name, layer in reversed(_layers_in_order(random, images)):
             reset = getattr(layer, "reset_parameters", None)
             if not callable(reset):

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float, Int, Shaped
 from torch import Tensor, nn
 
-from coursekit.validation import require_choice, require_images, require_integer, require_labels
+from coursekit.validation import require_choice, require_floating, require_images, require_integer, require_labels
 
 Target = int | Int[Tensor, "_"] | Callable[[Any], Tensor]
 Position = tuple[int, int] | Int[Tensor, "_ 2"]
@@ -94,6 +94,7 @@ def scores(model: nn.Module, images: Float[Tensor, "n c h w"], target: Target) -
             f"{name} returns a {type(output).__name__}, but a class as target needs a tensor (N, classes): pass as "
             "target a function that picks N scores, such as lambda output: output[0][:, 3]"
         )
+    require_floating(output, f"the output of {name}")
     if output.ndim != 2 or len(output) != n:
         raise ValueError(
             f"{name} returns shape {tuple(output.shape)} for {n} images, but a class as target needs an output "
@@ -194,7 +195,7 @@ def _positions(position: Position, maps: Shaped[Tensor, "n h w"], layer: str) ->
         raise ValueError(
             f"position: expected one (row, column), or one for each of the {n} images, got shape {tuple(places.shape)}"
         )
-    places = places.expand(n, 2)
+    places = places.expand(n, 2).long()
     if ((places < 0) | (places >= places.new_tensor([height, width]))).any():
         raise ValueError(f"position {position} lies outside the {height}×{width} map of layer {layer!r}")
     return places

@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from coursekit.validation import require_integer, require_number
+from coursekit.validation import require_floating, require_function, require_instance, require_integer, require_number
 
 Activation = Callable[[], nn.Module]
 
@@ -33,7 +33,8 @@ class Standardize(nn.Module):
         self.register_buffer("std", torch.tensor(stds)[:, None, None])
 
     def forward(self, x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n c h w"]:
-        return (x - self.mean) / self.std
+        # Grey images would become coloured ones in silence.
+        return (require_floating(x, "x", f"n {len(self.mean)} h w") - self.mean) / self.std
 
 
 def fully_connected(
@@ -53,10 +54,10 @@ def fully_connected(
       (2): Linear(in_features=256, out_features=10, bias=True)
     )
     """
-    require_widths(widths, least=2)
+    widths = require_widths(widths, least=2)
     layers: list[nn.Module] = []
     for inputs, outputs in pairwise(widths):
-        layers += [nn.Linear(inputs, outputs), activation()]
+        layers += [nn.Linear(inputs, outputs), _made_by(activation)]
     layers.pop()  # no activation after the output
     return nn.Sequential(*layers, *([] if last is None else [last]))
 
@@ -81,7 +82,7 @@ def convolutional_encoder(
     layers: list[nn.Module] = []
     for inputs, outputs in pairwise([channels, *widths]):
         # (n, inputs, s, s) → (n, outputs, s/2, s/2)
-        layers += [nn.Conv2d(inputs, outputs, kernel_size=4, stride=2, padding=1), activation()]
+        layers += [nn.Conv2d(inputs, outputs, kernel_size=4, stride=2, padding=1), _made_by(activation)]
     return nn.Sequential(*layers, nn.Flatten(), nn.Linear(widths[-1] * side**2, features))
 
 
@@ -98,27 +99,30 @@ def convolutional_decoder(
     """
     side = _side_of_the_last_map(channels, size, widths, features)
     first, shape = nn.Linear(features, widths[-1] * side**2), (widths[-1], side, side)
-    layers: list[nn.Module] = [first, activation(), nn.Unflatten(1, shape)]
+    layers: list[nn.Module] = [first, _made_by(activation), nn.Unflatten(1, shape)]
     for inputs, outputs in pairwise([*reversed(widths), channels]):
         # (n, inputs, s, s) → (n, outputs, 2s, 2s)
-        layers += [nn.ConvTranspose2d(inputs, outputs, kernel_size=4, stride=2, padding=1), activation()]
+        layers += [nn.ConvTranspose2d(inputs, outputs, kernel_size=4, stride=2, padding=1), _made_by(activation)]
     layers.pop()  # no activation after the pixels
     return nn.Sequential(*layers)
 
 
-def require_widths(widths: Sequence[int], least: int) -> None:
+def _made_by(activation: Activation) -> nn.Module:
+    return require_instance(require_function(activation, "activation")(), "activation()", nn.Module)
+
+
+def require_widths(widths: Sequence[int], least: int) -> list[int]:
     """At least ``least`` widths of layers, each 1 or more."""
-    if not isinstance(widths, Sequence) or isinstance(widths, str):
+    if not isinstance(widths, Sequence) or isinstance(widths, str | bytes):
         raise TypeError(f"widths: expected a list of integers, got {type(widths).__name__}")
     if len(widths) < least:
         raise ValueError(f"widths: expected at least {least}, got {len(widths)}")
-    for width in widths:
-        require_integer(width, "widths", low=1)
+    return [require_integer(width, "widths", low=1) for width in widths]
 
 
 def _side_of_the_last_map(channels: int, size: int, widths: Sequence[int], features: int) -> int:
     """Check the arguments of encoder and decoder; pixels per side after the last strided convolution."""
-    require_widths(widths, least=1)
+    widths = require_widths(widths, least=1)
     channels = require_integer(channels, "channels", low=1)
     features = require_integer(features, "features", low=1)
     size = require_integer(size, "size", low=1)

@@ -35,7 +35,7 @@ def convnet(channels: int, size: int, classes: int, widths: Sequence[int], kerne
     size = require_integer(size, "size", low=1)
     classes = require_integer(classes, "classes", low=1)
     kernel = require_integer(kernel, "kernel", low=1)
-    require_widths(widths, least=1)
+    widths = require_widths(widths, least=1)
     if kernel % 2 == 0:
         raise ValueError(f"kernel: expected an odd number, which keeps the size of the image, got {kernel}")
     if size % 2 ** len(widths):

@@ -43,8 +43,9 @@ class ResidualBlock(nn.Module):
 
     def __init__(self, channels: int, width: int, stride: int) -> None:
         super().__init__()
-        for name, value in (("channels", channels), ("width", width), ("stride", stride)):
-            require_integer(value, name, low=1)
+        channels = require_integer(channels, "channels", low=1)
+        width = require_integer(width, "width", low=1)
+        stride = require_integer(stride, "stride", low=1)
         self.conv1 = nn.Conv2d(channels, width, 3, stride, padding=1, bias=False)
         self.norm1 = nn.BatchNorm2d(width)
         self.conv2 = nn.Conv2d(width, width, 3, padding=1, bias=False)

@@ -5,6 +5,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from coursekit.datasets.vocabulary import require_tokens
 from coursekit.recurrent.alphabet import Alphabet
 from coursekit.recurrent.layers import Kind, recurrent_layer
 from coursekit.validation import require_fraction, require_instance, require_integer, require_number
@@ -44,6 +45,7 @@ class CharModel(nn.Module):
 
     def forward(self, numbers: Int[Tensor, "t b"], state: State | None = None) -> tuple[Float[Tensor, "t b v"], State]:
         """The scores behind each character, and the state after the last one, with which the next call can go on."""
+        numbers = require_tokens(numbers, "numbers", len(self.alphabet)).long()
         x = F.one_hot(numbers, len(self.alphabet)).to(self.readout.weight.dtype)  # (T, B, V)
         h, state = self.recurrent(x, state)  # (T, B, H)
         return self.readout(self.dropout(h)), state
@@ -117,6 +119,7 @@ def sample(
         raise ValueError("prompt: expected at least one character, got none")
     length = require_integer(length, "length", low=1)
     temperature = require_number(temperature, "temperature", above=0)
+    generator = None if generator is None else require_instance(generator, "generator", torch.Generator)
 
     letters = torch.eye(len(model.alphabet), device=model.readout.weight.device)  # (V, V): a one-hot row for each
     scores, state = model(numbers[:, None].to(letters.device))  # (T, 1, V)

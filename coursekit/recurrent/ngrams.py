@@ -112,6 +112,7 @@ class NGrams:
         """``length`` characters, each drawn behind those before it; the first ones stand behind the prompt."""
         length = require_integer(length, "length", low=1)
         text = require_instance(prompt, "prompt", str)
+        generator = None if generator is None else require_instance(generator, "generator", torch.Generator)
         for _ in range(length):
             p = self.probabilities(text[max(len(text) - self.context, 0) :])
             text += self.alphabet.characters[int(torch.multinomial(p, 1, generator=generator))]

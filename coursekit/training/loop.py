@@ -18,7 +18,7 @@ from coursekit.training.device import LARGEST_SEED, own_randomness, resolve_devi
 from coursekit.training.history import History, Losses, TrainingDiverged
 from coursekit.training.progress import INTERVAL, LiveCurve, TerminalBar, watch
 from coursekit.training.resume import RunCheckpoint, fingerprint
-from coursekit.validation import count_nonfinite, require_integer, require_number
+from coursekit.validation import count_nonfinite, require_function, require_integer, require_number
 
 Measure = Callable[[int, History], Mapping[str, float] | None]
 
@@ -82,8 +82,7 @@ def fit(
     """
     # Check everything before anything starts.
     for function, name in ((step, "step"), (on_epoch_end or step, "on_epoch_end")):
-        if not callable(function):
-            raise TypeError(f"{name}: expected a function, got {type(function).__name__}")
+        require_function(function, name)
     epochs = require_integer(epochs, "epochs", low=0)
     batch_size = require_integer(batch_size, "batch_size", low=1)
     seed = require_integer(seed, "seed", low=0, high=LARGEST_SEED)

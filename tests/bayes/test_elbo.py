@@ -107,9 +107,9 @@ def test_wrong_arguments_are_told():
         elbo(log_joint, log_joint, 10)
     with pytest.raises(ValueError, match=r"log_joint\(z\): .* values are NaN or \+∞"):
         elbo(torch.sqrt, q, 100)
-    with pytest.raises(ValueError, match=r"log_joint\(z\): expected one value for each point, shape \(10,\), got \(\)"):
+    with pytest.raises(ValueError, match=r"log_joint\(z\): expected shape \(10\), got \(\)"):
         elbo(torch.sum, q, 10)
-    with pytest.raises(TypeError, match=r"log_joint\(z\): expected Tensor, got float 1.0"):
+    with pytest.raises(TypeError, match=r"log_joint\(z\): expected a tensor, got float 1.0"):
         elbo(lambda z: 1.0, q, 10)
-    with pytest.raises(TypeError, match=r"log_joint\(z\): expected floating-point numbers, got int64"):
+    with pytest.raises(TypeError, match=r"log_joint\(z\): expected float32 or float64, got int64"):
         elbo(lambda z: z.long(), Bernoulli(torch.tensor(0.5)), 10)

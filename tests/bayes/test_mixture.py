@@ -156,5 +156,5 @@ def test_wrong_arguments_are_told():
         mean_field_mixture(x[:, 0], 2)
     with pytest.raises(ValueError, match="x: 1 of 60 numbers are NaN"):
         mean_field_mixture(torch.where(torch.arange(60).reshape(30, 2) == 7, math.nan, x), 2)
-    with pytest.raises(ValueError, match="seed: expected an integer from 0 on, got -1"):
+    with pytest.raises(ValueError, match="seed: expected an integer from 0 to 4294967295, got -1"):
         mean_field_mixture(x, 2, seed=-1)

@@ -70,7 +70,7 @@ def test_wrong_arguments_are_told():
         normalize(lambda z: z * math.nan, line)
     with pytest.raises(ValueError, match="log_density: the density is zero at all points"):
         normalize(lambda z: torch.full_like(z, -math.inf), line)
-    with pytest.raises(ValueError, match=r"log_density\(z\): expected one value for each point, shape \(5,\)"):
+    with pytest.raises(ValueError, match=r"log_density\(z\): expected shape \(5\), got \(5, 1\)"):
         normalize(lambda z: z[:, None], line)
     with pytest.raises(TypeError, match="log_f: expected a tensor, got list"):
         log_integral([0.0] * 5, line)
