@@ -245,3 +245,23 @@ def test_the_posterior_mean_does_not_depend_on_the_origin():
     data, noisy = torch.rand(50, 6), torch.rand(20, 6)
     moved = ae.posterior_mean(noisy + 1000, data + 1000, 0.1) - 1000
     torch.testing.assert_close(moved, ae.posterior_mean(noisy, data, 0.1), atol=2e-3, rtol=0)
+
+
+def test_a_matrix_with_a_negative_eigenvalue_is_no_covariance():
+    with pytest.raises(ValueError, match="covariance: expected no negative eigenvalue, got -1"):
+        ae.linear_denoiser(torch.diag(torch.tensor([2.0, -1.0])), 0.5)
+
+
+def test_encoder_and_decoder_are_modules(without_annotations):
+    for parts, name in (((torch.tanh, torch.nn.Identity()), "encoder"), ((torch.nn.Identity(), None), "decoder")):
+        with pytest.raises(TypeError, match=f"{name}: expected Module"):
+            ae.Autoencoder(*parts)
+
+
+def test_a_reconstruction_of_integers_is_refused():
+    class Rounded(torch.nn.Module):
+        def forward(self, x):
+            return x.round().int()
+
+    with pytest.raises(TypeError, match="reconstruction: expected floating-point numbers, got int32"):
+        ae.reconstruction_error(Rounded(), torch.rand(3, 4))

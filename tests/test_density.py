@@ -354,3 +354,10 @@ def test_bad_arguments_are_named(call, error, message):
 def test_a_number_of_numpy_or_torch_is_a_bandwidth(number):
     assert torch.equal(kde(X, X, number), kde(X, X, 0.5))
     assert mise_gaussian(np.int64(10), number) == mise_gaussian(10, 0.5)
+
+
+def test_an_overflow_is_an_error_and_not_a_density():
+    data = torch.tensor([[-3e25], [3e25]])
+    with pytest.raises(ValueError, match=r"points, data: their distances, in bandwidths, overflow torch\.float32"):
+        kde(data, data, bandwidth=1.0)
+    assert kde(data.double(), data.double(), bandwidth=1.0).isfinite().all()

@@ -10,7 +10,10 @@ import torch
 from coursekit.validation import (
     count_nonfinite,
     require_choice,
+    require_covariance,
+    require_flag,
     require_fraction,
+    require_function,
     require_images,
     require_instance,
     require_integer,
@@ -74,6 +77,17 @@ def test_an_integer_is_a_number_and_a_fraction_has_both_ends():
     assert [require_fraction(end, "p") for end in (0, 1)] == [0, 1]
 
 
+@pytest.mark.parametrize("value", [True, np.True_, np.array(True), torch.tensor(True)])
+def test_truth_values_of_every_library_are_python_truth_values_afterwards(value):
+    assert require_flag(value, "full") is True
+
+
+def test_a_singular_covariance_passes_and_so_does_one_with_rounding_errors():
+    assert require_covariance(torch.zeros(2, 2), "C").sum() == 0
+    a = torch.randn(40, 3)
+    require_covariance(a @ a.T, "C", 40)  # of rank 3, in float32
+
+
 def test_tensors_of_the_same_shape_pass():
     require_same_shape(torch.ones(2, 3), torch.zeros(2, 3), "x and y")
 
@@ -109,6 +123,18 @@ def test_tensors_of_the_same_shape_pass():
             lambda: require_mask(torch.ones(2), "m"),
             "m: expected truth values (torch.bool), got float32; compare it with a number",
         ),
+        (
+            lambda: require_tensor(torch.eye(2).to_sparse(), "x"),
+            "x: expected a dense tensor, got layout torch.sparse_coo; use .to_dense()",
+        ),
+        (
+            lambda: require_labels(torch.zeros(2, dtype=torch.long, device="meta"), "y", count=2),
+            "y: expected a dense tensor, got a meta tensor, which holds no numbers",
+        ),
+        (lambda: require_flag("no", "full"), "full: expected True or False, got str 'no'"),
+        (lambda: require_flag(0, "full"), "full: expected True or False, got int 0"),
+        (lambda: require_flag(torch.tensor([True]), "full"), "full: expected True or False, got Tensor"),
+        (lambda: require_function("relu", "f"), "f: expected a function, got str 'relu'"),
         (lambda: require_mask([True], "m"), "m: expected a tensor, got list; torch.as_tensor(m) makes one"),
         (
             lambda: require_labels([0, 1], "y", count=2),
@@ -204,6 +230,21 @@ def test_a_value_of_the_wrong_type_is_a_type_error(check, message):
         ),
         # numbers and words
         (lambda: require_integer(0, "k", low=1), "k: expected an integer from 1 on, got 0"),
+        (lambda: require_integer(2**63, "k", low=1), f"k: expected an integer from 1 to {2**63 - 1}, got {2**63}"),
+        (lambda: require_number(10**309, "t", low=0), f"t: expected a number ≥ 0, got {10**309}"),
+        (
+            lambda: require_covariance(torch.ones(2, 3), "C"),
+            "C and its transpose: expected one shape, got (2, 3) and (3, 2)",
+        ),
+        (lambda: require_covariance(torch.eye(3), "C", 2), "C: expected shape (2, 2), got (3, 3)"),
+        (
+            lambda: require_covariance(torch.tensor([[2.0, 0.5], [1.0, 2.0]]), "C"),
+            "C: expected a symmetric matrix, got opposite entries 0.5 apart",
+        ),
+        (
+            lambda: require_covariance(torch.tensor([[0.0, 3.0], [3.0, 0.0]]), "C"),
+            "C: expected no negative eigenvalue, got -3",
+        ),
         (lambda: require_integer(4, "k", high=3), "k: expected an integer up to 3, got 4"),
         (lambda: require_integer(np.int64(-1), "k", low=0, high=9), "k: expected an integer from 0 to 9, got -1"),
         (lambda: require_number(NAN, "t"), "t: expected a finite number, got nan"),

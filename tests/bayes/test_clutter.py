@@ -213,3 +213,11 @@ def test_wrong_arguments_are_told():
         sample_clutter(2.0, 0)
     with pytest.raises(TypeError, match=r"theta: expected a tensor, got float 2.0"):
         clutter_log_joint(2.0, y)
+
+
+@pytest.mark.parametrize("method", ["adf", "vb", "laplace", "quadrature"])
+def test_methods_without_sweeps_refuse_wrong_ones_all_the_same(method, without_annotations):
+    with pytest.raises(ValueError, match="sweeps: expected an integer from 1 on, got 0"):
+        clutter_posterior(torch.tensor([1.0, 2.0]), method, sweeps=0)
+    with pytest.raises(TypeError, match="damping: expected a number, got NoneType"):
+        clutter_posterior(torch.tensor([1.0, 2.0]), method, damping=None)

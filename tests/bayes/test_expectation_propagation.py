@@ -160,3 +160,8 @@ def test_wrong_arguments_are_told():
         expectation_propagation(lambda i, m, v: TiltedMoments(0.0, m, -1.0), ONE, ZERO, ONE)
     with pytest.raises(ValueError, match="tilted_moments: expected finite moments and a positive variance for site 0"):
         expectation_propagation(lambda i, m, v: TiltedMoments(math.nan, m, v), ONE, ZERO, ONE)
+
+
+def test_tilted_moments_are_a_function(without_annotations):
+    with pytest.raises(TypeError, match="tilted_moments: expected a function, got tuple"):
+        expectation_propagation((0.0, 0.0, 1.0), torch.ones(1, 1), torch.zeros(1), torch.eye(1))

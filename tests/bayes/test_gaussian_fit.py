@@ -134,3 +134,10 @@ def test_wrong_arguments_are_told():
         fit_gaussian(lambda z: p.log_prob(z).detach(), grid=LINE)
     with pytest.raises(ValueError, match="grid: it cuts the density off"):
         fit_gaussian(p.log_prob, grid=grid((-3, 3, 101)))
+
+
+def test_starts_may_carry_a_gradient():
+    p = Normal(torch.tensor(2.0).double(), 0.5)
+    line = grid((-3, 7, 401))
+    [fit] = fit_gaussian(p.log_prob, grid=line, starts=torch.tensor([[1.0]], requires_grad=True))
+    torch.testing.assert_close(fit.mean, torch.tensor([2.0]).double(), atol=1e-5, rtol=0)

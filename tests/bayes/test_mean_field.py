@@ -107,3 +107,8 @@ def test_wrong_arguments_are_told():
         mean_field_gaussian(torch.tensor([0.0, math.nan]), eye)
     with pytest.raises(ValueError, match="sweeps: expected an integer from 1 on, got 0"):
         mean_field_gaussian(zeros, eye, sweeps=0)
+
+
+def test_the_order_of_updates_is_a_truth_value(without_annotations):
+    with pytest.raises(TypeError, match="simultaneous: expected True or False, got str 'off'"):
+        mean_field_gaussian(torch.zeros(2), torch.eye(2), simultaneous="off")

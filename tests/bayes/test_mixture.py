@@ -158,3 +158,10 @@ def test_wrong_arguments_are_told():
         mean_field_mixture(torch.where(torch.arange(60).reshape(30, 2) == 7, math.nan, x), 2)
     with pytest.raises(ValueError, match="seed: expected an integer from 0 to 4294967295, got -1"):
         mean_field_mixture(x, 2, seed=-1)
+
+
+def test_data_with_a_gradient_and_numpy_numbers_are_fitted_like_any():
+    x = three_clusters(30)
+    plain = mean_field_mixture(x, 3, seed=2, sweeps=3)
+    fancy = mean_field_mixture(x.clone().requires_grad_(), torch.tensor(3), seed=np.int64(2), sweeps=3)
+    torch.testing.assert_close(fancy.mean, plain.mean, rtol=0, atol=0)

@@ -154,3 +154,9 @@ def test_wrong_arguments_are_told():
         probit_posterior(x, y, prior_variance=0)
     with pytest.raises(ValueError, match=r"beta: expected shape \(m, 3\), got \(1, 2\)"):
         probit_log_joint(torch.zeros(1, 2), x, y)
+
+
+@pytest.mark.parametrize("method", ["adf", "laplace", "quadrature"])
+def test_methods_without_sweeps_refuse_wrong_ones_all_the_same(method):
+    with pytest.raises(ValueError, match="damping: expected a number > 0 and ≤ 1, got 2"):
+        probit_posterior(torch.ones(2, 1), torch.tensor([0, 1]), method, damping=2)

@@ -76,3 +76,35 @@ def test_wrong_arguments_are_told():
         log_integral([0.0] * 5, line)
     with pytest.raises(ValueError, match=r"log_p: expected shape \(5\), got \(4,\)"):
         kl_divergence(line.points, line.points[:4], line)
+
+
+def test_logarithms_that_are_nan_or_infinite_do_not_vanish_from_a_sum():
+    line = grid((-9, 9, 91))
+    log_q, log_p = Normal(0.5, 1.0).log_prob(line.points), Normal(0.0, 2.0).log_prob(line.points)
+    for at, wrong in ((3, math.nan), (45, math.inf)):
+        spoiled = log_q.clone()
+        spoiled[at] = wrong
+        for call in (
+            lambda x: kl_divergence(x, log_p, line),
+            lambda x: kl_divergence(log_q, x, line),
+            lambda x: log_integral(x, line),
+            lambda x: moments(x, line),
+        ):
+            with pytest.raises(ValueError, match=r"log_\w: 1 of 91 values are NaN or \+∞"):
+                call(spoiled)
+
+
+def test_single_precision_is_computed_in_double_precision():
+    line = grid((-9, 9, 91))
+    log_p = Normal(0.5, 1.0).log_prob(line.points).float()
+    assert log_integral(log_p, line).dtype == torch.float64
+    torch.testing.assert_close(moments(log_p, line)[0], torch.tensor([0.5]).double(), atol=1e-6, rtol=0)
+
+
+def test_a_grid_is_one_that_grid_made(without_annotations):
+    with pytest.raises(TypeError, match="grid: expected Grid, got Tensor"):
+        log_integral(torch.zeros(3), torch.linspace(0, 1, 3))
+    with pytest.raises(TypeError, match=r"log_density: expected a function, got float 0\.5"):
+        normalize(0.5, grid((-1, 1, 5)))
+    with pytest.raises(ValueError, match="high − low: expected a finite number, got inf"):
+        grid((-1.5e308, 1.5e308, 9))

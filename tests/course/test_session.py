@@ -67,3 +67,8 @@ def test_asking_for_the_session_before_set_up_says_what_to_do(monkeypatch):
     monkeypatch.setattr(session_module, "_current", None)
     with pytest.raises(RuntimeError, match=r"run the cell with `course = setup\(PROFILE, SEED, DEVICE\)`"):
         session_module.current()
+
+
+def test_a_seed_of_numpy_is_a_python_number_afterwards():
+    seed = setup("quick", np.int64(3), "cpu").seed
+    assert (seed, type(seed)) == (3, int)

@@ -105,3 +105,9 @@ def test_images_depend_on_the_seed_alone():
 def test_images_that_cannot_be_drawn_are_refused(without_annotations, arguments, error, message):
     with pytest.raises(error, match=message):
         captioned_shapes(**{"n": 3} | arguments)
+
+
+@pytest.mark.parametrize("wrong", [("red", "star"), ("circle", "red"), "green", None, [("red", "cross")] * 2])
+def test_what_is_no_object_has_no_caption(wrong):
+    with pytest.raises(ValueError, match="objects: expected pairs of a colour and a form"):
+        caption([("blue", "circle"), wrong])

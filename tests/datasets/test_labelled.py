@@ -159,3 +159,8 @@ def test_parts_of_different_data_are_refused(data):
     other_classes = LabelledImages(IMAGES, LABELS, ("a", "b", "c"))
     with pytest.raises(ValueError, match=r"expected the same classes, got \('cat'.*'a'"):
         ImageDataset("mixed", data, other_classes)
+
+
+def test_a_word_is_no_tuple_of_classes(without_annotations):
+    with pytest.raises(TypeError, match="classes: expected a tuple of names, got str"):
+        LabelledImages(torch.rand(2, 1, 3, 3), torch.tensor([0, 1]), "cat")

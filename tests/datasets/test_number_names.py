@@ -152,3 +152,10 @@ def test_numbers_that_cannot_be_drawn_are_refused(without_annotations, arguments
 
 def test_they_are_exported():
     assert datasets.korean_name(10) == "십"
+
+
+@pytest.mark.parametrize("wrong", [7.5, "7", True])
+def test_excluded_numbers_are_integers(wrong, without_annotations):
+    with pytest.raises(TypeError, match="without: expected an integer"):
+        draw_numbers(4, 1, without=[0, wrong])
+    assert 7 not in draw_numbers(500, 1, without=[torch.tensor(7)])

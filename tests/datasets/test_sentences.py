@@ -109,3 +109,8 @@ def test_bad_numbers_are_refused(without_annotations, draw):
         draw(2.5)
     with pytest.raises(ValueError, match="seed: expected an integer from 0"):
         draw(2, seed=-1)
+
+
+def test_excluded_opinions_are_opinions(without_annotations):
+    with pytest.raises(TypeError, match="without: expected Opinions, got list"):
+        opinions(2, without=["critics of the plot found it to be good"])

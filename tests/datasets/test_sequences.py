@@ -1,6 +1,7 @@
 import math
 import re
 
+import numpy as np
 import pytest
 import torch
 
@@ -228,3 +229,18 @@ def test_an_index_selects_sequences_with_their_targets():
 def test_wrong_arguments_are_named(without_annotations, call, error, message):
     with pytest.raises(error, match=message):
         call()
+
+
+@pytest.mark.parametrize("wrong", ["no", None, 1])
+def test_which_grammar_and_whether_distinct_are_truth_values(wrong, without_annotations):
+    with pytest.raises(TypeError, match="embedded: expected True or False"):
+        datasets.reber(1, embedded=wrong)
+    with pytest.raises(TypeError, match="distinct: expected True or False"):
+        datasets.reber(1, distinct=wrong)
+    with pytest.raises(TypeError, match="embedded: expected True or False"):
+        datasets.is_reber("BTXSE", embedded=wrong)
+
+
+def test_seeds_may_come_from_numpy():
+    assert datasets.reber(3, seed=np.int64(5)) == datasets.reber(3, seed=5)
+    assert torch.equal(datasets.shapes(2, 16, seed=np.uint8(5)).images, datasets.shapes(2, 16, seed=5).images)

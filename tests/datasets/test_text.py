@@ -169,3 +169,10 @@ def test_the_real_tiny_shakespeare_is_the_one_of_the_registry(real_data):
     data = datasets.tiny_shakespeare()
     assert (len(data.train), len(data.validation), len(data.characters)) == (1_003_854, 111_540, 65)
     assert data.train.startswith("First Citizen:\nBefore we proceed any further, hear me speak.")
+
+
+@pytest.mark.parametrize("part", ["train", "validation", "characters"])
+def test_the_parts_of_a_text_are_texts(part, without_annotations):
+    parts = {"train": "ab", "validation": "b", "characters": "ab"} | {part: ["a", "b"]}
+    with pytest.raises(TypeError, match=f"{part}: expected str, got list"):
+        TextDataset("letters", **parts)

@@ -110,3 +110,22 @@ def test_a_kernel_is_a_function(without_annotations):
 
 def test_a_tiny_bandwidth_tells_every_two_points_apart():
     assert mmd2(torch.rand(3, 1), torch.rand(3, 1), rbf(1e-200)).item() == 0
+
+
+@pytest.mark.parametrize(
+    ("kernel", "error", "message"),
+    [
+        (lambda squared: squared[:-1], ValueError, r"squared, kernel\(squared\): expected one shape"),
+        (lambda squared: squared.long(), TypeError, r"kernel\(squared\): expected float32 or float64, got int64"),
+        (lambda squared: squared < 1, TypeError, r"kernel\(squared\): expected float32 or float64, got bool"),
+        (lambda squared: squared.sum(), ValueError, r"squared, kernel\(squared\): expected one shape"),
+    ],
+)
+def test_a_kernel_gives_one_number_for_each_distance(kernel, error, message):
+    with pytest.raises(error, match=message):
+        mmd2(torch.rand(4, 1), torch.rand(5, 1), kernel)
+
+
+def test_whether_it_is_unbiased_is_a_truth_value(without_annotations):
+    with pytest.raises(TypeError, match="unbiased: expected True or False, got str 'False'"):
+        mmd2(torch.rand(4, 1), torch.rand(5, 1), rbf(1.0), "False")

@@ -269,3 +269,18 @@ def test_panels_without_titles_or_size_are_refused(titles, size, error, message)
     with pytest.raises(error, match=message):
         figures.panels(*titles, **size)
     assert plt.get_fignums() == before
+
+
+def test_a_sample_of_complex_numbers_is_refused(ax):
+    with pytest.raises(TypeError, match="expected float32 or float64, got complex64"):
+        figures.dots(ax, {"a": {"b": torch.tensor([1 + 2j])}})
+
+
+def test_markers_tables_and_shared_axes_are_truth_values(ax, without_annotations):
+    for call, name in (
+        (lambda: figures.curves(ax, [0, 1], {"a": [1, 2]}, markers="no"), "markers"),
+        (lambda: figures.map_table(ax, torch.rand(1, 1, 3, 3), {"a": torch.rand(1, 3, 3)}, across=0), "across"),
+        (lambda: figures.panels("a", share_y="row"), "share_y"),
+    ):
+        with pytest.raises(TypeError, match=f"{name}: expected True or False"):
+            call()

@@ -227,3 +227,19 @@ def test_noise_of_another_number_of_rows_is_refused():
 def test_logits_and_densities_that_make_no_sense_are_refused(without_annotations, call, message):
     with pytest.raises((TypeError, ValueError), match=message):
         call()
+
+
+def test_samples_have_the_shape_of_the_data():
+    generator, _ = nets()
+    first = nn.Sequential(generator, nn.Flatten(0), nn.Unflatten(0, (-1, 1)))  # (3n, 1)
+    for game in (GAN(first, nn.Linear(1, 1), noise=2), WGAN(first, nn.Linear(1, 1), noise=2)):
+        with pytest.raises(ValueError, match=r"real, generator\(z\): expected one shape, got \(4, 1\) and \(12, 1\)"):
+            game(torch.rand(4, 1))
+
+
+def test_a_discriminator_gives_one_logit_for_each_point():
+    generator, _ = nets()
+    with pytest.raises(ValueError, match=r"discriminator\(x\): expected one number for each point, got shape \(4, 2\)"):
+        GAN(generator, nn.Linear(3, 2), noise=2)(torch.rand(4, 3))
+    with pytest.raises(ValueError, match=r"discriminator\(x\): expected one number for each point"):
+        real_gradient_penalty(nn.Linear(3, 5), torch.rand(4, 3))

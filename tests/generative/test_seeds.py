@@ -92,3 +92,10 @@ def test_bad_sizes():
 def test_points_must_be_a_tensor(without_annotations):
     with pytest.raises(TypeError, match="points: expected a tensor"):
         Draws([0]).rows([[1.0, 2.0]], 3)
+
+
+def test_points_and_batches_have_their_axes():
+    with pytest.raises(ValueError, match=r"points: expected shape \(m, d\), got \(2, 3, 4\)"):
+        Draws([1]).rows(torch.rand(2, 3, 4), 5)
+    with pytest.raises(ValueError, match=r"x: expected shape \(2, n, 3\), got \(3, 2, 3\)"):
+        stacked([3, 1], [7, 8])(torch.rand(3, 2, 3))

@@ -320,3 +320,8 @@ def test_a_variance_beyond_single_precision_is_none_of_the_likelihoods_concern(l
     torch.testing.assert_close(value, torch.full((2,), expected))
     gradient, _ = torch.autograd.grad(value.sum(), [spread, x])
     torch.testing.assert_close(gradient, torch.zeros(2, 3), atol=1e-5, rtol=0)
+
+
+def test_the_evidence_wants_the_precision_of_the_weights():
+    with pytest.raises(TypeError, match="x and the weights: expected one dtype, got float64 and float32"):
+        LinearVAE(4, 1).log_evidence(torch.rand(3, 4).double())

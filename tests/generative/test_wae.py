@@ -173,3 +173,19 @@ def test_a_frozen_decoder_stays_and_the_encoder_learns():
     WAE(encoder, decoder, 2)(torch.randn(8, 5))
     assert torch.equal(decoder.weight, kept)
     assert not torch.equal(encoder.weight, before)
+
+
+def test_outputs_are_floating_point_numbers_that_carry_a_gradient():
+    class Rounded(nn.Linear):
+        def forward(self, z):
+            return super().forward(z).round().int()
+
+    encoder, _ = nets()
+    x = torch.rand(5, next(encoder.parameters()).shape[1])
+    with pytest.raises(TypeError, match=r"decoder\(z\): expected floating-point numbers, got int32"):
+        WAE(encoder, Rounded(2, x.shape[1]), latent=2)(x)
+
+
+def test_codes_are_rows():
+    with pytest.raises(ValueError, match=r"codes: expected shape \(n, k\), got \(4,\)"):
+        latent_mmd2(torch.rand(4), torch.rand(4, 1))

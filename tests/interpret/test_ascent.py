@@ -203,3 +203,8 @@ def test_blur_does_not_hide_that_the_ascent_diverges(linear):
         activation_maximization(
             linear, 0, torch.ones(1, 2, 3, 3).double(), lr=1e300, penalty=1e300, steps=9, regularizers=[blur(1.0)]
         )
+
+
+def test_a_regularizer_is_a_function(tiny, images, without_annotations):
+    with pytest.raises(TypeError, match=r"regularizers: expected a function, got float 0\.1"):
+        activation_maximization(tiny, 0, images, steps=1, regularizers=[0.1])

@@ -358,3 +358,8 @@ def test_a_layer_that_resets_its_data_is_randomized():
     torch.manual_seed(1)  # seed 0 would give the numbers that the cascade draws
     model = nn.Sequential(nn.Flatten(), Old(12, 2)).eval()
     assert list(cascading_randomization(model, torch.rand(2, 3, 2, 2), lambda m, x: saliency(m, x, 1))) == ["1"]
+
+
+def test_the_cascade_wants_one_map_for_each_image(tiny, images):
+    with pytest.raises(ValueError, match=rf"maps: expected shape \({len(images)}, \.\.\.\), got \(1, "):
+        cascading_randomization(tiny, images, lambda model, x: saliency(model, x, 1).mean(dim=0, keepdim=True))

@@ -382,3 +382,20 @@ def test_a_layer_whose_first_axis_is_not_that_of_the_images_is_refused(n):
 class Permuted(nn.Module):
     def forward(self, x):
         return x.permute(2, 0, 1)
+
+
+def test_integer_scores_are_no_scores():
+    class Votes(torch.nn.Module):
+        def forward(self, x):
+            return (10 * x.flatten(1)).long()
+
+    with pytest.raises(TypeError, match="the output of Votes: expected floating-point numbers, got int64"):
+        scores(Votes(), torch.rand(2, 1, 2, 2), 3)
+
+
+def test_positions_may_be_short_integers():
+    output = torch.rand(3, 2, 4, 4)
+    wanted = unit_value(output, "a", 1, torch.tensor([[0, 3], [2, 1], [1, 1]]))
+    for dtype in (torch.uint8, torch.int16):
+        got = unit_value(output, "a", 1, torch.tensor([[0, 3], [2, 1], [1, 1]], dtype=dtype))
+        torch.testing.assert_close(got, wanted, rtol=0, atol=0)

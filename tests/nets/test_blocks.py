@@ -1,8 +1,9 @@
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from coursekit.nets import Standardize, convolutional_decoder, convolutional_encoder, fully_connected
+from coursekit.nets import ResidualBlock, Standardize, convolutional_decoder, convolutional_encoder, fully_connected
 
 
 def kinds(net):
@@ -130,3 +131,29 @@ def test_sizes_that_make_no_encoder_are_refused(without_annotations, build, argu
 def test_widths_that_are_no_list_are_refused(widths):
     with pytest.raises(TypeError, match="widths: expected a list of integers, got"):
         fully_connected(widths)
+
+
+def test_grey_images_do_not_become_coloured_ones():
+    layer = Standardize([0.5, 0.4, 0.3], [1.0, 2.0, 3.0])
+    with pytest.raises(ValueError, match=r"x: expected shape \(n, 3, h, w\), got \(2, 1, 4, 4\)"):
+        layer(torch.rand(2, 1, 4, 4))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((b"abc",), "widths: expected a list of integers, got bytes"),
+        (([4, 3, 2], "relu"), "activation: expected a function, got str 'relu'"),
+        (([4, 3, 2], lambda: torch.relu), r"activation\(\): expected Module"),
+        (([4, 3, 2], lambda: None), r"activation\(\): expected Module, got NoneType"),
+    ],
+)
+def test_widths_are_numbers_and_activations_make_layers(arguments, message, without_annotations):
+    with pytest.raises(TypeError, match=message):
+        fully_connected(*arguments)
+
+
+def test_sizes_may_come_from_numpy_and_torch():
+    decoder = convolutional_decoder(1, np.int64(8), (torch.tensor(3),), 2)
+    assert decoder(torch.rand(5, 2)).shape == (5, 1, 8, 8)
+    assert ResidualBlock(2, 3, torch.tensor(2))(torch.rand(1, 2, 4, 4)).shape == (1, 3, 2, 2)

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from coursekit.recurrent import CharModel, sample
+from coursekit.recurrent import CharModel, NGrams, sample
 from coursekit.training import Descent, fit
 
 KINDS = ("RNN", "LSTM", "GRU")
@@ -202,3 +202,18 @@ def test_only_a_character_model_is_sampled(without_annotations):
 def test_models_and_texts_that_make_no_sense_are_refused(call, error, message, without_annotations):
     with pytest.raises(error, match=message):
         call()
+
+
+def test_numbers_of_characters_may_be_short_and_lie_in_the_alphabet():
+    model = CharModel("abc", hidden=4)
+    numbers = torch.tensor([[0, 2], [1, 1]])
+    torch.testing.assert_close(model(numbers.int())[0], model(numbers)[0], rtol=0, atol=0)
+    with pytest.raises(ValueError, match="numbers: expected numbers of words from 0 to 2, got 0 to 3"):
+        model(numbers + torch.tensor([0, 1]))
+
+
+def test_a_generator_is_one_of_torch(without_annotations):
+    with pytest.raises(TypeError, match="generator: expected Generator, got int 1"):
+        sample(CharModel("abc", hidden=4), "a", 3, generator=1)
+    with pytest.raises(TypeError, match="generator: expected Generator, got int 1"):
+        NGrams(1).fit("abcab").sample("a", 3, generator=1)
