@@ -176,3 +176,20 @@ def test_no_file_names_a_machine():
     files = [path for name in listed.split("\0") if (path := ROOT / name).is_file()]
     forbidden = re.compile(rb"/(root|work|home/\w+|Users/\w+|tmp/bash)/")
     assert [path.name for path in files if forbidden.search(path.read_bytes())] == []
+
+
+def test_a_checked_number_is_used_as_checked():
+    """``require_integer(n, "n")`` alone would go on with a scalar of NumPy or torch, which seeds and sizes refuse.
+
+    `course` shows limits as they were given: 22466, not 2.247e+04.
+    """
+    numbers = {"require_integer", "require_number", "require_fraction", "require_flag"}
+    ignored = [
+        f"{name}, line {node.lineno}"
+        for path, name in modules()
+        if part_of(name) != "course"
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Call)
+        if getattr(node.value.func, "id", None) in numbers
+    ]
+    assert ignored == []

@@ -47,7 +47,7 @@ def shapes(n: int = 4000, size: int = 32, seed: int = 0, radius: tuple[float, fl
     n = require_integer(n, "n", low=1)
     size = require_integer(size, "size", low=16)
     seed = require_integer(seed, "seed", low=0)
-    _require_radius(radius)
+    radius = _require_radius(radius)
     # Row i holds all random numbers of image i.
     counts = [1, 2, 1, 1, 5, 6, WAVES**2]
     chance = torch.rand(n, sum(counts), generator=torch.Generator().manual_seed(seed))
@@ -88,11 +88,11 @@ def signed_distance(name: str, u: Float[Tensor, "*n"], v: Float[Tensor, "*n"]) -
     return ((r * wedge.cos() - 1) * -edge_v + r * wedge.sin() * edge_u) / -math.hypot(edge_u, edge_v)
 
 
-def _require_radius(radius: tuple[float, float]) -> None:
+def _require_radius(radius: tuple[float, float]) -> tuple[float, float]:
     if not isinstance(radius, tuple | list) or len(radius) != 2:
         raise TypeError(f"radius: expected the least and the greatest radius, got {radius!r}")
     least = require_number(radius[0], "radius", above=0, high=0.5)
-    require_number(radius[1], "radius", low=least, high=0.5)
+    return least, require_number(radius[1], "radius", low=least, high=0.5)
 
 
 def _distances(

@@ -312,7 +312,7 @@ class LinearVAE(LatentGaussianModel):
         values, vectors = torch.linalg.eigh(centred.T @ centred / len(x))
         values, vectors = values.flip(0).clamp(min=0), vectors.flip(1)  # the largest first
         noise = values[self.latent :].mean().item() if variance is None else variance
-        require_number(noise, "variance", above=0)
+        noise = require_number(noise, "variance", above=0)
 
         # The decoder, and the posterior covariance s²(WᵀW + s²I)⁻¹, which is diagonal.
         strength = (values[: self.latent] - noise).clamp(min=0)  # (k,), the squared lengths of the columns of W

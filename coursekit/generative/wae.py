@@ -120,11 +120,8 @@ class WAE:
 
         # The encoder and the decoder go down the squared error, and the encoder the penalty.
         error = (x - y).square().flatten(1).sum(dim=1).mean()
-        penalty = (
-            latent_mmd2(z, prior, self.sigma)
-            if self.discriminator is None
-            else generator_loss(judged(self.discriminator, z))
-        )
+        judge = self.discriminator
+        penalty = latent_mmd2(z, prior, self.sigma) if judge is None else generator_loss(judged(judge, z))
         self.optimizer.zero_grad()
         (error + self.weight * penalty).backward(inputs=learned(self.encoder) + learned(self.decoder))
         self.optimizer.step()

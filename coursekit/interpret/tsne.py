@@ -65,7 +65,7 @@ def conditional_probabilities(x: Float[Tensor, " n *d"], perplexity: float) -> F
             [1., 0., 0.],
             [0., 1., 0.]], dtype=torch.float64)
     """
-    points = _require_points(x, perplexity)
+    points, perplexity = _require_points(x, perplexity)
     d = squared_distances(points, points)  # (n, n)
     rounding = 1e-12 * d.mean(dim=1, keepdim=True)  # (n, 1)
 
@@ -215,12 +215,11 @@ def tsne(
         ValueError: the perplexity, dim or a snapshot is out of range; x has fewer than 3 points; x or start holds NaN
             or infinity; start has another shape than the map; snapshots, or dim > 3, with Barnes-Hut.
     """
-    points = _require_points(x, perplexity)
+    points, perplexity = _require_points(x, perplexity)
     dim = require_integer(dim, "dim", low=1)
     seed = require_integer(seed, "seed", low=0)
     steps = require_integer(steps, "steps", low=0)
-    for step in snapshots:
-        require_integer(step, "snapshots", low=0, high=steps)
+    snapshots = [require_integer(step, "snapshots", low=0, high=steps) for step in snapshots]
 
     if start is None:
         start = _principal_components(points, dim, seed)
@@ -355,12 +354,12 @@ def _principal_components(x: Float64[Tensor, "n d"], dim: int, seed: int) -> Flo
     return y.to(x.device)
 
 
-def _require_points(x: Float[Tensor, " n *d"], perplexity: float) -> Float64[Tensor, "n d"]:
+def _require_points(x: Float[Tensor, " n *d"], perplexity: float) -> tuple[Float64[Tensor, "n d"], float]:
     """At least 3 points as vectors, scaled to about 1, and a perplexity that so many points can have."""
     points = as_vectors(x, "x")
     if len(points) < 3:
         raise ValueError(f"x: expected at least 3 points, got {len(points)}")
-    require_number(perplexity, f"perplexity of {len(points)} points", low=1, below=len(points) - 1)
+    perplexity = require_number(perplexity, f"perplexity of {len(points)} points", low=1, below=len(points) - 1)
     # No P depends on the scale. A power of two rounds nothing, and no square over- or underflows.
     spread = (points - points.mean(dim=0)).abs().max()
-    return points / torch.exp2(spread.log2().floor()) if spread > 0 else points
+    return (points / torch.exp2(spread.log2().floor()) if spread > 0 else points), perplexity
