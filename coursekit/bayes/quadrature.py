@@ -133,4 +133,4 @@ def moments(log_p: Float[Tensor, " n"], grid: Grid) -> tuple[Float[Tensor, " d"]
 
 def _on_grid(value: Tensor, name: str, grid: Grid) -> Float[Tensor, " n"]:
     """The logarithm of a function at the points of a grid, in float64."""
-    return require_log_values(value, name, require_instance(grid, "grid", Grid).points.shape[:1]).double()
+    return require_log_values(value, name, (len(require_instance(grid, "grid", Grid).points),)).double()

@@ -45,7 +45,7 @@ def caption(objects: Sequence[tuple[str, str]]) -> list[str]:
     """
     words: list[str] = []
     for k, it in enumerate(objects):
-        if it not in OBJECTS:
+        if not isinstance(it, tuple) or it not in OBJECTS:
             raise ValueError(f"objects: expected pairs of a colour and a form, such as {OBJECTS[0]}, got {it!r}")
         colour, form = it
         between = [] if k == 0 else ["and"] if k == len(objects) - 1 else [","]

@@ -71,7 +71,7 @@ def stdlib_text(size: int = 1_000_000, folder: Path | None = None) -> TextDatase
     (45000, 5000, 96)
     """
     size = require_integer(size, "size", low=1000)
-    library = Path(sysconfig.get_path("stdlib")) if folder is None else folder
+    library = Path(sysconfig.get_path("stdlib") if folder is None else folder)
     ordered = sorted((zlib.crc32(path.name.encode()), path) for path in library.glob("[!_]*.py"))
     validation = _first((path for number, path in ordered if number % 10 == 0), round(0.1 * size))
     train = _first((path for number, path in ordered if number % 10 != 0), size - round(0.1 * size))

@@ -160,7 +160,7 @@ def test_wrong_arguments_are_told():
         mean_field_mixture(x, 2, seed=-1)
 
 
-def test_data_with_a_gradient_and_numpy_numbers_are_fitted_like_any():
+def test_data_with_a_gradient_and_numpy_numbers_are_fitted_like_any(without_annotations):
     x = three_clusters(30)
     plain = mean_field_mixture(x, 3, seed=2, sweeps=3)
     fancy = mean_field_mixture(x.clone().requires_grad_(), torch.tensor(3), seed=np.int64(2), sweeps=3)

@@ -271,7 +271,7 @@ def test_the_checks_of_a_cell_are_one_output_also_where_one_fails():
     assert any(output.output_type == "error" for output in nb.cells[2].outputs)
 
 
-def test_whether_a_model_was_trained_is_a_truth_value():
+def test_whether_a_model_was_trained_is_a_truth_value(without_annotations):
     course.setup("smoke", device="cpu")
     with pytest.raises(TypeError, match="trained: expected True or False, got str 'no'"):
         claim("It learns", at_least(0.9), 0.95, "section 1", trained="no", controls={"noise": 0.1})

@@ -69,6 +69,6 @@ def test_asking_for_the_session_before_set_up_says_what_to_do(monkeypatch):
         session_module.current()
 
 
-def test_a_seed_of_numpy_is_a_python_number_afterwards():
+def test_a_seed_of_numpy_is_a_python_number_afterwards(without_annotations):
     seed = setup("quick", np.int64(3), "cpu").seed
     assert (seed, type(seed)) == (3, int)

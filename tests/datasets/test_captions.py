@@ -108,6 +108,6 @@ def test_images_that_cannot_be_drawn_are_refused(without_annotations, arguments,
 
 
 @pytest.mark.parametrize("wrong", [("red", "star"), ("circle", "red"), "green", None, [("red", "cross")] * 2])
-def test_what_is_no_object_has_no_caption(wrong):
+def test_what_is_no_object_has_no_caption(wrong, without_annotations):
     with pytest.raises(ValueError, match="objects: expected pairs of a colour and a form"):
         caption([("blue", "circle"), wrong])

@@ -241,6 +241,6 @@ def test_which_grammar_and_whether_distinct_are_truth_values(wrong, without_anno
         datasets.is_reber("BTXSE", embedded=wrong)
 
 
-def test_seeds_may_come_from_numpy():
+def test_seeds_may_come_from_numpy(without_annotations):
     assert datasets.reber(3, seed=np.int64(5)) == datasets.reber(3, seed=5)
     assert torch.equal(datasets.shapes(2, 16, seed=np.uint8(5)).images, datasets.shapes(2, 16, seed=5).images)

@@ -94,7 +94,7 @@ def test_points_must_be_a_tensor(without_annotations):
         Draws([0]).rows([[1.0, 2.0]], 3)
 
 
-def test_points_and_batches_have_their_axes():
+def test_points_and_batches_have_their_axes(without_annotations):
     with pytest.raises(ValueError, match=r"points: expected shape \(m, d\), got \(2, 3, 4\)"):
         Draws([1]).rows(torch.rand(2, 3, 4), 5)
     with pytest.raises(ValueError, match=r"x: expected shape \(2, n, 3\), got \(3, 2, 3\)"):

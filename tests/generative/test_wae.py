@@ -186,6 +186,6 @@ def test_outputs_are_floating_point_numbers_that_carry_a_gradient():
         WAE(encoder, Rounded(2, x.shape[1]), latent=2)(x)
 
 
-def test_codes_are_rows():
+def test_codes_are_rows(without_annotations):
     with pytest.raises(ValueError, match=r"codes: expected shape \(n, k\), got \(4,\)"):
         latent_mmd2(torch.rand(4), torch.rand(4, 1))

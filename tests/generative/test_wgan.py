@@ -113,7 +113,7 @@ def test_wrong_settings(without_annotations, call, kind, said):
 
 def test_a_critic_gives_one_number_for_each_point():
     generator, critic = nets()
-    average = nn.Sequential(critic, nn.Flatten(0), nn.AvgPool1d(8))  # one number for a batch of eight
+    average = nn.Sequential(critic, nn.Flatten(0), nn.Unflatten(0, (1, 8)), nn.AvgPool1d(8), nn.Flatten(0))  # (1,)
     for call in (
         lambda: gradient_penalty(average, torch.rand(8, 1), torch.rand(8, 1)),
         lambda: WGAN(generator, average, noise=2)(torch.rand(8, 1)),
@@ -122,7 +122,7 @@ def test_a_critic_gives_one_number_for_each_point():
             call()
 
 
-def test_the_penalty_refuses_integers():
+def test_the_penalty_refuses_integers(without_annotations):
     _, critic = nets()
     for real, fake in ((torch.rand(3, 1), torch.ones(3, 1).long()), (torch.ones(3, 1).byte(), torch.rand(3, 1))):
         with pytest.raises(TypeError, match=r"(real|fake): expected floating-point numbers"):

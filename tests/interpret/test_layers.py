@@ -393,7 +393,7 @@ def test_integer_scores_are_no_scores():
         scores(Votes(), torch.rand(2, 1, 2, 2), 3)
 
 
-def test_positions_may_be_short_integers():
+def test_positions_may_be_short_integers(without_annotations):
     output = torch.rand(3, 2, 4, 4)
     wanted = unit_value(output, "a", 1, torch.tensor([[0, 3], [2, 1], [1, 1]]))
     for dtype in (torch.uint8, torch.int16):

@@ -363,7 +363,7 @@ def test_the_map_does_not_depend_on_the_scale_of_the_points(method, scale, monke
     torch.testing.assert_close(scaled.embedding, plain.embedding, rtol=1e-3, atol=1e-3)
 
 
-def test_snapshots_may_come_from_a_generator():
+def test_snapshots_may_come_from_a_generator(without_annotations):
     x = torch.randn(6, 3)
     kept = tsne(x, 2.0, steps=4, snapshots=(2 * k for k in range(3)), progress=False).snapshots
     assert sorted(kept) == [0, 2, 4]

@@ -153,7 +153,7 @@ def test_widths_are_numbers_and_activations_make_layers(arguments, message, with
         fully_connected(*arguments)
 
 
-def test_sizes_may_come_from_numpy_and_torch():
+def test_sizes_may_come_from_numpy_and_torch(without_annotations):
     decoder = convolutional_decoder(1, np.int64(8), (torch.tensor(3),), 2)
     assert decoder(torch.rand(5, 2)).shape == (5, 1, 8, 8)
     assert ResidualBlock(2, 3, torch.tensor(2))(torch.rand(1, 2, 4, 4)).shape == (1, 3, 2, 2)
