@@ -34,7 +34,7 @@ def imq(c: float) -> Kernel:
     tensor([1.0000, 0.5000])
     """
     c = require_number(c, "c", above=0)
-    return lambda squared: c / (c + squared)
+    return lambda squared: 1 / (1 + squared / c)
 
 
 def mmd2(x: Float[Tensor, "n d"], y: Float[Tensor, "m d"], kernel: Kernel, unbiased: bool = True) -> Float[Tensor, ""]:

@@ -78,6 +78,7 @@ def convolutional_encoder(
     >>> encoder(torch.rand(5, 1, 28, 28)).shape
     torch.Size([5, 10])
     """
+    widths = require_widths(widths, least=1)
     side = _side_of_the_last_map(channels, size, widths, features)
     layers: list[nn.Module] = []
     for inputs, outputs in pairwise([channels, *widths]):
@@ -97,6 +98,7 @@ def convolutional_decoder(
     >>> decoder(torch.rand(5, 10)).shape
     torch.Size([5, 1, 28, 28])
     """
+    widths = require_widths(widths, least=1)
     side = _side_of_the_last_map(channels, size, widths, features)
     first, shape = nn.Linear(features, widths[-1] * side**2), (widths[-1], side, side)
     layers: list[nn.Module] = [first, _made_by(activation), nn.Unflatten(1, shape)]
@@ -122,7 +124,6 @@ def require_widths(widths: Sequence[int], least: int) -> list[int]:
 
 def _side_of_the_last_map(channels: int, size: int, widths: Sequence[int], features: int) -> int:
     """Check the arguments of encoder and decoder; pixels per side after the last strided convolution."""
-    widths = require_widths(widths, least=1)
     channels = require_integer(channels, "channels", low=1)
     features = require_integer(features, "features", low=1)
     size = require_integer(size, "size", low=1)
