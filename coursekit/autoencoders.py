@@ -274,11 +274,9 @@ def reconstruction_error(
         noisy: the model's input, if it is not x itself.
 
     Raises:
-        TypeError: x or noisy is not a tensor of float32 or float64; the model is no module, or returns something other
-            than floating-point numbers.
+        TypeError: x or noisy is not a tensor of float32 or float64; the model returns no floating-point numbers.
         ValueError: x is empty; x, noisy or the reconstruction differ in shape; x or noisy holds NaN or infinity.
     """
-    require_instance(model, "model", nn.Module)
     require_tensor(x, "x", "n ...")
     inputs = x if noisy is None else require_tensor(noisy, "noisy", "n ...")
     require_same_shape(x, inputs, "x and noisy")
