@@ -22,10 +22,14 @@ def train(
         Path | None, typer.Option(metavar="FOLDER", help="Where to put the weights; without it, with the course's own.")
     ] = None,
     update: Annotated[bool, typer.Option("--update", help="Replace weights that are there already.")] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Only go on with a stopped run; without it, one is begun if none is there.")
+    ] = False,
 ) -> None:
     """Train a net of the lectures and keep its weights, with a card that says how they came about.
 
-    After Ctrl-C the same command goes on where it was stopped.
+    After Ctrl-C, a crash or a kill the same command goes on where it was stopped. Several processes train together by
+    torchrun --nproc-per-node=2 -m coursekit train RECIPE.
     """
     if name is None:
         _list()
@@ -41,13 +45,19 @@ def train(
         raise typer.BadParameter(unknown("recipe", name, recipes.RECIPES))
     recipe = recipes.RECIPES[name]
     folder = out or weights.weights_folder()
-    typer.echo(f"{name}: {recipe.about}. Ctrl-C stops; the same command goes on.")
+    tell = typer.echo if recipes.is_first() else _silent
+    tell(f"{name}: {recipe.about}. Ctrl-C stops; the same command goes on.")
+    chosen = {"seed": seed, "device": device, "epochs": epochs, "update": update, "resume": resume}
     try:
-        card = recipes.train(recipe, folder, seed=seed, device=device, epochs=epochs, update=update, report=tqdm.write)
+        card = recipes.train(recipe, folder, **chosen, report=tqdm.write)
     except KeyboardInterrupt as interrupt:
         typer.echo("Interrupted. The same command goes on from here.")
         raise typer.Exit(130) from interrupt
-    typer.echo(f"{recipe.summary.format(**card.measured)}. Weights: {folder / name}.safetensors")
+    tell(f"{recipe.summary.format(**card.measured)}. Weights: {folder / name}.safetensors")
+
+
+def _silent(text: str) -> None:
+    pass
 
 
 def _list() -> None:
