@@ -100,7 +100,7 @@ def victim(path):
 def test_ten_runs_killed_at_random_moments_end_with_the_same_bits(tmp_path):
     """Wherever the kill falls: before the first checkpoint, in a step, while a checkpoint is written."""
     quickly = multiprocessing.get_context("forkserver")
-    quickly.set_forkserver_preload([__name__])
+    quickly.set_forkserver_preload(["coursekit.training", "torch._dynamo", "pytest"])  # what takes seconds to import
     start = time.perf_counter()
     whole = train(tmp_path / "whole.safetensors", save_every=0.0)
     seconds = time.perf_counter() - start
