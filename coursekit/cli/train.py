@@ -1,11 +1,13 @@
 """``coursekit train``: train a net of the course by its recipe."""
 
+import math
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from coursekit.course import DEVICES
+from coursekit.course.lectures import lectures
 from coursekit.errors import CourseError, unknown
 
 
@@ -61,18 +63,32 @@ def _silent(text: str) -> None:
 
 
 def _list() -> None:
+    """The recipes with what came of them and how long they took; and how long notebooks train at profile full."""
     from rich.console import Console
     from rich.table import Table
 
     from coursekit.nets import recipes, weights
 
-    table = Table("Recipe", "What", "Epochs", "Measured", "Minutes", box=None, header_style="bold", pad_edge=False)
+    table = Table(
+        "Recipe", "What", "Epochs", "Measured", "Minutes", "On", box=None, header_style="bold", pad_edge=False
+    )
     for name, recipe in recipes.RECIPES.items():
         try:
             card = weights.card(name)
-            measured = recipe.summary.format(**card.measured), f"{card.made_with.minutes:g}"
         except CourseError:  # not trained yet
-            measured = "–", "–"
-        table.add_row(name, recipe.about, str(recipe.epochs), *measured)
+            result = ("–", "–", "–")
+        else:
+            by, threads = card.made_with, card.made_with.threads
+            result = (
+                recipe.summary.format(**card.measured),
+                f"{by.minutes:g}",
+                f"{threads} thread{'s' if threads > 1 else ''}" if by.device == "cpu" else by.device,
+            )
+        table.add_row(name, recipe.about, str(recipe.epochs), *result)
     Console().print(table)
     typer.echo("\nMeasures and minutes are those of the weights that come with the course.")
+    full = ", ".join(f"{it.number} {math.ceil(it.seconds['full'] / 60)}" for it in lectures() if it.seconds.get("full"))
+    typer.echo(
+        "Everything else is trained in the notebooks: coursekit run NUMBER --profile full. "
+        f"Minutes on one CPU core: {full}."
+    )
