@@ -95,7 +95,7 @@ def read(path: Path) -> Records:
     else:
         for source in sorted(path.glob("*.ipynb")):
             nb = files.read(source)
-            setup = next(iter(files.records(nb, "setup")), {})
+            setup: dict[str, Any] = next(iter(files.records(nb, "setup")), {})
             records.add(source.stem, setup, [asdict(claim) for claim in files.claims(nb)])
     if not records.claims and not records.broken:
         raise CourseError(f"{path} holds neither a run nor executed notebooks.")

@@ -49,9 +49,17 @@ def train(
     folder = out or weights.weights_folder()
     tell = typer.echo if recipes.is_first() else _silent
     tell(f"{name}: {recipe.about}. Ctrl-C stops; the same command goes on.")
-    chosen = {"seed": seed, "device": device, "epochs": epochs, "update": update, "resume": resume}
     try:
-        card = recipes.train(recipe, folder, **chosen, report=tqdm.write)
+        card = recipes.train(
+            recipe,
+            folder,
+            seed=seed,
+            device=device,
+            epochs=epochs,
+            update=update,
+            resume=resume,
+            report=tqdm.write,
+        )
     except KeyboardInterrupt as interrupt:
         typer.echo("Interrupted. The same command goes on from here.")
         raise typer.Exit(130) from interrupt

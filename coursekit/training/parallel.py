@@ -65,7 +65,7 @@ def joined(device: str, saved: Path) -> Iterator[torch.device]:
     except (RuntimeError, KeyboardInterrupt) as error:  # torchrun ends the others by SIGTERM
         if isinstance(error, RuntimeError) and not any(words in str(error) for words in LOST):
             raise
-        kept = f"The last checkpoint is {saved}" if saved.exists() else "No checkpoint was written yet"
+        kept = f"{'The last checkpoint' if saved.exists() else 'The checkpoint, if one was written,'} is {saved}"
         raise CourseError(
             f"{who}: the run ended early, because another of its processes was lost or torchrun was stopped. "
             f"{kept}; the same command goes on from there."
