@@ -174,8 +174,8 @@ def margin(bound: str | None, value: float) -> float | None:
 def way(then: float, now: float) -> float:
     """The part of the margin ``then`` that is gone ``now``; infinite if there was none and it is worse.
 
-    >>> way(0.4, 0.4), way(0.4, 0.1), way(0.0, 0.0), way(0.0, -0.1)
-    (0.0, 0.75, 0.0, inf)
+    >>> way(0.4, 0.4), way(0.4, 0.2), way(0.0, 0.0), way(0.0, -0.1)
+    (0.0, 0.5, 0.0, inf)
     """
     if math.isnan(now):
         return math.inf
