@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 
-.PHONY: course test test-browser test-gpu lint bench lab readme lines pictures clean help
+.PHONY: course test test-browser test-gpu lint bench lab readme lines drift pictures clean help
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -39,11 +39,18 @@ readme: $(READY)  ## make the README's badges and its table of lectures anew
 lines: $(READY)  ## measure the notebooks: lines of code by kind, words, claims, figures, slides
 	$(BIN)/python -m tools.lines
 
+drift:  ## run the course with the newest versions of all dependencies, and say how its claims moved
+	rm -rf .drift-venv runs/drift
+	$(PYTHON) -m venv .drift-venv
+	PIP_CONSTRAINT= .drift-venv/bin/python -m pip install --editable .
+	-.drift-venv/bin/coursekit run --out runs/drift
+	.drift-venv/bin/python -m tools.drift notebooks runs/drift
+
 pictures: $(READY)  ## take the README's pictures anew, needs Chromium and npm
 	$(BIN)/python tests/browser/pictures.py
 
 clean:  ## remove what the targets above made, except runs/
-	rm -rf $(VENV) .bench-venv .pytest_cache .ruff_cache .coverage .coverage.* build dist
+	rm -rf $(VENV) .bench-venv .drift-venv .pytest_cache .ruff_cache .coverage .coverage.* build dist
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)

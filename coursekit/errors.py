@@ -32,6 +32,17 @@ def unknown(what: str, name: str, known: Iterable[str]) -> str:
     return f"unknown {what} {name!r}: there are {', '.join(known) or 'none'}."
 
 
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether the memory of this machine, or of its GPU, was too small.
+
+    >>> is_out_of_memory(MemoryError()), is_out_of_memory(RuntimeError("shapes differ"))
+    (True, False)
+    """
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":  # torch's, on a GPU
+        return True
+    return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)  # torch's, on a CPU
+
+
 def printable(text: str) -> str:
     """The text with ``?`` for what would command a terminal: names of files and messages may come from anywhere.
 

@@ -46,6 +46,34 @@ def atomic_path(path: Path, *, sync: bool = False) -> Iterator[Path]:
             part.unlink(missing_ok=True)
 
 
+@contextmanager
+def locked(folder: Path) -> Iterator[bool]:
+    """Hold a folder during the block, so that no other process of the course writes to it; does it hold it?
+
+    The lock is the process's: it ends with it, however the process ends.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     with locked(Path(folder)) as mine, locked(Path(folder)) as theirs:
+    ...         mine, theirs, os.listdir(folder)
+    (True, False, ['.lock'])
+    """
+    from filelock import FileLock, Timeout
+
+    lock = FileLock(folder / ".lock")
+    try:
+        lock.acquire(blocking=False)
+    except Timeout:
+        yield False
+        return
+    try:
+        yield True
+    finally:
+        with suppress(OSError):  # Windows cannot remove it yet, and releasing it does
+            os.unlink(folder / ".lock")
+        lock.release()
+
+
 def write_text(path: Path, text: str) -> None:
     """Write a text file in UTF-8 with Unix line ends, completely or not at all."""
     with atomic_path(path) as part:

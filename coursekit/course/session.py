@@ -11,6 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from coursekit.course.records import Check, Claim, emit
+from coursekit.errors import CourseError, is_out_of_memory
 
 if TYPE_CHECKING:
     import torch
@@ -116,6 +117,7 @@ def setup(profile: str = "quick", seed: int = 0, device: str = "auto") -> Sessio
     threads = _threads_at_start()  # before they are set
     torch.set_num_threads(threads if profile == "full" else 1)
     _current = Session(profile, seed, resolve_device(device))
+    _explain_when_memory_ends()
     record = {
         "profile": profile,
         "seed": seed,
@@ -134,3 +136,24 @@ def _show_figures_inline() -> None:
     shell: Any = get_ipython()
     if shell is not None and hasattr(shell, "kernel"):
         shell.run_line_magic("matplotlib", "inline")
+
+
+def _explain_when_memory_ends() -> None:
+    """In a notebook, an error for lack of memory names the setting to lower, under the traceback of its cause."""
+    from IPython import get_ipython
+
+    shell: Any = get_ipython()
+    if shell is None:
+        return
+
+    def show(shell: Any, kind: type, error: BaseException, traceback: Any, tb_offset: int | None = None) -> None:
+        if is_out_of_memory(error):
+            session = current()
+            explained = CourseError(
+                f"not enough memory for profile {session.profile} on {session.device}: "
+                "choose a smaller PROFILE or another DEVICE in the notebook's parameters, and restart the kernel."
+            )
+            explained.__cause__, kind, error = error, CourseError, explained
+        shell.showtraceback((kind, error, traceback), tb_offset=tb_offset)
+
+    shell.set_custom_exc((RuntimeError, MemoryError), show)

@@ -145,7 +145,7 @@ class CourseClient(PapermillNotebookClient):
         except CellTimeoutError:
             self.fail(cell, TIMEOUT, f"after {self.entry.seconds:.0f} s of the notebook this cell was still running")
         except DeadKernelError:
-            message = "the kernel died in this cell (out of memory, or a crash?)"
+            message = "the kernel died in this cell (out of memory? a smaller --profile needs less; or a crash)"
             said = (self.scratch / "log").read_text(encoding="utf-8", errors="replace").strip().splitlines()[-20:]
             self.fail(cell, KERNEL_DIED, message, [*said, f"{KERNEL_DIED}: {message}"])
         finally:

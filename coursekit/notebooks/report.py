@@ -63,11 +63,16 @@ def duration(seconds: float) -> str:
 
 
 def summary(run: Run) -> str:
-    """One line about the whole run: ``2 notebooks: 1 ok, 1 timeout. 12 claims held, 1 failed; 9 checks held. 41 s``."""
+    """One line about the whole run: ``2 notebooks: 1 ok, 1 timeout. 12 claims held, 1 failed; 9 checks held. 41 s``.
+
+    It names notebooks that took more memory than the course promises.
+    """
     statuses = [entry.status for entry in run.notebooks]
     counts = ", ".join(f"{statuses.count(status)} {status}" for status in dict.fromkeys(statuses))
     notebooks = f"{len(statuses)} notebook{'s' if len(statuses) != 1 else ''}: {counts}"
-    return ". ".join(filter(None, [notebooks, findings(run.notebooks), duration(run.seconds)]))
+    large = [f"{entry.name} took {_memory(entry.peak_bytes)}" for entry in run.notebooks if entry.takes_too_much]
+    memory = f"More memory than promised: {', '.join(large)}" if large else ""
+    return ". ".join(filter(None, [notebooks, findings(run.notebooks), memory, duration(run.seconds)]))
 
 
 def failure(entry: Entry) -> str:

@@ -1,6 +1,7 @@
 """The record of a run: its settings, an entry for each notebook, and the file ``run.json`` that holds them."""
 
 import json
+import math
 import traceback
 from collections.abc import Iterator
 from concurrent.futures import CancelledError
@@ -18,6 +19,7 @@ from coursekit.notebooks import files
 from coursekit.notebooks.problems import EXERCISE_OPEN, KERNEL_DIED, TIMEOUT, Problem, broken_off, find_problems
 
 FORMAT = 2  # of run.json
+PROMISED_BYTES = {"smoke": 2 * 2**30, "quick": 2 * 2**30, "full": 8 * 2**30}  # of memory at most, on a CPU
 
 Status = Literal[
     "not run",
@@ -122,6 +124,13 @@ class Entry:
     def failed(self) -> bool:
         """Whether the notebook has ended, and not well."""
         return self.status not in ("not run", "running", "ok", "interrupted")
+
+    @property
+    def takes_too_much(self) -> bool:
+        """Whether the notebook has taken more memory than the course promises for its profile on a CPU."""
+        if self.setup.get("device") != "cpu":
+            return False
+        return self.peak_bytes > PROMISED_BYTES.get(self.setup.get("profile", ""), math.inf)
 
     def describe(self, nb: files.Notebook) -> None:
         """Take over what an executed notebook, whole or not, says about its execution."""

@@ -5,11 +5,12 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 
 from coursekit.errors import CourseError
+from coursekit.files import locked
 from coursekit.notebooks import files
 from coursekit.notebooks.links import bring_up_to_date
 from coursekit.notebooks.normalize import normalize
@@ -56,24 +57,19 @@ def holding(run: Run, *, new: bool) -> Iterator[None]:
     Raises:
         CourseError: another run holds the folder, or it cannot be written.
     """
-    from filelock import FileLock, Timeout
-
     first, count = run.folder, 1
     while new and run.folder.exists():
         count += 1
         run.folder = first.with_name(f"{first.name}-{count}")
-    try:
-        run.folder.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(run.folder / ".lock")
-        lock.acquire(blocking=False)
-    except Timeout as error:
-        raise CourseError(f"another run is writing to {run.folder}: wait for it, or choose another folder.") from error
-    except OSError as error:
-        raise CourseError(f"the run cannot be written to {run.folder}: {error.strerror}.") from error
-    try:
+    with ExitStack() as held:
+        try:
+            run.folder.mkdir(parents=True, exist_ok=True)
+            free = held.enter_context(locked(run.folder))
+        except OSError as error:
+            raise CourseError(f"the run cannot be written to {run.folder}: {error.strerror}.") from error
+        if not free:
+            raise CourseError(f"another run is writing to {run.folder}: wait for it, or choose another folder.")
         yield
-    finally:
-        lock.release()
 
 
 def plan(run: Run, names: Sequence[str | Path]) -> list[Entry]:

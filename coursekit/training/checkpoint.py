@@ -138,8 +138,8 @@ def read_checkpoint(path: Path | str) -> Checkpoint:
         version = json.loads(header)["format"]
         if version != FORMAT:
             raise CourseError(f"{path} has checkpoint format {version}, but this version of coursekit reads {FORMAT}")
-        if metadata.get("checksum") != _checksum(header, tensors):
-            raise ValueError("its checksum differs")
+        if metadata.get("checksum") != (found := _checksum(header, tensors)):
+            raise ValueError(f"its checksum is {found}, and it was written with {metadata.get('checksum')}")
         return Checkpoint(**_from_json(header, tensors)["content"])
     except FileNotFoundError as error:
         raise CourseError(f"there is no checkpoint {path}") from error

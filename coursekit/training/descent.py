@@ -9,11 +9,14 @@ from torch.optim import Optimizer
 
 from coursekit.training.device import Precision, computes_in_bf16
 from coursekit.training.history import Losses, by_name
+from coursekit.training.parallel import Together, processes
 from coursekit.validation import require_choice, require_instance, require_number, require_optimizer
 
 
 class Descent:
     """The usual training step: one update of ``model`` down the gradient of ``loss(*batch)``.
+
+    In a run of several processes each of them computes the loss of its share of the batch, see `Together`.
 
     Args:
         model: the module whose parameters are updated.
@@ -60,13 +63,16 @@ class Descent:
             raise ValueError("optimizer: LBFGS computes the loss several times in a step: write the step yourself")
         self.clip = None if clip is None else require_number(clip, "clip", above=0)
         self.precision = precision
+        self.together: Together | None = None
         self.state = {"model": model, "optimizer": optimizer}
 
     def __call__(self, *batch: Tensor) -> Losses:
         device = batch[0].device.type
+        if self.together is None and processes() > 1:  # the model is on its device only now
+            self.together = Together(self.model, self.loss)
         self.optimizer.zero_grad()
         with torch.autocast(device, torch.bfloat16, enabled=computes_in_bf16(device, self.precision)):
-            losses = self.loss(*batch)
+            losses = (self.together or self.loss)(*batch)
         _minimized(losses).backward()
         if self.clip is not None:
             nn.utils.clip_grad_norm_(self.model.parameters(), self.clip)

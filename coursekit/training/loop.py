@@ -13,9 +13,11 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from coursekit.errors import CourseError, is_out_of_memory
 from coursekit.training.checkpoint import Stateful, require_state
 from coursekit.training.device import LARGEST_SEED, own_randomness, resolve_device
 from coursekit.training.history import History, Losses, TrainingDiverged
+from coursekit.training.parallel import Together, any_process, is_first, processes, require_enough
 from coursekit.training.progress import INTERVAL, LiveCurve, TerminalBar, watch
 from coursekit.training.resume import RunCheckpoint, fingerprint
 from coursekit.validation import count_nonfinite, require_function, require_integer, require_number
@@ -44,6 +46,9 @@ def fit(
     generator is seeded for the run and put back afterwards. So the same seed and initial weights give the same run,
     and nobody else's random numbers change.
 
+    In a group of processes (``torchrun``) this is one run: `Descent` gives each process a share of every batch, and
+    the first process alone writes the checkpoint and shows progress.
+
     Args:
         step: does one whole update, e.g. `Descent` or a function that alternates critic and generator, and returns
             its loss as a scalar tensor, or several in a dict. It is called with one batch of each tensor in ``data``,
@@ -67,7 +72,8 @@ def fit(
 
     Raises:
         TrainingDiverged: a loss or a weight became NaN or infinite (noticed within half a second).
-        CourseError: the device is not available; the checkpoint is damaged or of a run with other settings.
+        CourseError: the device is not available, or its memory is too small; the checkpoint is damaged or of a run
+            with other settings; there are several processes, and the step does not share its batches.
         ValueError, TypeError: the data or the settings make no sense.
 
     >>> from coursekit.training import Descent
@@ -100,8 +106,10 @@ def fit(
         file = RunCheckpoint(Path(checkpoint), state, {**settings, **data_of_run}, device)
 
     # Move the data and the models to the device.
-    tensors = [x.to(device) for x in given]
-    modules = _move(state, device)
+    with _enough_memory(f"{device} for the data and the models: take fewer samples"):
+        tensors = [x.to(device) for x in given]
+        modules = _move(state, device)
+    require_enough(min(batch_size, len(tensors[0]) % batch_size or batch_size))
     history = History(len(tensors[0]), batch_size)
 
     # Do the steps that are missing, with random numbers of their own.
@@ -109,7 +117,7 @@ def fit(
         if file is not None:
             file.resume(history, epochs)
         steps = _steps(step, tensors, history, epochs, seed, modules, on_epoch_end)
-        display = watch(history, epochs, progress)
+        display = watch(history, epochs, progress and is_first())
         try:
             _set_training(modules, True)
             _run(steps, history, display, state, file, checkpoint_every, interrupted)
@@ -172,12 +180,19 @@ def _steps(
         batches = order.to(device).split(history.batch_size)  # (n,) each
         for index in batches[history.steps % history.steps_per_epoch :]:
             # index_select copies rows; x[index] does the same by a path that is several times slower.
+            shares = Together.shares
             try:
-                losses = step(*(x.index_select(0, index) for x in tensors))
+                with _enough_memory(f"{device} for a batch of {len(index)} samples: lower batch_size"):
+                    losses = step(*(x.index_select(0, index) for x in tensors))
             except Exception as error:
                 batch = f"a batch of {len(index)} of the {history.samples} samples"
                 error.add_note(f"This happened in step {history.steps + 1}, epoch {epoch + 1}, with {batch}.")
                 raise
+            if processes() > 1 and Together.shares == shares:
+                raise CourseError(
+                    "this step computes every batch as a whole in each process, because only `Descent` shares batches: "
+                    "run it in one process, without torchrun."
+                )
             history.record(losses)
             if history.steps % history.steps_per_epoch == 0:
                 history.measured.append(_measure(on_epoch_end, history, modules, device) if on_epoch_end else {})
@@ -219,7 +234,8 @@ def _run(
             history.flush()
             display.update(history)
             look_at = time.perf_counter() + INTERVAL
-        if interrupted.is_set():
+        if any_process(interrupted.is_set()):  # all stop after the same step
+            interrupted.set()
             break
         if file is not None and now >= save_at:
             _settle(history, state, file)
@@ -236,8 +252,19 @@ def _settle(history: History, state: Mapping[str, Stateful], file: RunCheckpoint
         for weight, values in thing.named_parameters() if isinstance(thing, nn.Module) else ():
             if count_nonfinite(values):
                 raise TrainingDiverged(f"{weight} of {name} is NaN or infinite after step {history.steps}", history)
-    if file is not None:
+    if file is not None and is_first():
         file.save(history)
+
+
+@contextmanager
+def _enough_memory(purpose: str) -> Iterator[None]:
+    """A block that may need more memory than there is; then the error names the setting to lower."""
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        raise CourseError(f"not enough memory on {purpose}, or choose another device.") from error
 
 
 def _set_training(modules: list[nn.Module], mode: bool) -> None:

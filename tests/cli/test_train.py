@@ -41,12 +41,20 @@ def test_without_a_recipe_they_are_listed_with_what_was_measured(run, tmp_path):
     run("convnetjs", "--epochs", "1", "--device", "cpu")
     card = nets.card("convnetjs", tmp_path / "course")
     header, trained, untrained = run().splitlines()[:3]
-    assert header.split() == ["Recipe", "What", "Epochs", "Measured", "Minutes"]
+    assert header.split() == ["Recipe", "What", "Epochs", "Measured", "Minutes", "On"]
     minutes = f"{card.made_with.minutes:g}"
     measured = f"{card.measured['test_accuracy']:.2%} of the test images correctly classified"
-    assert trained.split()[-9:] == ["30", *measured.split(), minutes]
+    threads = card.made_with.threads
+    assert trained.split()[-11:] == ["30", *measured.split(), minutes, f"{threads}", f"thread{'s' * (threads > 1)}"]
     assert RECIPES["residual"].about in untrained
-    assert untrained.split()[-2:] == ["–", "–"]
+    assert untrained.split()[-3:] == ["–", "–", "–"]
+    assert "coursekit run NUMBER --profile full. Minutes on one CPU core: 00 1, 01 5, " in run()
+
+
+def test_resume_begins_nothing(run, tmp_path):
+    with pytest.raises(CourseError, match=r"there is no stopped run to resume: .*convnetjs.checkpoint does not exist"):
+        run("convnetjs", "--epochs", "1", "--resume")
+    assert not (tmp_path / "course").exists()
 
 
 def test_weights_go_beside_the_courses_own_or_where_one_says(run, tmp_path):
@@ -84,7 +92,7 @@ def test_a_stopped_run_goes_on_with_the_same_command(run, tmp_path, monkeypatch)
         change_recipes(patch, measure=measure_and_stop)
         assert "Interrupted. The same command goes on from here." in run(*command, status=130)
     assert [path.name for path in (tmp_path / "course").iterdir()] == ["convnetjs.checkpoint"]
-    said = run(*command)
+    said = run(*command, "--resume")
     assert "holds 1 of 2 steps: going on from there" in said
     assert "epoch 1 of 2" in whole
     assert "epoch 1 of 2" not in said

@@ -1,6 +1,8 @@
 """Set-up: profile, seed, device."""
 
 import random
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -72,3 +74,31 @@ def test_asking_for_the_session_before_set_up_says_what_to_do(monkeypatch):
 def test_a_seed_of_numpy_is_a_python_number_afterwards(without_annotations):
     seed = setup("quick", np.int64(3), "cpu").seed
     assert (seed, type(seed)) == (3, int)
+
+
+def test_in_a_notebook_lack_of_memory_names_what_to_lower():
+    """Both kinds of error that PyTorch raises, and Python's own; other errors stay as they are."""
+    cells = [
+        "import torch\nfrom coursekit.course import setup\ncourse = setup('full', device='cpu')",
+        "torch.empty(10**15)",
+        "raise torch.OutOfMemoryError('CUDA out of memory')",
+        "bytearray(10**18)",
+        "raise RuntimeError('shapes differ')",
+    ]
+    program = (
+        "from IPython.core.interactiveshell import InteractiveShell\n"
+        "shell = InteractiveShell.instance(colors='nocolor', history_length=0)\n"
+        f"for source in {cells!r}:\n"
+        "    print('>>>', source)\n"
+        "    shell.run_cell(source)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    _, _, *answers = done.stdout.split(">>> ")
+    told = (
+        "CourseError: not enough memory for profile full on cpu: choose a smaller PROFILE or another DEVICE "
+        "in the notebook's parameters, and restart the kernel."
+    )
+    assert [told in answer for answer in answers] == [True, True, True, False], done.stdout
+    assert "can't allocate memory" in answers[0]  # the cause is shown, too
+    assert "RuntimeError: shapes differ" in answers[3]
+    assert "Custom TB" not in done.stdout

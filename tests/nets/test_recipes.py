@@ -14,6 +14,7 @@ from torch import nn
 from coursekit import datasets, nets
 from coursekit.datasets import ImageDataset, LabelledImages, TextDataset
 from coursekit.errors import CourseError
+from coursekit.files import locked
 from coursekit.nets.recipes import RECIPES, Recipe, follow
 from coursekit.nets.recipes.char_rnn import RECIPE as CHAR_RNN
 from coursekit.nets.recipes.classification import Settings, augment, cifar10_classifier, start
@@ -317,6 +318,34 @@ def test_a_folder_that_cannot_be_written_is_told_before_any_training(tiny, tmp_p
     for folder in (tmp_path / "file", tmp_path / "file" / "below"):
         with pytest.raises(CourseError, match=r"nothing can be written to .*file.*Choose another: --out"):
             train(tiny, folder)
+
+
+def test_two_runs_in_one_folder_are_refused(tiny, tmp_path, trained):
+    with locked(tmp_path) as free:
+        assert free
+        with pytest.raises(CourseError, match=r"another run is writing to .*: wait for it, or choose .* with --out"):
+            train(tiny, tmp_path)
+    assert train(tiny, tmp_path).sha256 == nets.card("convnetjs", trained).sha256
+
+
+def test_a_checkpoint_of_another_recipe_or_a_damaged_one_is_refused_and_kept(tiny, tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        train(tiny, tmp_path, report=stop_after(1))
+    checkpoint = tmp_path / "convnetjs.checkpoint"
+    whole = checkpoint.read_bytes()
+    flipped = bytearray(whole)
+    flipped[-5] ^= 1
+    checkpoint.write_bytes(flipped)
+    with pytest.raises(CourseError, match=r"convnetjs.checkpoint is damaged .*checksum is \w{8}, .* with \w{8}"):
+        train(tiny, tmp_path)
+    assert checkpoint.read_bytes() == flipped
+    (tmp_path / "residual.checkpoint").write_bytes(whole)
+    with pytest.raises(CourseError, match=r"residual.checkpoint (is of another run|does not fit)"):
+        train(tiny, tmp_path, RECIPES["residual"])
+    other = replace(tiny, train=replace(tiny.train, images=1 - tiny.train.images))
+    checkpoint.write_bytes(whole)
+    with pytest.raises(CourseError, match=r"data\[0\] is .* with checksum \w{8} there, .* with checksum \w{8} here"):
+        train(other, tmp_path)
 
 
 def test_a_full_disk_at_the_end_keeps_the_run_and_the_old_weights(tiny, tmp_path, trained, monkeypatch):

@@ -10,6 +10,7 @@ from nbformat.v4 import new_code_cell, new_notebook, new_output
 
 from coursekit.notebooks import files
 from coursekit.notebooks.problems import find_problems
+from coursekit.notebooks.run_record import PROMISED_BYTES
 
 NOTEBOOKS = files.find_notebooks()
 
@@ -25,8 +26,9 @@ def course_run(*arguments, cwd):
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_the_notebook_runs_at_smoke(path, tmp_path):
-    done, _ = course_run(path.resolve(), "--profile", "smoke", cwd=tmp_path)
+    done, record = course_run(path.resolve(), "--profile", "smoke", cwd=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
+    assert 0 < record["notebooks"][0]["peak_bytes"] < PROMISED_BYTES["smoke"]
     nb = files.read(tmp_path / "out" / "notebooks" / path.name)
     assert find_problems(nb) == []
     assert files.records(nb, "setup")[0]["profile"] == "smoke"

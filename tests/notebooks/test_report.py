@@ -165,6 +165,17 @@ def test_the_summary_counts_notebooks_and_claims():
     assert report.summary(silent) == "1 notebook: 1 ok. 2.0 s"
 
 
+def test_the_summary_names_notebooks_that_took_more_memory_than_promised():
+    run = Run(Path("unused"), Settings(), [entry("01_a", executed()), entry("02_b", executed())])
+    for one, gigabytes in zip(run.notebooks, (1.9, 2.5), strict=True):
+        one.setup, one.peak_bytes = {"profile": "quick", "device": "cpu"}, int(gigabytes * 2**30)
+    assert "More memory than promised: 02_b took 2.5 GB. " in report.summary(run)
+    run.notebooks[1].setup["profile"] = "full"  # 8 GB are promised there
+    assert "promised" not in report.summary(run)
+    run.notebooks[1].setup = {"profile": "quick", "device": "cuda"}  # whose libraries alone take more
+    assert "promised" not in report.summary(run)
+
+
 def test_the_page_shows_what_the_notebooks_found(page):
     nb = executed(
         cell("train()", claim(1, "holds"), claim(2, "not judged", value=[1, 2, 3, 4, 5, 6, 7]), seconds=3.2),

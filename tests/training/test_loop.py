@@ -9,7 +9,7 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from coursekit.errors import CourseError
-from coursekit.training import Descent, TrainingDiverged, load_checkpoint
+from coursekit.training import Descent, TrainingDiverged, fit, load_checkpoint
 from coursekit.training import loop as loop_module
 from coursekit.training.loop import _require_data
 
@@ -250,6 +250,29 @@ def test_an_error_in_a_step_says_in_which_batch():
     with pytest.raises(ValueError, match="more than 1 value per channel") as caught:
         run(step, torch.rand(49, 6))
     assert caught.value.__notes__ == ["This happened in step 4, epoch 1, with a batch of 1 of the 49 samples."]
+
+
+@pytest.mark.parametrize("kind", [MemoryError, torch.OutOfMemoryError])
+def test_a_device_too_small_for_a_batch_names_what_to_lower(data, kind):
+    def step(x):
+        raise kind("no")
+
+    with pytest.raises(CourseError, match=r"not enough memory on cpu for a batch of 16 samples: lower batch_size"):
+        run(step, data, state={})
+
+
+def test_a_device_too_small_for_the_data_is_told():
+    data = torch.zeros(1).expand(10**15)  # one number in memory; a copy has all of them
+
+    def step(x):
+        raise AssertionError("there is no memory for a step")
+
+    class Copied(torch.nn.Module):
+        def to(self, *arguments):
+            data.clone()
+
+    with pytest.raises(CourseError, match=r"not enough memory on cpu for the data and the models: take fewer samples"):
+        fit(step, torch.zeros(3), epochs=1, device="cpu", state={"model": Copied()})
 
 
 @pytest.mark.usefixtures("without_annotations")

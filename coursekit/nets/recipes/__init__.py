@@ -6,6 +6,7 @@ A new one is a file ``recipes/NAME.py`` with a ``RECIPE``, entered below.
 from coursekit.nets.recipes import char_rnn, convnetjs, mnist_classifier, mnist_gan, residual
 from coursekit.nets.recipes.follow import train
 from coursekit.nets.recipes.recipe import Recipe
+from coursekit.training.parallel import is_first
 
 RECIPES: dict[str, Recipe] = {
     recipe.name: recipe
@@ -18,4 +19,4 @@ RECIPES: dict[str, Recipe] = {
     )
 }
 
-__all__ = ["RECIPES", "Recipe", "train"]
+__all__ = ["RECIPES", "Recipe", "is_first", "train"]

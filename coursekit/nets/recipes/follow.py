@@ -4,8 +4,9 @@ import hashlib
 import math
 import platform
 import tempfile
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,11 @@ from safetensors.torch import save
 from torch import nn
 
 from coursekit.errors import CourseError
-from coursekit.files import atomic_path
+from coursekit.files import atomic_path, locked
 from coursekit.nets.recipes.recipe import Recipe
 from coursekit.nets.weights import Origin, WeightsCard
-from coursekit.training import History, fit, load_checkpoint, resolve_device
+from coursekit.training import History, fit, load_checkpoint
+from coursekit.training.parallel import is_first, joined, wait_for_all
 from coursekit.validation import require_integer
 
 
@@ -52,6 +54,7 @@ def train(
     device: str = "auto",
     epochs: int | None = None,
     update: bool = False,
+    resume: bool = False,
     report: Callable[[str], None] = print,
 ) -> WeightsCard:
     """Follow a recipe, write ``NAME.safetensors`` and its card ``NAME.json`` into ``folder``, and return the card.
@@ -59,27 +62,55 @@ def train(
     A run that was stopped goes on where it was, from ``NAME.checkpoint`` in the same folder. The weights are stored in
     half precision, and the measures on the card are those of the stored weights.
 
+    Processes that ``torchrun`` started train together, see `coursekit.training.parallel`; the first one writes.
+
     Args:
         epochs: another number of them than the recipe's.
         update: replace weights that are in ``folder`` already.
+        resume: only go on with a stopped run, never begin one.
         report: is called with the measures of every epoch, as a line of text.
 
     Raises:
         ValueError: there is no such device, or ``epochs`` or ``seed`` is out of range.
-        CourseError: there are weights in ``folder`` already, or the checkpoint of another run; the data cannot be
-            loaded; nothing can be written.
+        CourseError: there are weights in ``folder`` already, or the checkpoint of another run, or none to resume;
+            another run holds the folder; the data cannot be loaded; nothing can be written; a process was lost.
     """
     epochs = require_integer(recipe.epochs if epochs is None else epochs, "epochs", low=1)
     seed = require_integer(seed, "seed", low=0, high=2**32 - 1)
-    run = _Run(recipe, folder, epochs, seed, resolve_device(device))
-    if not update:
-        _require_free(run)
-    data = recipe.load()
-    _require_writable(folder)
-    torch.manual_seed(seed)
-    net = recipe.build()
-    history = _learn(run, net, data, report)
-    return _store(run, net, data, history.seconds)
+    first = _Run(recipe, folder, epochs, seed, torch.device("cpu"))
+    with joined(device, first.checkpoint) as mine:
+        run = replace(first, device=mine)
+        if resume and not run.checkpoint.exists():
+            raise CourseError(f"there is no stopped run to resume: {run.checkpoint} does not exist.")
+        if not update:
+            _require_free(run)
+        data = recipe.load()
+        _require_writable(folder)
+        with _held(folder):
+            wait_for_all()  # so that none finds what another one has written meanwhile
+            torch.manual_seed(seed)
+            net = recipe.build()
+            history = _learn(run, net, data, report if is_first() else _silent)
+            if is_first():
+                _store(run, net, data, history.seconds)
+            wait_for_all()
+        return WeightsCard.read(run.card)
+
+
+def _silent(text: str) -> None:
+    pass
+
+
+@contextmanager
+def _held(folder: Path) -> Iterator[None]:
+    """Let no other run write to the folder during the block; of several processes the first holds it."""
+    if not is_first():
+        yield
+        return
+    with locked(folder) as free:
+        if not free:
+            raise CourseError(f"another run is writing to {folder}: wait for it, or choose another folder with --out.")
+        yield
 
 
 def _learn(run: _Run, net: nn.Module, data: Any, report: Callable[[str], None]) -> History:
@@ -109,7 +140,7 @@ def _learn(run: _Run, net: nn.Module, data: Any, report: Callable[[str], None]) 
     )
 
 
-def _store(run: _Run, net: nn.Module, data: Any, seconds: float) -> WeightsCard:
+def _store(run: _Run, net: nn.Module, data: Any, seconds: float) -> None:
     """Write the weights in half precision and the card that describes them, and remove the checkpoint."""
     stored = {key: (x.half() if x.is_floating_point() else x).cpu().contiguous() for key, x in net.state_dict().items()}
     content = save(stored)
@@ -138,7 +169,6 @@ def _store(run: _Run, net: nn.Module, data: Any, seconds: float) -> WeightsCard:
     except OSError as error:
         raise CourseError(f"the weights cannot be written: {error}. The run is kept in {run.checkpoint}.") from error
     run.checkpoint.unlink()
-    return WeightsCard.read(run.card)
 
 
 @dataclass
