@@ -11,6 +11,7 @@ from coursekit import __version__
 from coursekit.cli.data import data
 from coursekit.cli.doctor import doctor
 from coursekit.cli.run import run
+from coursekit.cli.site import site
 from coursekit.cli.slides import slides
 from coursekit.cli.student import student
 from coursekit.cli.train import train
@@ -43,6 +44,7 @@ def _root(
 
 app.command()(run)
 app.command()(slides)
+app.command()(site)
 app.add_typer(data, name="data")
 app.command()(train)
 app.command()(student)

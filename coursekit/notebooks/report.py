@@ -95,7 +95,7 @@ def write(run: Run) -> Path:
     loader = FileSystemLoader(Path(__file__).parent)
     environment = Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
     environment.filters |= {"count": count, "findings": findings, "score": _score, "symbol": symbol, "value": value}
-    environment.filters |= {"duration": duration, "memory": _memory, "unstyled": _unstyled}
+    environment.filters |= {"duration": duration, "memory": memory, "unstyled": _unstyled}
     executed = {it.name: files.read(run.folder / it.executed) for it in run.notebooks if it.cells_run}
     page = environment.get_template("report.html.jinja").render(
         run=run,
@@ -104,7 +104,7 @@ def write(run: Run) -> Path:
         checks=count(check for entry in run.notebooks for check in entry.checks),
         verdicts=VERDICTS,
         signs=SIGNS,
-        figures={name: [(_thumbnail(png), alt) for png, alt in files.figures(nb)] for name, nb in executed.items()},
+        figures={name: [(thumbnail(png), alt) for png, alt in files.figures(nb)] for name, nb in executed.items()},
         slowest={name: slowest(nb) for name, nb in executed.items()},
         longest=max((entry.seconds for entry in run.notebooks), default=0) or 1,
     )
@@ -119,7 +119,7 @@ def slowest(nb: files.Notebook) -> list[tuple[float, files.Cell]]:
     return sorted(slow, key=lambda pair: -pair[0])[:SLOWEST]
 
 
-def _thumbnail(png: bytes) -> str:
+def thumbnail(png: bytes) -> str:
     """The picture as a data URI; an empty one if the picture is damaged, so that the page shows its text instead."""
     image = files.open_image(png)
     if image is None:
@@ -142,7 +142,7 @@ def value(value: Any) -> str:
     return in_words(value)
 
 
-def _memory(count: int) -> str:
+def memory(count: int) -> str:
     return f"{count / 2**30:.1f} GB" if count >= 2**30 else f"{count / 2**20:.0f} MB"
 
 

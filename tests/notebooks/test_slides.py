@@ -220,7 +220,7 @@ def test_a_claim_is_one_line_and_its_code_is_not_repeated():
     ],
 )
 def test_records_leave_the_code_statement_by_statement(source, left):
-    assert deck._without_records(source) == left
+    assert deck.without_records(source) == left
 
 
 def test_a_claim_shows_what_misses_its_bound_and_what_meets_it():

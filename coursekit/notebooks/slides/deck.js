@@ -285,24 +285,12 @@ function startSliders() {
   const frames = JSON.parse(document.getElementById("frames").textContent);
   for (const sliders of document.querySelectorAll(".sliders")) {
     const image = sliders.parentElement.querySelector("img");
-    const inputs = [...sliders.querySelectorAll("input")];
-    const show = () => {
-      let at = 0;
-      for (const input of inputs) {
-        const label = JSON.parse(input.dataset.labels)[input.value];
-        at = at * (Number(input.max) + 1) + Number(input.value);
-        input.setAttribute("aria-valuetext", label);
-        input.parentElement.querySelector("output").textContent = label;
-      }
-      image.src = frames[sliders.dataset.figure][at];
-    };
+    const inputs = joinSliders(sliders, image, frames[sliders.dataset.figure]);
     for (const input of inputs) {
-      input.addEventListener("input", show);
       // reveal.js hears no key while a slider has the focus: after a drag, and on the keys of a clicker, let it go.
       input.addEventListener("pointerup", () => input.blur());
       input.addEventListener("keydown", (event) => /^(PageDown|PageUp|Escape| )$/.test(event.key) && input.blur());
     }
-    show();
   }
 }
 

@@ -6,8 +6,6 @@ them, because only a browser knows how high a formula is.
 """
 
 import ast
-import base64
-import io
 import json
 import mimetypes
 import re
@@ -24,11 +22,11 @@ from nbconvert.filters.markdown_mistune import MarkdownWithMath
 
 from coursekit import __version__
 from coursekit.course.claims import SIGNS
-from coursekit.course.display import FRAMES
 from coursekit.course.lectures import lectures
 from coursekit.course.records import Claim, require_record
 from coursekit.errors import CourseError
 from coursekit.notebooks import files, markup, report
+from coursekit.notebooks.figures import Figure, figure_of, uri
 from coursekit.notebooks.normalize import is_folded
 from coursekit.notebooks.problems import find_problems
 from coursekit.notebooks.slides.parts import Parts, packages
@@ -42,34 +40,9 @@ LONGEST = 18  # lines of code or of text that a slide can hold at a readable siz
 HEADING = re.compile(r"\A(#{1,3}) +(?:(\d+) · )?(.+)\n*")
 OBJECTIVES = re.compile(r"\A(\S.*)\n\n(?=- )")  # the line above a list
 CAPTION = re.compile(r"\*(Figure \d+\.) (.*)\*", re.DOTALL)  # as `show` writes it
-IMAGES = ("image/png", "image/jpeg", "image/gif", "image/webp", "image/svg+xml")
-SVG_SIDES = re.compile(r"<svg\b[^>]*?\sviewBox=[\"']\s*\S+?[\s,]+\S+?[\s,]+(\d+)[.\d]*[\s,]+(\d+)")
 # What a cell does to the lecture's records. Slides show these as outputs, or not at all, and never as code.
 RECORDING = re.compile(r"(\w+ = )?(guess|exercise)\(|(claim|claims_table|check|exercise\.score)\(|\w+\.reveal\(")
 UNSEEN = {"exercise", "score", "checks", "setup"}  # records of outputs that are for the reader of the notebook
-
-
-@dataclass(frozen=True)
-class Frames:
-    """The pictures among which sliders choose: row by row where there are two sliders."""
-
-    controls: list[dict[str, Any]]  # name, labels of the values, and the index at which the slider begins
-    uris: list[str]
-    width: int  # in CSS pixels
-    height: int
-
-
-@dataclass
-class Figure:
-    """An image, its size in CSS pixels, its caption, and what moves in its place on a screen."""
-
-    uri: str
-    alt: str
-    width: int
-    height: int
-    caption: Markup | None = None
-    frames: Frames | None = None
-    animation: str = ""  # the URI
 
 
 @dataclass
@@ -129,7 +102,7 @@ class Text(markup.Renderer):
         name = unquote(address.removeprefix("attachment:"))
         if address.startswith("attachment:") and self.attachments.get(name):
             kind, content = next(iter(self.attachments[name].items()))
-            return _uri(kind, content)
+            return uri(kind, content)
         file = markup.image_file(self.folder, address)
         return markup.embedded(mimetypes.guess_type(file)[0] or "", file.read_bytes())
 
@@ -173,7 +146,9 @@ def render(nb: Any, path: Path, parts: Parts, decks: Collection[str]) -> str:
     nb = without_solutions(nb, path)  # this also drops live widgets: a deck shows the image beside each
     order = list(dict.fromkeys(lecture.part for lecture in lectures()))
     part = next((lecture.part for lecture in lectures() if lecture.name == path.stem), "")
-    environment = Environment(loader=FileSystemLoader(HERE), autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    environment = Environment(
+        loader=FileSystemLoader([HERE, HERE.parent]), autoescape=True, trim_blocks=True, lstrip_blocks=True
+    )
     environment.filters |= {"value": report.value, "short": _short, "judged": _judged}
     try:
         stacks = _stacks(nb, Text(path.parent, decks))
@@ -193,7 +168,7 @@ def render(nb: Any, path: Path, parts: Parts, decks: Collection[str]) -> str:
         licences=Markup(parts.licences.replace("</", "<\\/")),
         style=Markup(parts.style + _here("deck.css")),
         libraries=_script(parts.script),
-        layout=_script(_here("deck.js")),
+        layout=_script(_here("../sliders.js") + _here("deck.js")),
     )
 
 
@@ -290,7 +265,7 @@ def _blocks(cell: Any, source: str, text: Text, claims: list[Claim]) -> Iterator
     if cell.cell_type != "code":
         return
     # A caption joins its figure, and text the text before it.
-    shown = [] if is_folded(cell) else [Block("code", lines=_without_records(source))]
+    shown = [] if is_folded(cell) else [Block("code", lines=without_records(source))]
     seen = [it for it in cell.outputs if UNSEEN.isdisjoint(it.get("metadata", {}).get("coursekit", {}))]
     for block in (_output(output, text, claims) for output in seen):
         before = shown[-1] if shown else None
@@ -313,7 +288,7 @@ def _divided(block: Block) -> Iterator[Block]:
         yield Block(block.kind, Markup(html))
 
 
-def _without_records(source: str) -> list[str]:
+def without_records(source: str) -> list[str]:
     """The lines of code without claims, guesses and the like: their outputs say the same in words."""
     source = source.strip("\n")
     try:
@@ -343,7 +318,7 @@ def _output(output: Any, text: Text, claims: list[Claim]) -> Block:
         return Block("answer", record=record["answer"])
     if "table" in record:
         return Block("claims", claims=claims[: require_record(record["table"], "table")["claims"]])
-    if figure := _figure(data, metadata):
+    if figure := figure_of(data, metadata):
         return Block("figure", figure=figure)
     if caption := CAPTION.fullmatch(data.get("text/markdown", "")):
         return Block("caption", text.line(f"**{caption[1]}** {caption[2]}"))
@@ -360,52 +335,3 @@ def _output(output: Any, text: Text, claims: list[Claim]) -> Block:
 def _on_screen(text: str) -> str:
     """Text as a terminal shows it in the end: after a carriage return, a line is written anew."""
     return re.sub(r"[^\n]*\r(?=[^\r\n])", "", text).replace("\r", "")
-
-
-def _figure(data: Any, metadata: Any) -> Figure | None:
-    """The image of an output, if it has one that can be read, with its frames or its animation."""
-    sizes = ((mime, _size(mime, data[mime])) for mime in IMAGES if mime in data)
-    mime, size = next(((mime, size) for mime, size in sizes if size), ("", None))
-    if size is None:
-        return None
-    image, (wide, high) = data[mime], size
-    width, height = (metadata.get(mime, {}).get(side) for side in ("width", "height"))
-    if not all(type(side) in (int, float) and side > 0 for side in (width, height)):
-        width, height = wide, high
-    figure = Figure(_uri(mime, image), files.alt(metadata), width, height)
-    if FRAMES in data:
-        record = data[FRAMES]
-        # The image may be a strip of frames, so that a frame has another shape.
-        w, h = _size(record["mime"], record["frames"][0]) or (wide, high)
-        scale = width / wide
-        size = (width, height) if abs(w * high - h * wide) < 0.02 * h * wide else (round(scale * w), round(scale * h))
-        figure.frames = Frames(record["controls"], [_uri(record["mime"], it) for it in record["frames"]], *size)
-    elif mime != "image/svg+xml" and (still := _first_frame(image)):
-        figure.uri, figure.animation = _uri("image/png", still), figure.uri
-    return figure
-
-
-def _uri(mime: str, image: str) -> str:
-    if mime == "image/svg+xml":  # a notebook holds it as text; an image runs no script and loads nothing
-        named = image if "xmlns=" in image else image.replace("<svg", '<svg xmlns="http://www.w3.org/2000/svg"', 1)
-        return markup.embedded(mime, named.encode())
-    return f"data:{mime};base64,{''.join(image.split())}"
-
-
-def _size(mime: str, image: str) -> tuple[int, int] | None:
-    """Width and height of an image in pixels; None if it is damaged."""
-    if mime == "image/svg+xml":
-        sides = SVG_SIDES.search(image)
-        return (max(1, int(sides[1])), max(1, int(sides[2]))) if sides else (640, 480)
-    opened = files.open_image(files.decoded(image))
-    return opened.size if opened else None
-
-
-def _first_frame(image: str) -> str:
-    """The first frame of an animation, as PNG; empty if the image stands still."""
-    opened = files.open_image(files.decoded(image))
-    if opened is None or not getattr(opened, "is_animated", False):
-        return ""
-    file = io.BytesIO()
-    opened.convert("RGB").save(file, "PNG", optimize=True)
-    return base64.b64encode(file.getvalue()).decode()

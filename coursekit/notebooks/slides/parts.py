@@ -13,6 +13,7 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -87,10 +88,30 @@ def packages() -> list[str]:
 
 def _fetch(cache: Path, report: Callable[[str], None]) -> Parts:
     """Let npm fetch the packages, and put together what a deck needs of them."""
+    report("Slides: fetching reveal.js, MathJax and the typefaces with npm")
+    with fetched_packages(cache) as modules:
+        scripts = [_text(modules / path) for path in SCRIPTS]
+        return Parts("\n".join(_sheets(modules)), "\n;\n".join(scripts), "\n\n".join(licences(modules)))
+
+
+def licences(modules: Path) -> list[str]:
+    """The licences of the packages in full, each below the name of its package."""
+    return [f"{name}\n\n{_text(modules / name / 'LICENSE')}" for name in USES]
+
+
+@contextmanager
+def fetched_packages(cache: Path) -> Iterator[Path]:
+    """The folder ``node_modules`` with the pinned packages, fetched by npm; it is gone when the block ends.
+
+    Args:
+        cache: where what is needed of them will be kept, for messages.
+
+    Raises:
+        CourseError: npm is missing, failed, or got something other than the pins.
+    """
     npm = shutil.which("npm")
     if npm is None:
         raise _unavailable("npm, which fetches them, is not installed", cache)
-    report("Slides: fetching reveal.js, MathJax and the typefaces with npm")
     with tempfile.TemporaryDirectory(prefix="coursekit-") as scratch:
         for path in PINS:
             shutil.copy(path, scratch)
@@ -103,10 +124,7 @@ def _fetch(cache: Path, report: Callable[[str], None]) -> Parts:
         if done.returncode:
             said = [line for line in done.stderr.splitlines() if "complete log" not in line and "npm-debug" not in line]
             raise _unavailable("npm could not get them:\n  " + "\n  ".join(said[:8]), cache)
-        modules = Path(scratch, "node_modules")
-        licences = [f"{name}\n\n{_text(modules / name / 'LICENSE')}" for name in USES]
-        scripts = [_text(modules / path) for path in SCRIPTS]
-        return Parts("\n".join(_sheets(modules)), "\n;\n".join(scripts), "\n\n".join(licences))
+        yield Path(scratch, "node_modules")
 
 
 def _unavailable(reason: str, cache: Path) -> CourseError:
@@ -124,11 +142,15 @@ def _sheets(modules: Path) -> Iterator[str]:
         text = _text(modules / sheet)
         if not sheet.startswith("@fontsource"):
             yield text
-        for face in FACE.finditer(text):
-            if ALPHABETS.search(face[1]):
-                font = (modules / sheet).with_name("files") / Path(face[1]).name
-                data = base64.b64encode(font.read_bytes()).decode()
-                yield face[0].replace(f"./{face[1]}", f"data:font/woff2;base64,{data}")
+        for face in faces(text):
+            font = (modules / sheet).with_name("files") / Path(face[1]).name
+            data = base64.b64encode(font.read_bytes()).decode()
+            yield face[0].replace(f"./{face[1]}", f"data:font/woff2;base64,{data}")
+
+
+def faces(sheet: str) -> Iterator[re.Match[str]]:
+    """The rules of a style sheet for typefaces in the alphabets in use; group 1 is the file of the font."""
+    return (face for face in FACE.finditer(sheet) if ALPHABETS.search(face[1]))
 
 
 def _text(path: Path) -> str:

@@ -1,0 +1,87 @@
+"""Our extension of Sphinx: formulas without a script, and every term linked to the glossary at its first use."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+from docutils import nodes
+from sphinx import addnodes
+from sphinx.application import Sphinx
+from sphinx.transforms import SphinxTransform
+
+from coursekit.notebooks.site import formulas
+
+TERM = re.compile(r"^(?=\S)(?!:)(.+)\n(?=[ ]{2,}\S)", re.MULTILINE)  # a line above an indented one
+UNLINKED = (nodes.title, nodes.reference, nodes.literal, nodes.math, addnodes.pending_xref, nodes.target, nodes.table)
+
+
+def terms(glossary: str) -> list[str]:
+    """The terms that a glossary explains.
+
+    >>> terms("```{glossary}\\nposterior\\n  What data say.\\n\\nprior\\n  Before them.\\n```")
+    ['posterior', 'prior']
+    """
+    block = re.search(r"```+\{glossary\}\n(.*?)```", glossary, re.DOTALL)
+    return [term.strip() for term in TERM.findall(block[1])] if block else []
+
+
+class LinkTerms(SphinxTransform):
+    """Links the first use of each term in a lecture to the glossary."""
+
+    default_priority = 600  # before references are resolved
+
+    def apply(self, **kwargs: Any) -> None:
+        left = dict(self.config.glossary_terms)  # term: pattern
+        if not re.match(r"\d\d_", self.env.docname):
+            return
+        for text in list(self.document.findall(nodes.Text)):
+            parents = list(_ancestors(text))
+            inside = any(isinstance(it, nodes.paragraph) for it in parents)
+            if left and inside and not any(isinstance(it, UNLINKED) for it in parents):
+                self.link(text, left)
+
+    def link(self, text: nodes.Text, left: dict[str, str]) -> None:
+        """Link the terms in a text that are left, each once, and take them from ``left``."""
+        pieces: list[nodes.Node] = [text]
+        for term, pattern in list(left.items()):
+            for index, piece in enumerate(pieces):
+                if isinstance(piece, nodes.Text) and (found := re.search(pattern, piece, re.IGNORECASE)):
+                    around = [nodes.Text(piece[: found.start()]), _reference(found[0], term), nodes.Text(piece[found.end() :])]
+                    pieces[index : index + 1] = around
+                    del left[term]
+                    break
+        if len(pieces) > 1:
+            text.parent.replace(text, pieces)
+
+
+def _ancestors(node: nodes.Node) -> Any:
+    while node.parent is not None:
+        node = node.parent
+        yield node
+
+
+def _reference(words: str, term: str) -> addnodes.pending_xref:
+    reference = addnodes.pending_xref(
+        "", nodes.inline("", words), refdomain="std", reftype="term", reftarget=term, refexplicit=True, refwarn=True
+    )
+    reference["classes"].append("term")
+    return reference
+
+
+def _typeset(app: Sphinx, error: Exception | None) -> None:
+    """When all pages are written, put the formulas in."""
+    if error is None:
+        made, css = app.formulas.typeset(Path(app.config.mathjax_folder))  # type: ignore[attr-defined]
+        (Path(app.outdir) / "_static" / "formulas.css").write_text(css, encoding="utf-8")
+        formulas.fill_in(Path(app.outdir), made)
+
+
+def setup(app: Sphinx) -> dict[str, Any]:
+    """Called by Sphinx."""
+    app.formulas = formulas.Formulas()  # type: ignore[attr-defined]
+    app.add_config_value("mathjax_folder", "", "html")
+    app.add_config_value("glossary_terms", {}, "env")
+    app.add_html_math_renderer("static", (formulas.visit_inline, None), (formulas.visit_display, None))
+    app.add_transform(LinkTerms)
+    app.connect("build-finished", _typeset)
+    return {"parallel_read_safe": True, "parallel_write_safe": False}

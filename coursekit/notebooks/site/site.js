@@ -1,0 +1,37 @@
+// What moves on the pages of lectures. sliders.js stands before this file.
+
+// A figure with sliders shows its still image, a strip of frames perhaps, until a reader moves one.
+for (const figure of document.querySelectorAll(".figure[data-frames]")) {
+  const [sliders, still] = [figure.querySelector(".sliders"), figure.querySelector("img")];
+  const begin = () => {
+    still.removeAttribute("width");
+    still.removeAttribute("height");
+    still.style.aspectRatio = `${sliders.dataset.w} / ${sliders.dataset.h}`;
+    still.style.maxWidth = `min(100%, ${sliders.dataset.w}px)`;
+    still.removeAttribute("loading");
+    joinSliders(sliders, still, JSON.parse(figure.dataset.frames));
+    for (const frame of JSON.parse(figure.dataset.frames)) new Image().src = frame; // so that none is late
+  };
+  sliders.addEventListener("input", begin, { once: true });
+}
+
+// Animations stand still until their button is pressed.
+for (const button of document.querySelectorAll(".play")) {
+  const image = button.parentElement.querySelector("img");
+  const sources = { Play: image.getAttribute("src"), Pause: image.dataset.animation };
+  button.addEventListener("click", () => {
+    button.textContent = button.textContent === "Play" ? "Pause" : "Play";
+    image.src = sources[button.textContent];
+  });
+}
+
+// An answer repeats what the reader said.
+for (const form of document.querySelectorAll("form.guess")) {
+  const said = document.querySelector(`details.answer[data-guess="${form.dataset.guess}"] .said`);
+  const tell = () => {
+    const words = new FormData(form).get("guess")?.trim();
+    said.textContent = words ? `You said ${words}. ` : "";
+  };
+  form.addEventListener("input", tell);
+  form.addEventListener("submit", (event) => event.preventDefault()); // Enter in the field
+}
