@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 
-.PHONY: course test test-browser test-gpu lint bench lab readme lines drift pictures clean help
+.PHONY: course test test-browser test-gpu lint bench lab site readme lines drift pictures clean help
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -33,6 +33,9 @@ bench: .bench-venv/.ready  ## measure speed against peers, one thread, as ratios
 lab: $(READY)  ## open the notebooks in JupyterLab, on this machine only, with a token
 	$(BIN)/jupyter lab --ip=127.0.0.1 --notebook-dir=notebooks
 
+site: $(READY)  ## build the website of the course in site/, needs npm; SITE_OPTIONS=--decks adds the slides
+	$(BIN)/coursekit site $(SITE_OPTIONS)
+
 readme: $(READY)  ## make the README's badges and its table of lectures anew
 	$(BIN)/python -m tools.readme README.md
 
@@ -50,7 +53,7 @@ pictures: $(READY)  ## take the README's pictures anew, needs Chromium and npm
 	$(BIN)/python tests/browser/pictures.py
 
 clean:  ## remove what the targets above made, except runs/
-	rm -rf $(VENV) .bench-venv .drift-venv .pytest_cache .ruff_cache .coverage .coverage.* build dist
+	rm -rf site $(VENV) .bench-venv .drift-venv .pytest_cache .ruff_cache .coverage .coverage.* build dist
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)

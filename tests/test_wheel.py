@@ -69,7 +69,8 @@ def test_the_wheel_holds_every_file_of_the_package_and_its_data_and_no_other(whe
     with zipfile.ZipFile(wheel) as archive:
         packed = {name for name in archive.namelist() if ".dist-info/" not in name}
     data = {f"coursekit/_data/{name.removeprefix('data/')}" for name in in_checkout("data")}
-    assert packed == in_checkout("coursekit") | data | {"coursekit/_data/constraints.txt"}
+    notebooks = {f"coursekit/_data/{name}" for name in in_checkout("notebooks")}
+    assert packed == in_checkout("coursekit") | data | notebooks | {"coursekit/_data/constraints.txt"}
 
 
 def test_the_wheel_holds_both_licences(wheel):
@@ -111,6 +112,19 @@ def test_a_student_edition_is_made(command, tmp_path):
     done = command("student", FIRST.name)
     assert done.returncode == 0, done.stdout + done.stderr
     assert {path.name for path in (tmp_path / "student").iterdir()} == {FIRST.name, "README.md", "student.zip"}
+
+
+def test_the_notebooks_are_copied_and_never_over_work(command, tmp_path):
+    assert command("notebooks", "course").returncode == 0
+    mine = tmp_path / "course" / FIRST.name
+    assert mine.read_bytes() == FIRST.read_bytes()
+    mine.write_text("my work", encoding="utf-8")
+    done = command("notebooks", "course")
+    assert done.returncode == 0
+    assert f"{FIRST.stem}.new.ipynb" in done.stdout
+    assert mine.read_text(encoding="utf-8") == "my work"
+    assert mine.with_name(f"{FIRST.stem}.new.ipynb").read_bytes() == FIRST.read_bytes()
+    assert len(list(mine.parent.iterdir())) == len(list(FIRST.parent.glob("*.ipynb"))) + 1
 
 
 def test_slides_are_made_if_their_parts_were_fetched_before(command, tmp_path):

@@ -10,6 +10,7 @@ import typer
 from coursekit import __version__
 from coursekit.cli.data import data
 from coursekit.cli.doctor import doctor
+from coursekit.cli.notebooks import notebooks
 from coursekit.cli.run import run
 from coursekit.cli.site import site
 from coursekit.cli.slides import slides
@@ -43,6 +44,7 @@ def _root(
 
 
 app.command()(run)
+app.command()(notebooks)
 app.command()(slides)
 app.command()(site)
 app.add_typer(data, name="data")

@@ -30,7 +30,7 @@ class Lecture:
         """The measured run times in words, or that the notebook is to come."""
         if not self.seconds:
             return "to come"
-        return " · ".join(f"{profile} {_duration(seconds)}" for profile, seconds in self.seconds.items())
+        return " · ".join(f"{profile} {duration(seconds)}" for profile, seconds in self.seconds.items())
 
 
 def lectures() -> list[Lecture]:
@@ -76,5 +76,6 @@ def _row(cells: Iterable[str]) -> str:
     return "|" + "|".join(f" {cell} " if cell else " " for cell in cells) + "|"
 
 
-def _duration(seconds: int) -> str:
+def duration(seconds: int) -> str:
+    """A rounded run time in words."""
     return f"{seconds} s" if seconds < 100 else f"{round(seconds / 60)} min"

@@ -1,6 +1,6 @@
 """The folder that a command writes to, its option --out: check it, and write several files into it, all or none."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -37,3 +37,32 @@ def write_together(folder: Path) -> Iterator[Callable[[str], Path]]:
             yield place
     except OSError as error:
         raise CourseError(f"cannot write to {folder}: {error.strerror}.") from error
+
+
+def write_beside(contents: Mapping[str, bytes], folder: Path) -> dict[str, Path]:
+    """Write files into a folder in which somebody may work, all or none, and over no file that differs.
+
+    Such a file is kept, and the new one is written beside it, as ``name.new.ipynb`` (``name.new2.ipynb``, …).
+
+    Returns:
+        The path of each file, by name.
+
+    Raises:
+        CourseError: The folder is a file or cannot be written.
+    """
+    places = {}
+    with write_together(folder) as place:
+        for name, content in contents.items():
+            places[name] = _free(folder / name, content)
+            if not places[name].exists():
+                place(places[name].relative_to(folder).as_posix()).write_bytes(content)
+    return places
+
+
+def _free(path: Path, content: bytes) -> Path:
+    """``path``, or the first name beside it that is free or holds ``content`` already."""
+    free, count = path, 1
+    while free.exists() and not (free.is_file() and free.read_bytes() == content):
+        free = path.with_name(f"{path.stem}.new{count if count > 1 else ''}{path.suffix}")
+        count += 1
+    return free

@@ -18,7 +18,7 @@ from coursekit import __version__
 from coursekit.errors import CourseError
 from coursekit.notebooks import files
 from coursekit.notebooks.normalize import cleared, normalize
-from coursekit.notebooks.output import write_together
+from coursekit.notebooks.output import write_beside
 from coursekit.notebooks.problems import EXPECTED
 
 ZIP = "student.zip"
@@ -62,23 +62,7 @@ def publish(paths: Sequence[Path], folder: Path) -> dict[str, Path]:
     """
     if any(path.parent.resolve() == folder.resolve() for path in paths):
         raise CourseError(f"{folder} holds the notebooks with their solutions: choose another folder with --out.")
-    contents = edition(paths)
-    places = {}
-    with write_together(folder) as place:
-        for name, content in contents.items():
-            places[name] = _free(folder / name, content)
-            if not places[name].exists():
-                place(places[name].relative_to(folder).as_posix()).write_bytes(content)
-    return places
-
-
-def _free(path: Path, content: bytes) -> Path:
-    """``path``, or the first name beside it that is free or holds ``content`` already."""
-    free, count = path, 1
-    while free.exists() and not (free.is_file() and free.read_bytes() == content):
-        free = path.with_name(f"{path.stem}.new{count if count > 1 else ''}{path.suffix}")
-        count += 1
-    return free
+    return write_beside(edition(paths), folder)
 
 
 def edition(paths: Sequence[Path]) -> dict[str, bytes]:

@@ -14,7 +14,7 @@ import coursekit
 from coursekit.course.lectures import Lecture, lectures
 from coursekit.errors import CourseError
 from coursekit.files import write_text
-from coursekit.notebooks import files, links
+from coursekit.notebooks import files, links, runs
 from coursekit.notebooks.normalize import cleared
 from coursekit.notebooks.output import require_folder
 from coursekit.notebooks.site import api, parts, tables
@@ -22,7 +22,7 @@ from coursekit.notebooks.site.lectures import Page
 
 HERE = Path(__file__).parent
 MARK = ".coursekit-site"  # a file by which a folder is known as a site of ours
-LOOK_UP, TAKE_PART = ("notation", "glossary"), ("teaching", "lecture", "release", "licences")  # pages of docs/
+LOOK_UP, TAKE_PART = ("notation", "glossary", "works"), ("teaching", "lecture", "release", "licences")  # pages of docs/
 NEEDED = ("sphinx", "myst_nb", "furo")
 COLOURS = {
     "light": {"brand-primary": "#1c4f80", "brand-content": "#1c4f80", "foreground-primary": "#22262b"},
@@ -119,11 +119,12 @@ def _write_sources(root: Path, source: Path, inside: Path, decks: Path | None) -
         "results": newest,
         "full": full,
         "works": tables.works(course),
-        "pages": [name for name in LOOK_UP if (source / f"{name}.md").is_file()],
-        "more": [name for name in TAKE_PART if (source / f"{name}.md").is_file()],
+        "notation": tables.notation(course),
+        "look_up": LOOK_UP,
+        "take_part": [name for name in TAKE_PART if (source / f"{name}.md").is_file()],
     }
     counts = {"start": len(course), "claims": sum(map(len, claims.values()))}
-    for name in ("start", "claims", "errata", "results", "works"):
+    for name in ("start", "claims", "errata", "results", "notation", "works"):
         page = environment.get_template(f"{name}.md.jinja").render(values, count=counts.get(name))
         write_text(source / f"{name.replace('start', 'index')}.md", page)
     api.write(source / "api")
@@ -161,6 +162,7 @@ def _run_sphinx(root: Path, source: Path, made: Path, doctrees: Path, inside: Pa
             status=None,
             warning=complaints,
             freshenv=True,
+            parallel=runs.cores(),
         )
         app.build()
     said = [line for line in strip_escape_sequences(complaints.getvalue()).splitlines() if line.strip()]

@@ -46,7 +46,11 @@ class LinkTerms(SphinxTransform):
         for term, pattern in list(left.items()):
             for index, piece in enumerate(pieces):
                 if isinstance(piece, nodes.Text) and (found := re.search(pattern, piece, re.IGNORECASE)):
-                    around = [nodes.Text(piece[: found.start()]), _reference(found[0], term), nodes.Text(piece[found.end() :])]
+                    around = [
+                        nodes.Text(piece[: found.start()]),
+                        _reference(found[0], term),
+                        nodes.Text(piece[found.end() :]),
+                    ]
                     pieces[index : index + 1] = around
                     del left[term]
                     break
@@ -70,18 +74,16 @@ def _reference(words: str, term: str) -> addnodes.pending_xref:
 
 def _typeset(app: Sphinx, error: Exception | None) -> None:
     """When all pages are written, put the formulas in."""
-    if error is None:
-        made, css = app.formulas.typeset(Path(app.config.mathjax_folder))  # type: ignore[attr-defined]
+    if error is None and app.builder.format == "html":
+        css = formulas.fill_in(Path(app.outdir), Path(app.config.mathjax_folder))
         (Path(app.outdir) / "_static" / "formulas.css").write_text(css, encoding="utf-8")
-        formulas.fill_in(Path(app.outdir), made)
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
     """Called by Sphinx."""
-    app.formulas = formulas.Formulas()  # type: ignore[attr-defined]
     app.add_config_value("mathjax_folder", "", "html")
     app.add_config_value("glossary_terms", {}, "env")
     app.add_html_math_renderer("static", (formulas.visit_inline, None), (formulas.visit_display, None))
     app.add_transform(LinkTerms)
     app.connect("build-finished", _typeset)
-    return {"parallel_read_safe": True, "parallel_write_safe": False}
+    return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -35,3 +35,14 @@ for (const form of document.querySelectorAll("form.guess")) {
   form.addEventListener("input", tell);
   form.addEventListener("submit", (event) => event.preventDefault()); // Enter in the field
 }
+
+// What scrolls sideways can be reached with the keyboard.
+function reachScrolling() {
+  for (const box of document.querySelectorAll("article pre, .formula, .table-wrapper")) {
+    if (box.scrollWidth > box.clientWidth) box.tabIndex = 0;
+    else box.removeAttribute("tabindex");
+  }
+}
+addEventListener("resize", reachScrolling);
+document.addEventListener("toggle", reachScrolling, true); // folded code has no width
+document.fonts.ready.then(reachScrolling);

@@ -1,6 +1,5 @@
 """The pages that are made from the notebooks' records: start, claims, errata, results, works."""
 
-import html
 import json
 import re
 from collections.abc import Iterable, Iterator
@@ -12,14 +11,18 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader
 
 from coursekit.course.claims import SIGNS
-from coursekit.course.lectures import Lecture
+from coursekit.course.lectures import Lecture, duration
 from coursekit.errors import CourseError
 from coursekit.notebooks import files, report
 from coursekit.notebooks.site.lectures import ERRATUM, anchor
 
 ID = re.compile(r"\bE\d{2}\b")
-BOX = re.compile(r"^> \*\*Erratum E\d+\.?\*\*\s*\n?((?:^>.*\n?)*)", re.MULTILINE)
-REFERENCES = re.compile(r"\A\*\*References\.\*\* [^.]*\(Seoul National University, 2018\)[^.]*\. ")
+# Where the list of works begins, and what stands between two of them
+THE_LECTURE = re.compile(r"\A\*\*References\.\*\* The lecture: .*?\(Seoul National University, 2018\)[^.]*\. ")
+BETWEEN = re.compile(r" · |(?<=[a-z\d])\. (?=[A-Z]\. )")
+INITIALS = re.compile(r"^(?:[A-Z]\.[ -]?)+")
+VENUE_ALONE = re.compile(r"\), (?:\*[A-Z]{3,}[^*]*\*(?: \d+)?|[A-Z]{3,})(?: \(|$)")
+NOTATION = re.compile(r"## (?:\d+ · )?Notation\n+")
 
 
 @dataclass(frozen=True)
@@ -53,7 +56,7 @@ def environment() -> Environment:
     made = Environment(
         loader=FileSystemLoader(Path(__file__).parent), autoescape=True, trim_blocks=True, lstrip_blocks=True
     )
-    made.filters |= {"value": report.value, "duration": report.duration, "memory": report.memory}
+    made.filters |= {"about": duration, "value": report.value, "duration": report.duration, "memory": report.memory}
     made.globals |= {"signs": SIGNS}
     return made
 
@@ -106,12 +109,12 @@ def _boxes(source: Source) -> Iterator[tuple[str, str]]:
 
 def _sentences(source: Source) -> Iterator[tuple[str, str]]:
     """The errata that a text names outside a box: ``E46: …`` up to the next one, or the sentence around ``(E11)``."""
-    for cell in source.nb.cells:
-        text = " ".join(cell.source.split()) if cell.cell_type == "markdown" else ""
-        for name in ID.findall(text):
-            if listed := re.search(rf"\b{name}: (.*?)(?= E\d\d: |$)", text):
+    texts = [cell.source for cell in source.nb.cells if cell.cell_type == "markdown"]
+    for paragraph in (" ".join(it.split()) for text in texts for it in text.split("\n\n")):
+        for name in ID.findall(paragraph):
+            if listed := re.search(rf"\b{name}: (.*?)(?= E\d\d: |$)", paragraph):
                 yield name, listed[1]
-            elif inside := re.search(rf"(?:^|(?<=[.:] ))(?:(?![.] [A-Z]).)*\({name}\).*?(?:[.](?= |$)|$)", text):
+            elif inside := [it for it in re.split(r"(?<=[.?!]) (?=[A-Z*])", paragraph) if f"({name})" in it]:
                 yield name, inside[0].lstrip("> ")
 
 
@@ -136,32 +139,32 @@ def _references(source: Source) -> Iterator[str]:
     """The works that a notebook names in the cell tagged ``references``."""
     for cell in source.nb.cells:
         if "references" in files.tags(cell):
-            listed = re.split(r' · |(?<=\d)\. (?=[A-Z]\. [A-Z])', cell.source.split(". ", 1)[1].partition(". ")[2])
-            yield from (work.strip().rstrip(".") for work in listed)
+            for work in BETWEEN.split(THE_LECTURE.sub("", cell.source)):
+                yield work.strip().rstrip(".").removeprefix("The digits: ")
 
 
 def _key(work: str) -> tuple[str, str]:
-    """Surname of the first author and year."""
+    """Surname of the first author, without accents that would sort it last, and year."""
     authors, _, rest = work.partition(" (")
-    first = re.split(r", | et al", authors)[0].removeprefix("The digits: ")
-    year = re.match(r"\d{4}", rest)
-    if not year:
+    if not re.match(r"\d{4}", rest):
         raise CourseError(f"the reference {work!r} has no year in parentheses after its authors.")
-    return re.sub(r"^(?:[^\W\d_][\w.-]*\. ?(?:-?[A-Z]\. ?)*)+", "", first), year[0]
+    first = re.split(r", | et al", authors)[0]
+    return INITIALS.sub("", first), rest[:4]
 
 
 def _title(work: str) -> str:
-    found = re.search(r'\*(.+?)\*|"(.+?)"', work)
-    return (found[1] or found[2] or "").lower().strip('"') if found else ""
+    """The title in lower case; empty where only the venue is named."""
+    found = None if VENUE_ALONE.search(work) else re.search(r'\*(.+?)\*|"(.+?)"', work)
+    return (found[1] or found[2]).lower().strip('"') if found else ""
 
 
 def _of_one_work(cited: list[tuple[str, Source]]) -> list[list[tuple[str, Source]]]:
-    """Groups of citations of one work: titles of which one begins the other, or that are missing, are of one work."""
+    """Groups of citations of one work: of titles of which one begins the other, or of one venue by the same authors."""
     groups: list[list[tuple[str, Source]]] = []
     for work, source in sorted(cited, key=lambda it: -len(_title(it[0]))):
         for group in groups:
-            known = _title(group[0][0])
-            if known.startswith(_title(work)) or _venue(group[0][0]) == _venue(work) != "":
+            fullest = group[0][0]
+            if _title(fullest).startswith(_title(work)) or _outside_title(fullest) == _outside_title(work):
                 group.append((work, source))
                 break
         else:
@@ -169,8 +172,19 @@ def _of_one_work(cited: list[tuple[str, Source]]) -> list[list[tuple[str, Source
     return [sorted(group, key=lambda it: it[1].lecture.name) for group in groups]
 
 
-def _venue(work: str) -> str:
-    return ""
+def _outside_title(work: str) -> str:
+    """Authors, year and venue."""
+    return re.sub(r"\*.+?\*", "", work)
+
+
+# Notation
+
+
+def notation(sources: Iterable[Source]) -> str:
+    """The section of the notebooks that explains the symbols, without its heading."""
+    cells = (cell.source for source in sources for cell in source.nb.cells if cell.cell_type == "markdown")
+    found = (NOTATION.match(text) for text in cells)
+    return next(text for match in found if match for text in [match.string[match.end() :]])
 
 
 # Results
@@ -191,7 +205,3 @@ def results(path: Path) -> dict[str, dict[str, dict[str, Any]]]:
     except (ValueError, KeyError, TypeError) as error:
         raise CourseError(f"{path} is not a file of results: {type(error).__name__}: {error}.") from error
     return newest
-
-
-def escaped(text: str) -> str:
-    return html.escape(text)
