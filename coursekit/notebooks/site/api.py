@@ -8,7 +8,7 @@ from coursekit.files import write_text
 PACKAGE = Path(coursekit.__file__).parent
 INTERNAL = {"__main__", "_data", "cli"}  # not for those who import the package
 PAGE = "# `{name}`\n\n{directives}\n"
-DIRECTIVE = "{heading}```{{eval-rst}}\n.. automodule:: {module}\n   :members:\n{options}```\n"
+DIRECTIVE = "{heading}```{{eval-rst}}\n.. automodule:: {module}\n{options}```\n"
 
 
 def write(folder: Path) -> None:
@@ -18,10 +18,12 @@ def write(folder: Path) -> None:
     parts = [part for part in parts if not part.startswith("_") and _modules(part)]
     for part in parts:
         modules = _modules(part)
-        directives = [
-            DIRECTIVE.format(heading="" if module == modules[0] else f"## `{module}`\n\n", module=module, options="")
-            for module in modules
-        ]
+        directives = []
+        for number, module in enumerate(modules):
+            heading = f"## `{module}`\n\n" if number else ""
+            # A package only hands on what its modules define.
+            options = "" if len(modules) > 1 and not number else "   :members:\n"
+            directives.append(DIRECTIVE.format(heading=heading, module=module, options=options))
         write_text(folder / f"{part}.md", PAGE.format(name=f"coursekit.{part}", directives="\n".join(directives)))
     listed = "\n".join(parts)
     write_text(

@@ -4,7 +4,7 @@ import io
 import re
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import redirect_stderr
 from importlib.util import find_spec
 from pathlib import Path
@@ -211,6 +211,7 @@ def _settings(source: Path, inside: Path) -> dict[str, Any]:
         "nb_merge_streams": True,
         "myst_enable_extensions": ["amsmath", "attrs_block", "colon_fence", "dollarmath"],
         "myst_heading_anchors": 3,
+        "napoleon_attr_annotations": False,  # shapes such as " n *d" are not RST
         "autodoc_member_order": "bysource",
         "autodoc_typehints_format": "short",
         "python_use_unqualified_type_names": True,
@@ -219,9 +220,12 @@ def _settings(source: Path, inside: Path) -> dict[str, Any]:
     }
 
 
-def _terms(source: Path) -> dict[str, str]:
+def patterns(terms: Iterable[str]) -> dict[str, str]:
     """Each term of the glossary with the pattern by which texts use it, the longest first."""
+    return {term: rf"\b{re.escape(term)}(?:s|es)?\b" for term in sorted(terms, key=len, reverse=True)}
+
+
+def _terms(source: Path) -> dict[str, str]:
     from coursekit.notebooks.site.extension import terms
 
-    found = terms((source / "glossary.md").read_text(encoding="utf-8"))
-    return {term: rf"\b{re.escape(term)}(?:s|es)?\b" for term in sorted(found, key=len, reverse=True)}
+    return patterns(terms((source / "glossary.md").read_text(encoding="utf-8")))

@@ -72,6 +72,17 @@ def _reference(words: str, term: str) -> addnodes.pending_xref:
     return reference
 
 
+def _plain(app: Sphinx, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
+    """Take ``|`` and a single ``*`` in a docstring as they stand: there they are norms, absolute values and stars."""
+    for number, line in enumerate(lines):
+        if not line.lstrip().startswith((">>>", "...", ".. ", ":")):
+            pieces = line.split("``")  # every second piece is code
+            pieces[::2] = [re.sub(r"(?<!\\)\|", r"\\|", piece) for piece in pieces[::2]]
+            if line.count("*") - 2 * line.count("**") == 1:
+                pieces[::2] = [piece.replace("*", "\\*") for piece in pieces[::2]]
+            lines[number] = "``".join(pieces)
+
+
 def _typeset(app: Sphinx, error: Exception | None) -> None:
     """When all pages are written, put the formulas in."""
     if error is None and app.builder.format == "html":
@@ -85,5 +96,6 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.add_config_value("glossary_terms", {}, "env")
     app.add_html_math_renderer("static", (formulas.visit_inline, None), (formulas.visit_display, None))
     app.add_transform(LinkTerms)
+    app.connect("autodoc-process-docstring", _plain, priority=900)  # after napoleon
     app.connect("build-finished", _typeset)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

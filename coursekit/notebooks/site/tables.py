@@ -182,9 +182,8 @@ def _outside_title(work: str) -> str:
 
 def notation(sources: Iterable[Source]) -> str:
     """The section of the notebooks that explains the symbols, without its heading."""
-    cells = (cell.source for source in sources for cell in source.nb.cells if cell.cell_type == "markdown")
-    found = (NOTATION.match(text) for text in cells)
-    return next(text for match in found if match for text in [match.string[match.end() :]])
+    texts = [cell.source for source in sources for cell in source.nb.cells if cell.cell_type == "markdown"]
+    return next((NOTATION.sub("", text) for text in texts if NOTATION.match(text)), "")
 
 
 # Results
