@@ -11,18 +11,28 @@ def site(
     decks: Annotated[
         bool, typer.Option("--decks", help="Also make the slides and print them to PDF, which takes minutes.")
     ] = False,
+    links: Annotated[
+        bool, typer.Option("--links", help="Instead of building, ask every external address whether it is there.")
+    ] = False,
 ) -> None:
     """Build the website of the course from the executed notebooks: pages that need neither a kernel nor a server.
 
-    A site that is already in the folder is replaced as a whole.
+    A site that is already in the folder is replaced as a whole. With ``--links`` nothing is written, and the exit
+    status is 1 if a link is broken.
     """
     import tempfile
     import time
 
     from coursekit.notebooks.files import find_notebooks
-    from coursekit.notebooks.site.build import build_site
+    from coursekit.notebooks.site.build import build_site, check_links
     from coursekit.notebooks.slides.build import build_decks
 
+    if links:
+        broken = check_links(typer.echo)
+        for line in broken:
+            typer.echo(line)
+        typer.echo(f"{len(broken)} broken links")
+        raise typer.Exit(1 if broken else 0)
     begun = time.perf_counter()
     with tempfile.TemporaryDirectory(prefix="coursekit-") as scratch:
         if decks:

@@ -47,13 +47,7 @@ def build_site(out: Path, *, decks: Path | None, report: Callable[[str], None]) 
         CourseError: This is no checkout, a package or a part is missing, Sphinx complained, or the folder holds
             something else. The folder is as it was before.
     """
-    root = Path(coursekit.__file__).parents[1]
-    if not (root / "docs" / "glossary.md").is_file():
-        raise CourseError("the site is built from a clone of the course, and this package is not in one.")
-    if lacking := [name for name in NEEDED if find_spec(name) is None]:
-        raise CourseError(
-            f"the site needs {', '.join(lacking)}: pip install -c constraints.txt -e '.[site]' in the clone."
-        )
+    root = _checkout()
     require_folder(out)
     if out.is_dir() and any(out.iterdir()) and not (out / MARK).is_file():
         raise CourseError(f"{out} holds other files: choose another folder with --out.")
@@ -64,12 +58,40 @@ def build_site(out: Path, *, decks: Path | None, report: Callable[[str], None]) 
         report("Site: reading the notebooks")
         _write_sources(root, source, inside, decks)
         report("Site: building the pages")
-        _run_sphinx(root, source, made, Path(scratch, "doctrees"), inside)
+        _run_sphinx(source, made, Path(scratch, "doctrees"), inside)
         for name in (".nojekyll", MARK):  # the first keeps GitHub from leaving out folders that begin with _
             (made / name).touch()
         if out.is_dir():
             shutil.rmtree(out)
         shutil.move(made, out)
+
+
+def check_links(report: Callable[[str], None]) -> list[str]:
+    """Ask every external address in the site whether it is there; return a line for each that is not.
+
+    Raises:
+        CourseError: As in `build_site`.
+    """
+    root = _checkout()
+    inside = parts.parts(report)
+    with tempfile.TemporaryDirectory(prefix="coursekit-") as scratch:
+        source, made = Path(scratch, "source"), Path(scratch, "links")
+        _write_sources(root, source, inside, None)
+        report("Site: asking every external address, which takes minutes")
+        said = _sphinx(source, made, Path(scratch, "doctrees"), inside, "linkcheck")
+        return [line for line in said if "broken" in line]
+
+
+def _checkout() -> Path:
+    """The folder of the clone in which this package lies; ``CourseError`` if no site can be built there."""
+    root = Path(coursekit.__file__).parents[1]
+    if not (root / "docs" / "glossary.md").is_file():
+        raise CourseError("the site is built from a clone of the course, and this package is not in one.")
+    if lacking := [name for name in NEEDED if find_spec(name) is None]:
+        raise CourseError(
+            f"the site needs {', '.join(lacking)}: pip install -c constraints.txt -e '.[site]' in the clone."
+        )
+    return root
 
 
 def _write_sources(root: Path, source: Path, inside: Path, decks: Path | None) -> None:
@@ -143,7 +165,14 @@ def _offers(root: Path, lecture: Lecture, decks: Path | None) -> dict[str, str]:
     return offers
 
 
-def _run_sphinx(root: Path, source: Path, made: Path, doctrees: Path, inside: Path) -> None:
+def _run_sphinx(source: Path, made: Path, doctrees: Path, inside: Path) -> None:
+    """Build the pages; every complaint is an error."""
+    if said := _sphinx(source, made, doctrees, inside, "html"):
+        raise CourseError("Sphinx complains:\n  " + "\n  ".join(said[:20]))
+
+
+def _sphinx(source: Path, made: Path, doctrees: Path, inside: Path, builder: str) -> list[str]:
+    """Run a builder of Sphinx; return the lines of its complaints."""
     from sphinx.application import Sphinx
     from sphinx.util.console import strip_escape_sequences
     from sphinx.util.docutils import docutils_namespace
@@ -158,7 +187,7 @@ def _run_sphinx(root: Path, source: Path, made: Path, doctrees: Path, inside: Pa
             source,
             made,
             doctrees,
-            "html",
+            builder,
             status=None,
             warning=complaints,
             freshenv=True,
@@ -166,8 +195,7 @@ def _run_sphinx(root: Path, source: Path, made: Path, doctrees: Path, inside: Pa
         )
         app.build()
     said = [line for line in strip_escape_sequences(complaints.getvalue()).splitlines() if line.strip()]
-    if app.statuscode or said:
-        raise CourseError("Sphinx complains:\n  " + "\n  ".join(said[:20]))
+    return said or (["it failed and does not say why"] if app.statuscode else [])
 
 
 def _settings(source: Path, inside: Path) -> dict[str, Any]:
