@@ -95,7 +95,7 @@ def write(run: Run) -> Path:
     loader = FileSystemLoader(Path(__file__).parent)
     environment = Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
     environment.filters |= {"count": count, "findings": findings, "score": _score, "symbol": symbol, "value": value}
-    environment.filters |= {"duration": duration, "memory": memory, "unstyled": _unstyled}
+    environment.filters |= {"duration": duration, "memory": _memory, "unstyled": _unstyled}
     executed = {it.name: files.read(run.folder / it.executed) for it in run.notebooks if it.cells_run}
     page = environment.get_template("report.html.jinja").render(
         run=run,
@@ -142,7 +142,7 @@ def value(value: Any) -> str:
     return in_words(value)
 
 
-def memory(count: int) -> str:
+def _memory(count: int) -> str:
     return f"{count / 2**30:.1f} GB" if count >= 2**30 else f"{count / 2**20:.0f} MB"
 
 

@@ -214,7 +214,8 @@ def test_results_are_the_newest_run_of_each_profile(tmp_path):
     file = tmp_path / "results.json"
     assert tables.results(file) == {}
     runs = [
-        {"lecture": "05_rnn", "profile": "full", "date": date, "seconds": 1} for date in ("2026-11-29", "2026-11-02")
+        {"lecture": "05_rnn", "profile": "full", "date": date, "cpu_seconds": 1}
+        for date in ("2026-11-29", "2026-11-02")
     ]
     file.write_text(json.dumps({"runs": runs}), encoding="utf-8")
     assert tables.results(file) == {"05_rnn": {"full": runs[0]}}

@@ -56,7 +56,7 @@ def environment() -> Environment:
     made = Environment(
         loader=FileSystemLoader(Path(__file__).parent), autoescape=True, trim_blocks=True, lstrip_blocks=True
     )
-    made.filters |= {"about": duration, "value": report.value, "duration": report.duration, "memory": report.memory}
+    made.filters |= {"about": duration, "value": report.value, "duration": report.duration}
     made.globals |= {"signs": SIGNS}
     return made
 
