@@ -104,8 +104,8 @@ def _write_sources(root: Path, source: Path, inside: Path, decks: Path | None) -
     for name in ("../sliders.js", "site.js", "site.css"):
         shutil.copy(HERE / name, static)
     (static / "formulas.css").touch()  # until the formulas are typeset
-    for page in (root / "docs").glob("*.md"):
-        shutil.copy(page, source)
+    for document in (root / "docs").glob("*.md"):
+        shutil.copy(document, source)
 
     extra = source / "_extra"
     (extra / "notebooks").mkdir(parents=True)
@@ -147,8 +147,8 @@ def _write_sources(root: Path, source: Path, inside: Path, decks: Path | None) -
     }
     counts = {"start": len(course), "claims": sum(map(len, claims.values()))}
     for name in ("start", "claims", "errata", "results", "notation", "works"):
-        page = environment.get_template(f"{name}.md.jinja").render(values, count=counts.get(name))
-        write_text(source / f"{name.replace('start', 'index')}.md", page)
+        text = environment.get_template(f"{name}.md.jinja").render(values, count=counts.get(name))
+        write_text(source / f"{name.replace('start', 'index')}.md", text)
     api.write(source / "api")
 
 
