@@ -101,7 +101,7 @@ def _write_sources(root: Path, source: Path, inside: Path, decks: Path | None) -
     for name in ("mathjax-fonts", "fonts"):
         shutil.copytree(inside / name, static / name)
     shutil.copy(inside / "LICENCES.txt", static)
-    for name in ("../sliders.js", "site.js", "site.css"):
+    for name in ("../sliders.js", "site.js", "site.css", "icon.svg"):
         shutil.copy(HERE / name, static)
     (static / "formulas.css").touch()  # until the formulas are typeset
     for document in (root / "docs").glob("*.md"):
@@ -227,7 +227,7 @@ def _settings(source: Path, inside: Path) -> dict[str, Any]:
         "html_copy_source": False,
         "html_show_sphinx": False,
         "html_math_renderer": "static",
-        "html_favicon": None,
+        "html_favicon": "_static/icon.svg",
         "pygments_style": "a11y-high-contrast-light",
         "pygments_dark_style": "a11y-high-contrast-dark",
         "exclude_patterns": ["_extra/**", "_static/**"],

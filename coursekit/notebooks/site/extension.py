@@ -75,7 +75,7 @@ def _reference(words: str, term: str) -> addnodes.pending_xref:
 def _plain(app: Sphinx, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
     """Take ``|`` and a single ``*`` in a docstring as they stand: there they are norms, absolute values and stars."""
     for number, line in enumerate(lines):
-        if not line.lstrip().startswith((">>>", "...", ".. ", ":")):
+        if not line.lstrip().startswith((">>>", "...", ".. ", ":type", ":rtype", ":vartype")):
             pieces = line.split("``")  # every second piece is code
             pieces[::2] = [re.sub(r"(?<!\\)\|", r"\\|", piece) for piece in pieces[::2]]
             if line.count("*") - 2 * line.count("**") == 1:

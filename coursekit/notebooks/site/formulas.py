@@ -17,6 +17,7 @@ from coursekit.errors import CourseError
 
 PROGRAM = Path(__file__).with_suffix(".cjs")
 MARK = re.compile(r"<!--formula ([01]) ([\w=-]*)-->")
+CAPTION = '<p class="caption" role="heading">'  # as Sphinx writes it, without the level that ARIA asks for
 TIMEOUT = 300  # seconds for all formulas of the course
 
 
@@ -70,5 +71,6 @@ def fill_in(folder: Path, mathjax: Path) -> str:
     made, css = typeset(formulas, mathjax)
     by_mark = dict(zip(marks, made, strict=True))
     for path, text in pages.items():
+        text = text.replace(CAPTION, CAPTION.replace(">", ' aria-level="2">'))
         path.write_text(MARK.sub(lambda mark: by_mark[mark[1], mark[2]], text), encoding="utf-8")
     return css
