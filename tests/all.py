@@ -24,7 +24,7 @@ def run(*arguments: str) -> int:
 
 def main() -> int:
     os.environ.update(OMP_NUM_THREADS="1", MPLBACKEND="agg")
-    parallel = ["-n", str(min(os.cpu_count() or 1, 4)), "--dist", "loadfile"]
+    parallel = ["-n", str(min(os.cpu_count() or 1, 4)), "--dist", "loadfile", "--no-loadscope-reorder"]
     run("coverage", "erase")
     codes = [
         run("coverage", "run", "-m", "pytest", *parallel, "tests", "--ignore=tests/browser", *sys.argv[1:]),

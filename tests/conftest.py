@@ -13,6 +13,14 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 install_import_hook("coursekit", "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))")
 
 
+SLOWEST = "tests/notebooks/test_student_edition.py"  # of all files; it runs every notebook
+
+
+def pytest_collection_modifyitems(items):
+    """The slowest file comes first, so that it does not keep one process busy when all others are done."""
+    items.sort(key=lambda item: not item.nodeid.startswith(SLOWEST))
+
+
 @pytest.fixture(autouse=True)
 def same_random_numbers():
     """Every test draws the same numbers, whichever tests ran before it."""
