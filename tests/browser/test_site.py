@@ -1,6 +1,8 @@
 """The site of the course as a reader sees it, served from this machine, in a browser that can reach nothing else."""
 
 import functools
+import subprocess
+import sys
 import threading
 from html.parser import HTMLParser
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -8,11 +10,8 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 from playwright.sync_api import expect
-from typer.testing import CliRunner
 
-from coursekit import cli
 from coursekit.course.lectures import lectures
-from coursekit.errors import CourseError
 
 LECTURES = [it.name for it in lectures() if it.seconds]
 KINDS = [
@@ -41,10 +40,11 @@ class Quiet(SimpleHTTPRequestHandler):
 def folder(tmp_path_factory, lacking):
     """The site, built once by its command."""
     out = tmp_path_factory.mktemp("built") / "site"
-    made = CliRunner().invoke(cli.app, ["site", "--out", str(out)])
-    if isinstance(made.exception, CourseError) and ("npm" in str(made.exception) or "Node" in str(made.exception)):
-        lacking(str(made.exception))
-    assert made.exit_code == 0, made.exception
+    # In a process of its own: Sphinx and its extensions warn of their own future, and warnings are errors here.
+    made = subprocess.run([sys.executable, "-m", "coursekit", "site", "--out", out], capture_output=True, text=True)
+    if made.returncode and ("npm" in made.stderr or "Node" in made.stderr):
+        lacking(made.stderr)
+    assert made.returncode == 0, made.stderr
     return out
 
 
@@ -116,7 +116,11 @@ def test_no_internal_link_is_broken(folder):
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("name", KINDS)
 def test_a_page_is_accessible(visit, audit, name, scheme):
-    found = audit(visit(name, scheme))
+    page = visit(name, scheme)
+    # axe judges the colours of text only where it can see it: in the window, and not in a box that scrolls.
+    page.add_style_tag(content="pre { white-space: pre-wrap !important }")
+    page.set_viewport_size({"width": 1280, "height": page.evaluate("document.documentElement.scrollHeight")})
+    found = audit(page)
     assert not found, found
 
 
@@ -178,7 +182,7 @@ def test_folded_code_opens_by_keyboard(visit):
 
 def test_the_search_finds_a_word_without_another_server(visit):
     page = visit("index")
-    page.get_by_role("searchbox").first.fill("perplexity")
+    page.locator("input[name=q]").first.fill("perplexity")
     page.keyboard.press("Enter")
     expect(page.locator("#search-results a", has_text="Neighbours and t-SNE").first).to_be_visible()
 

@@ -83,6 +83,11 @@ def _plain(app: Sphinx, what: str, name: str, obj: Any, options: Any, lines: lis
             lines[number] = "``".join(pieces)
 
 
+def _named(app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: nodes.document | None) -> None:
+    """A fold is called what it shows: myst-nb gives all of them one name that is not to be seen."""
+    context["body"] = context.get("body", "").replace(' aria-label="Toggle hidden content"', "")
+
+
 def _typeset(app: Sphinx, error: Exception | None) -> None:
     """When all pages are written, put the formulas in."""
     if error is None and app.builder.format == "html":
@@ -97,5 +102,6 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.add_html_math_renderer("static", (formulas.visit_inline, None), (formulas.visit_display, None))
     app.add_transform(LinkTerms)
     app.connect("autodoc-process-docstring", _plain, priority=900)  # after napoleon
+    app.connect("html-page-context", _named)
     app.connect("build-finished", _typeset)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

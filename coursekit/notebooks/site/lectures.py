@@ -3,6 +3,7 @@
 import base64
 import copy
 import html
+import io
 import json
 import re
 from pathlib import Path
@@ -139,10 +140,18 @@ class Page:
         )
 
     def save(self, uri: str, name: str) -> str:
-        """Write the image in a data URI to a file; return its address from a page."""
-        kind, content = uri.removeprefix("data:").split(";base64,", 1)
-        suffix = kind.rpartition("/")[2].removesuffix("+xml")
-        (self.figures / f"{name}.{suffix}").write_bytes(base64.b64decode(content))
+        """Write the image in a data URI to a file; return its address from a page.
+
+        A PNG that stands still becomes a lossless WebP, which is a quarter smaller.
+        """
+        kind, text = uri.removeprefix("data:").split(";base64,", 1)
+        suffix, content = kind.rpartition("/")[2].removesuffix("+xml"), base64.b64decode(text)
+        image = files.open_image(content) if suffix == "png" else None
+        if image and not getattr(image, "is_animated", False):
+            smaller = io.BytesIO()
+            image.save(smaller, "WEBP", lossless=True)
+            suffix, content = "webp", smaller.getvalue()
+        (self.figures / f"{name}.{suffix}").write_bytes(content)
         return f"_static/figures/{name}.{suffix}"
 
 
