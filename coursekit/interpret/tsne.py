@@ -245,8 +245,8 @@ def _descend(
 ) -> tuple[Tensor, dict[int, float], dict[int, Tensor]]:
     """The map after the last step, the KL along the way, and the snapshots.
 
-    The exaggeration, the momenta and the gains are the paper's. The learning rate grows with n (Belkina et al., Nature
-    Communications 10, 2019).
+    The factor of the exaggeration, the momenta and the gains are the paper's; it exaggerates for 50 steps, and changes
+    the momentum after 250. The learning rate grows with n (Belkina et al., Nature Communications 10, 2019).
     """
     rate = len(y) / EXAGGERATION
     # P is symmetric, so the pairs i < j suffice. As in `_kernel` they come in blocks of rows.

@@ -45,6 +45,12 @@ def stack(*layers):
 
 dilated = stack(*(nn.Conv2d(1, 1, 3, dilation=2**i, bias=False) for i in range(5)))
 
+pairs = stack(*(nn.Conv2d(1, 1, 2, dilation=d, bias=False) for d in (1, 2, 4, 8, 16, 31)))
+
+
+def one_pair():
+    return nn.Sequential(*[nn.Conv2d(1, 1, 2, bias=False)] * 62)
+
 
 class OneFilter(nn.Module):
     """One 3×3 filter, used 31 times; the module holds no layers."""
@@ -90,7 +96,9 @@ separable = stack(nn.Conv2d(1, 1, (63, 1)), nn.BatchNorm2d(1), nn.Conv2d(1, 1, (
         ("soft_threshold", lambda u, t: u - u.clamp(-t, t), "t = 0"),
         ("field_side", field_side, "right on one layer"),
         ("top_images", top_images, "an image that holds all the largest values"),
-        ("wide_view", dilated, "see all of 63×63 pixels with 45 weights"),
+        ("wide_view", dilated, "see all of 63×63 pixels with 45 weights; 24 are enough"),
+        ("wide_view", pairs, "see all of 63×63 pixels with 24 weights$"),
+        ("wide_view", one_pair, "see all of 63×63 pixels with 4 weights$"),
         ("wide_view", separable, "see all of 63×63 pixels with 130 weights"),
         ("wide_view", OneFilter, "see all of 63×63 pixels with 9 weights"),
         ("wide_view", Shortcuts, "see all of 63×63 pixels with 50 weights"),
