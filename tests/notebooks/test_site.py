@@ -130,9 +130,9 @@ def test_a_figure_with_frames_becomes_files_and_a_slider(tmp_path):
     )
     caption = new_output("display_data", {"text/markdown": "*Figure 1. A dot.*"})
     (cell,) = page(tmp_path, code("explore()", output, caption, tags=["hide-input"])).notebook().cells
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["05_rnn-1-0.png", "05_rnn-1-1.png", "05_rnn-1.png"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["05_rnn-1-0.webp", "05_rnn-1-1.webp", "05_rnn-1.webp"]
     markup = html_of(cell)
-    assert 'src="_static/figures/05_rnn-1.png" alt="a dot"' in markup
+    assert 'src="_static/figures/05_rnn-1.webp" alt="a dot"' in markup
     assert 'type="range" min="0" max="1"' in markup
     assert cell.outputs[1]["data"]["text/markdown"] == "{.caption}\n**Figure 1.** A dot."
 
