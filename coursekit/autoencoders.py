@@ -114,7 +114,8 @@ def sparse(d: int, m: int) -> Autoencoder:
     """Build a code of m non-negative entries, z = ReLU(W₁ᵀx + b₁), and x̂ = W₂z + b₂; m may exceed d.
 
     The code becomes sparse only through the loss: add ``weight * l1(z)`` to it. Beware of units that then fire for no
-    input, and of decoder columns that grow while the code shrinks; columns of fixed length prevent it.
+    input, above all if the data are not centred, and of decoder columns that grow while the code shrinks; columns of
+    fixed length prevent it.
 
     Raises:
         TypeError: d or m is not an integer.
@@ -126,7 +127,7 @@ def sparse(d: int, m: int) -> Autoencoder:
 
 
 def l1(z: Float[Tensor, "n m"]) -> Float[Tensor, ""]:
-    """Compute the sparsity penalty Ω(z) = Σⱼ|zⱼ|, averaged over the batch.
+    """Compute the L1 penalty Ω(z) = Σⱼ|zⱼ|, averaged over the batch.
 
     Raises:
         TypeError: z is not a tensor of floating-point numbers.
