@@ -77,7 +77,8 @@ def check_my_attack(answer: Answer) -> str:
     if fraction > 0.4:
         raise Wrong(
             f"every answer changed, by {fraction:.0%} of the way to the nearest digit with another label; wanted at "
-            "most 40 %. Many small steps, each with a new gradient, stop earlier than one big one"
+            "most 40 %. Length is measured by ‖r‖₂ here, and the sign of the gradient moves every pixel alike: follow "
+            "the gradient itself, and stop as soon as the answer changes"
         )
     return "every answer changed, by at most 40 % of the way to the nearest digit with another label"
 
