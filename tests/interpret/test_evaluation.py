@@ -308,7 +308,7 @@ def test_the_cascade_names_layers_that_cannot_be_randomized(images):
 
 
 def test_the_cascade_refuses_arguments_of_another_type(without_annotations, tiny, images):
-    with pytest.raises(TypeError, match="a: expected a tensor, got ndarray"):
+    with pytest.raises(TypeError, match="maps: expected a tensor, got ndarray"):
         cascading_randomization(tiny, images, lambda *_: images.numpy())
     with pytest.raises(TypeError, match=r"seed: expected an integer, got float 0\.5"):
         cascading_randomization(tiny, images, gradient, seed=0.5)
