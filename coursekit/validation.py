@@ -12,7 +12,9 @@ import math
 import operator
 import reprlib
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any, TypeVar
 
 import torch
@@ -23,6 +25,7 @@ from coursekit.errors import unknown
 
 FLOATS = (torch.float32, torch.float64)
 LARGEST = 2**63 - 1  # of torch's integers, and of the seeds of its generators
+_put_off: ContextVar[dict[str, Tensor] | None] = ContextVar("_put_off", default=None)
 T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -48,7 +51,9 @@ def require_tensor(value: Any, name: str, shape: str = "...", *, finite: bool = 
     _require_shape(value, name, shape)
     if not empty and value.numel() == 0:
         raise ValueError(f"{name}: expected at least one element, got shape {tuple(value.shape)}")
-    if finite and (bad := count_nonfinite(value)):
+    if not finite or noted(f"{name}: some numbers are NaN or infinite", lambda: value.isfinite()):
+        return value
+    if bad := count_nonfinite(value):
         raise ValueError(f"{name}: {bad} of {value.numel()} numbers are NaN or infinite")
     return value
 
@@ -103,6 +108,8 @@ def require_samples(a: Any, b: Any, names: tuple[str, str] = ("x", "y"), least: 
 def require_unit_range(value: Any, name: str) -> Tensor:
     """A float32 or float64 tensor of numbers in [0, 1]."""
     require_tensor(value, name)
+    if noted(f"{name}: expected numbers in [0, 1]", lambda: (value >= 0) & (value <= 1)):
+        return value
     low, high = value.min().item(), value.max().item()
     if low < 0 or high > 1:
         raise ValueError(f"{name}: expected numbers in [0, 1], got {low:.3g} to {high:.3g}")
@@ -286,6 +293,36 @@ def count_nonfinite(x: Tensor) -> int:
     # A finite sum proves that all are finite, in a fiftieth of the time that a look at each takes. A sum that is not
     # finite proves nothing, because finite numbers can overflow.
     return 0 if x.sum().isfinite() else int((~x.isfinite()).sum())
+
+
+@contextmanager
+def checks_put_off(results: dict[str, Tensor]) -> Iterator[None]:
+    """A block that does not wait for a device: what it checks of the values of tensors is noted in ``results``.
+
+    `raise_what_failed` looks at them later. Types and shapes, which are known at once, are checked at once.
+    """
+    before = _put_off.set(results)
+    try:
+        yield
+    finally:
+        _put_off.reset(before)
+
+
+def noted(failure: str, good: Callable[[], Tensor]) -> bool:
+    """Whether checks are put off; then ``good``, truth values that should all be true, is noted."""
+    results = _put_off.get()
+    if results is not None:
+        all_good = good().all()
+        results[failure] = results[failure] & all_good if failure in results else all_good
+    return results is not None
+
+
+def raise_what_failed(results: dict[str, Tensor]) -> None:
+    """Raise a ``ValueError`` for the first check that was put off and failed, and forget all of them."""
+    failed = [failure for failure, good in results.items() if not good]
+    results.clear()
+    if failed:
+        raise ValueError(failed[0])
 
 
 def _require_is_tensor(value: Any, name: str) -> None:

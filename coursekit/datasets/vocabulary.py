@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from coursekit.validation import require_instance
+from coursekit.validation import noted, require_instance
 
 PAD, END = 0, 1  # the numbers of "nothing here" and of "the sentence is over"
 
@@ -90,6 +90,8 @@ def require_tokens(value: Tensor, name: str, count: int) -> Tensor:
         raise TypeError(f"{name}: expected integers, got {str(value.dtype).removeprefix('torch.')}")
     if value.ndim != 2 or not value.numel():
         raise ValueError(f"{name}: expected shape (t, n) with t, n ≥ 1, got {tuple(value.shape)}")
+    if noted(f"{name}: expected numbers from 0 to {count - 1}", lambda: (value >= 0) & (value < count)):
+        return value
     low, high = int(value.min()), int(value.max())
     if low < 0 or high >= count:
         raise ValueError(f"{name}: expected numbers of words from 0 to {count - 1}, got {low} to {high}")

@@ -99,11 +99,11 @@ class WAE:
         if (discriminator is not None) != (penalty == "gan"):
             raise ValueError('discriminator: the penalty "gan" needs one, and "mmd" has no use for it')
         self.discriminator = discriminator
-        self.optimizer = torch.optim.Adam([*encoder.parameters(), *decoder.parameters()], lr)
+        self.optimizer = torch.optim.Adam([*encoder.parameters(), *decoder.parameters()], lr, fused=True)
         self.state: dict[str, Any] = {"encoder": encoder, "decoder": decoder, "optimizer": self.optimizer}
         if discriminator is not None:
             require_instance(discriminator, "discriminator", nn.Module)
-            self.for_discriminator = torch.optim.Adam(discriminator.parameters(), fast, (0.5, 0.999))
+            self.for_discriminator = torch.optim.Adam(discriminator.parameters(), fast, (0.5, 0.999), fused=True)
             self.state |= {"discriminator": discriminator, "discriminator optimizer": self.for_discriminator}
 
     def __call__(self, x: Tensor) -> dict[str, Tensor]:

@@ -46,7 +46,9 @@ class CharModel(nn.Module):
     def forward(self, numbers: Int[Tensor, "t b"], state: State | None = None) -> tuple[Float[Tensor, "t b v"], State]:
         """The scores behind each character, and the state after the last one, with which the next call can go on."""
         numbers = require_tokens(numbers, "numbers", len(self.alphabet)).long()
-        x = F.one_hot(numbers, len(self.alphabet)).to(self.readout.weight.dtype)  # (T, B, V)
+        # A row of the identity is the one-hot vector of its number. F.one_hot would wait for a GPU.
+        one_hot = torch.eye(len(self.alphabet), dtype=self.readout.weight.dtype, device=numbers.device)  # (V, V)
+        x = one_hot[numbers]  # (T, B, V)
         h, state = self.recurrent(x, state)  # (T, B, H)
         return self.readout(self.dropout(h)), state
 

@@ -12,6 +12,7 @@ from jaxtyping import Float64
 from torch import Tensor
 
 from coursekit.errors import CourseError
+from coursekit.validation import raise_what_failed
 
 Losses = Tensor | Mapping[str, Tensor]
 
@@ -50,6 +51,7 @@ class History:
         self._started: float | None = None  # on the clock, while the run lasts
         self._pending: list[Tensor] = []  # losses that are still on the device, in the order of `_names`, step by step
         self._names: tuple[str, ...] = ()
+        self.put_off: dict[str, Tensor] = {}  # checks of values that are still on the device
 
     @property
     def steps_per_epoch(self) -> int:
@@ -113,11 +115,13 @@ class History:
         self.steps += 1
 
     def flush(self) -> None:
-        """Fetch the pending losses from the device in one transfer.
+        """Fetch the pending losses from the device in one transfer, and look at the checks that were put off.
 
         Raises:
+            ValueError: one of these checks failed.
             TrainingDiverged: one of them is not finite; the history ends before its step.
         """
+        raise_what_failed(self.put_off)
         if not self._pending:
             return
         values = torch.stack(self._pending).cpu().double().numpy().reshape(-1, len(self._names))  # (steps, losses)

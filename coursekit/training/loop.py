@@ -4,7 +4,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from coursekit.training.history import History, Losses, TrainingDiverged
 from coursekit.training.parallel import Together, any_process, is_first, processes, require_enough
 from coursekit.training.progress import INTERVAL, LiveCurve, TerminalBar, watch
 from coursekit.training.resume import RunCheckpoint, fingerprint
-from coursekit.validation import count_nonfinite, require_function, require_integer, require_number
+from coursekit.validation import checks_put_off, count_nonfinite, require_function, require_integer, require_number
 
 Measure = Callable[[int, History], Mapping[str, float] | None]
 
@@ -181,8 +181,9 @@ def _steps(
         for index in batches[history.steps % history.steps_per_epoch :]:
             # index_select copies rows; x[index] does the same by a path that is several times slower.
             shares = Together.shares
+            checks = checks_put_off(history.put_off) if _computes_beside(device) else nullcontext()
             try:
-                with _enough_memory(f"{device} for a batch of {len(index)} samples: lower batch_size"):
+                with checks, _enough_memory(f"{device} for a batch of {len(index)} samples: lower batch_size"):
                     losses = step(*(x.index_select(0, index) for x in tensors))
             except Exception as error:
                 batch = f"a batch of {len(index)} of the {history.samples} samples"
@@ -197,6 +198,11 @@ def _steps(
             if history.steps % history.steps_per_epoch == 0:
                 history.measured.append(_measure(on_epoch_end, history, modules, device) if on_epoch_end else {})
             yield
+
+
+def _computes_beside(device: torch.device) -> bool:
+    """Whether Python goes on while the device computes, and would wait for it to check a value."""
+    return device.type != "cpu"
 
 
 def _measure(

@@ -48,6 +48,12 @@ AUDIT = """async (within) => {
 }"""
 
 
+def pytest_collection_modifyitems(items):
+    """Tests that share decks run in one process, so that the decks are made once; so do the tests of a file."""
+    for item in items:
+        item.add_marker(pytest.mark.xdist_group("decks" if "course_decks" in item.fixturenames else item.path.stem))
+
+
 @pytest.fixture(scope="session")
 def lacking():
     """Ends the test because something is missing: skipped at home, failed in CI."""

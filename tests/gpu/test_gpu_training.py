@@ -9,6 +9,7 @@ from torch import nn
 from torch.nn.functional import mse_loss
 
 from coursekit import autoencoders
+from coursekit.generative.vae import VAE
 from coursekit.training import Descent, fit, load_checkpoint, resolve_device, save_checkpoint
 
 pytestmark = pytest.mark.gpu
@@ -21,6 +22,11 @@ def noisy_step():
     torch.manual_seed(7)
     model = nn.Sequential(nn.Linear(16, 32), nn.BatchNorm1d(32), nn.ReLU(), nn.Dropout(0.3), nn.Linear(32, 16))
     return Descent(model, lambda x: mse_loss(model(x + 0.1 * torch.randn_like(x)), x), precision="float32", clip=1.0)
+
+
+def variational_step():
+    model = VAE(16, 8, 2)
+    return Descent(model, lambda x: -model.elbo(x).mean())
 
 
 def train(step, device, epochs=2, checkpoint=None):
@@ -47,6 +53,22 @@ def test_fit_leaves_the_devices_generator_to_its_owner(device):
     torch.manual_seed(1)
     train(step, device)
     torch.testing.assert_close(torch.rand(3, device=device), expected, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("make", [noisy_step, variational_step])
+def test_no_step_waits_for_the_device(device, make):
+    step = make()
+
+    def watched(x):
+        if device.type != "cuda":  # in a dry run
+            return step(x)
+        torch.cuda.set_sync_debug_mode("error")
+        try:
+            return step(x)
+        finally:
+            torch.cuda.set_sync_debug_mode("default")
+
+    assert fit(watched, DATA, epochs=2, batch_size=32, state=step.state, device=device, progress=False).epochs == 2
 
 
 @pytest.mark.parametrize("precision", ["auto", "float32", "bf16"])
