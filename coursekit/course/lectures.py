@@ -18,6 +18,7 @@ class Lecture:
     part: str
     title: str
     question: str
+    figure: int = 1  # the one that stands for the lecture, as numbered in its captions
     seconds: dict[str, int] = field(default_factory=dict)  # by profile, on one CPU core
 
     @property

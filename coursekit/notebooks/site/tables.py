@@ -47,8 +47,8 @@ class Source:
 
     @property
     def picture(self) -> str:
-        """The first figure of the notebook, small, as a data URI."""
-        return report.thumbnail(files.figures(self.nb)[0][0])
+        """The figure that stands for the lecture, small, as a data URI."""
+        return report.thumbnail(files.figures(self.nb)[self.lecture.figure - 1][0])
 
 
 def environment() -> Environment:
