@@ -19,7 +19,7 @@ test: $(READY)  ## all tests: the package, and every notebook by papermill and b
 test-browser: $(READY)  ## slides, JupyterLab and the report in a real browser, needs Chromium and npm
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadgroup tests/browser
 
-test-gpu:  ## tests and measurements on CUDA, 8 minutes at most, needs a PYTHON whose PyTorch finds the GPU
+test-gpu:  ## tests and measurements on CUDA, 10 minutes at most, needs a PYTHON whose PyTorch finds the GPU
 	$(PYTHON) -m tests.gpu
 
 lint: $(READY)  ## style of code and notebooks, and types

@@ -9,7 +9,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,11 +17,14 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from coursekit import autoencoders
 from coursekit.datasets import digits, shapes
+from coursekit.generative.vae import VAE
 from coursekit.interpret import occlusion, tsne
 from coursekit.nets import ResidualNet, pretrained
+from coursekit.recurrent import LSTM
 from coursekit.training import Descent, fit
 from tests.benchmarks.harness import interleave, ratio
 from tests.gpu.target import DEVICE, DRY_RUN
@@ -72,14 +75,62 @@ def fit_autoencoder() -> Result:
     return _fit_against_plain_loop(make, lambda net, x: F.mse_loss(net(x), x), images)
 
 
+def fit_vae(batch: int) -> Result:
+    """`fit` on a small VAE and as many images as MNIST has."""
+    images = torch.rand(512 if DRY_RUN else 60_000, 784, device=DEVICE)
+    return _fit_against_plain_loop(
+        lambda: VAE(784, hidden=512, latent=16), lambda net, x: -net.elbo(x).mean(), images, batch=batch
+    )
+
+
 def fit_residual() -> Result:
-    """`fit` on the residual net and a third of CIFAR-10."""
+    """`fit` on the residual net and a third of CIFAR-10, and what that is of the rate of one large matrix product."""
     n = 64 if DRY_RUN else 16_384
     images, labels = torch.rand(n, 3, 32, 32, device=DEVICE), torch.randint(10, (n,), device=DEVICE)
-    return _fit_against_plain_loop(ResidualNet, lambda net, x, y: F.cross_entropy(net(x), y), images, labels)
+    result = _fit_against_plain_loop(ResidualNet, lambda net, x, y: F.cross_entropy(net(x), y), images, labels)
+
+    # The products of one image, forward and backward, against those that the device does in a second.
+    net = ResidualNet()
+    with FlopCounterMode(display=False) as counter:
+        F.cross_entropy(net(images[:2].cpu()), labels[:2].cpu()).backward()
+    rate = float(result.gpu.split()[0].replace(",", "")) * counter.get_total_flops() / 2
+    share = rate / _largest_rate()
+    return replace(result, notes=f"{result.notes}; {share:.0%} of the rate of a large bf16 product")
 
 
-def _fit_against_plain_loop(make: Callable[[], nn.Module], loss: Callable[..., Tensor], *data: Tensor) -> Result:
+def _largest_rate() -> float:
+    """Floating-point operations per second of one large matrix product in bfloat16."""
+    side = 256 if DRY_RUN else 8192
+    a = torch.rand(side, side, device=DEVICE, dtype=torch.bfloat16)
+    return 2 * side**3 / min(_seconds(lambda: a @ a)[0] for _ in range(10))
+
+
+def lstm_against_cudnn() -> Result:
+    """The course's LSTM, written out step by step, and torch's: forward and backward."""
+    t, b, h = (8, 4, 16) if DRY_RUN else (128, 64, 256)
+    x = torch.rand(t, b, h, device=DEVICE)
+
+    def steps(net: nn.Module) -> Callable[[], None]:
+        net.to(DEVICE)
+
+        def run() -> None:
+            for _ in range(5):
+                net.zero_grad()
+                net(x)[0].sum().backward()
+            if DEVICE == "cuda":
+                torch.cuda.synchronize()
+
+        return run
+
+    seconds = interleave({"ours": steps(LSTM(h, h)), "torch.nn": steps(nn.LSTM(h, h))}, ROUNDS)
+    rates = {name: f"{5 * t * b / min(taken):,.0f} tokens/s" for name, taken in seconds.items()}
+    faster = ratio(seconds["torch.nn"], seconds["ours"])
+    return Result(rates["ours"], f"torch.nn: {rates['torch.nn']}", f"{faster:.2f}", f"float32, T, B, H = {t}, {b}, {h}")
+
+
+def _fit_against_plain_loop(
+    make: Callable[[], nn.Module], loss: Callable[..., Tensor], *data: Tensor, batch: int = BATCH
+) -> Result:
     """Samples per second of `fit`, and of the loop that one writes without it.
 
     Both have the same net, optimizer and precision, and data that are on the device already.
@@ -94,7 +145,7 @@ def _fit_against_plain_loop(make: Callable[[], nn.Module], loss: Callable[..., T
     def plain_loop() -> None:
         plain_net.train()
         for _ in range(epochs):
-            for index in torch.randperm(n, device=DEVICE).split(BATCH):
+            for index in torch.randperm(n, device=DEVICE).split(batch):
                 optimizer.zero_grad()
                 with torch.autocast(DEVICE, torch.bfloat16, enabled=bf16):
                     value = loss(plain_net, *(x[index] for x in data))
@@ -103,12 +154,12 @@ def _fit_against_plain_loop(make: Callable[[], nn.Module], loss: Callable[..., T
         value.item()  # waits for the device
 
     def ours() -> None:
-        fit(step, data, epochs=epochs, batch_size=BATCH, device=DEVICE, progress=False)
+        fit(step, data, epochs=epochs, batch_size=batch, device=DEVICE, progress=False)
 
     seconds = interleave({"fit": ours, "plain loop": plain_loop}, ROUNDS)
     rates = {name: f"{epochs * n / min(taken):,.0f} samples/s" for name, taken in seconds.items()}
     faster = ratio(seconds["plain loop"], seconds["fit"])
-    notes = f"{precision}, {n:,} samples, batch {BATCH}"
+    notes = f"{precision}, {n:,} samples, batch {batch}"
     return Result(rates["fit"], f"plain loop: {rates['plain loop']}", f"{faster:.2f}", notes)
 
 
@@ -133,6 +184,16 @@ def occlusion_of_shapes() -> Result:
     error = (on_gpu.cpu() - on_cpu).abs().max() / on_cpu.abs().max()
     notes = f"{len(images)} images, {on_cpu[0].numel()} windows each; scores differ by {error:.1e} of the largest"
     return Result(f"{there:.2f} s", f"CPU: {here:.2f} s", f"{here / there:.1f}", notes)
+
+
+def occlusion_of_many() -> Result:
+    """Occlusion of as many images as a class of CIFAR-10's test set has; a CPU would take too long."""
+    images = shapes(4 if DRY_RUN else 1000).images.to(DEVICE)
+    net = pretrained("residual").to(DEVICE)
+    look = partial(occlusion, target=0, window=8, stride=2, batch_size=1024)
+    look(net, images[:1])
+    taken, scores = _seconds(lambda: look(net, images))
+    return Result(f"{taken:.2f} s", notes=f"{len(images)} images, {scores[0].numel()} windows each")
 
 
 def notebook() -> Result:
@@ -163,8 +224,12 @@ def _seconds(run: Callable[[], Any]) -> tuple[float, Any]:
 ROWS = [
     Row("tests marked `gpu`", tests, limit=150),
     Row("`fit`, MLP autoencoder 784-512-256-32", fit_autoencoder, limit=60),
+    Row("`fit`, VAE 784-512-16, batch 128", partial(fit_vae, 128), limit=60),
+    Row("`fit`, VAE 784-512-16, batch 8192", partial(fit_vae, 8192), limit=40),
     Row("`fit`, residual net", fit_residual, limit=60),
+    Row("LSTM, forward and backward", lstm_against_cudnn, limit=40),
     Row("`tsne`", map_of_digits, limit=60),
     Row("`occlusion`, residual net", occlusion_of_shapes, limit=60),
+    Row("`occlusion`, 1000 images", occlusion_of_many, limit=60),
     Row("notebook 03", notebook, limit=240),
 ]
