@@ -76,9 +76,9 @@ def check_my_attack(answer: Answer) -> str:
     fraction = ((attacked - images).flatten(1).norm(dim=1) / nearest).mean().item()
     if fraction > 0.37:
         raise Wrong(
-            f"every answer changed, by {100 * fraction:.1f} % of the way to the nearest digit with another label; wanted "
-            "at most 37 %. Length is ‖r‖₂ here: follow the gradient itself (neither its sign nor the way to another "
-            "class), in small steps, and stop as soon as the answer changes"
+            f"every answer changed, by {100 * fraction:.1f} % of the way to the nearest digit with another label; "
+            "wanted at most 37 %. Length is ‖r‖₂ here: follow the gradient itself (neither its sign nor the way to "
+            "another class), in small steps, and stop as soon as the answer changes"
         )
     return "every answer changed, by at most 37 % of the way to the nearest digit with another label"
 
