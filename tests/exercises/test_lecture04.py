@@ -84,6 +84,21 @@ def towards_another_digit(net, images, labels):
     return until_it_changes(net, images, labels, lambda k: images + k / 100 * (goal - images), 301)
 
 
+def towards_another_mean(net, images, labels):
+    """No gradient: along the nine lines from class mean to class mean, the shortest change of the answer."""
+    train = datasets.digits().train
+    means = torch.stack([train.images[train.labels == k].mean(dim=0) for k in range(10)])
+    z, shortest = images, torch.full((len(images),), torch.inf)
+    for line in (unit(mean - means[labels]) for mean in means):
+        for k in range(1, 151):
+            moved = (images + k / 50 * line).clamp(0, 1)
+            length = (moved - images).flatten(1).norm(dim=1)
+            better = (net(moved).argmax(dim=1) != labels) & (length < shortest)
+            z = torch.where(better[:, None, None, None], moved, z)
+            shortest = torch.where(better, length, shortest)
+    return z
+
+
 def more_and_more_noise(net, images, labels):
     return until_it_changes(net, images, labels, lambda k: images + k / 100 * torch.randn_like(images), 400)
 
@@ -109,9 +124,9 @@ def train_it_away(net, images, labels):
         ),
         ("ascent_step", lambda x, g, lr, penalty: (x + lr * (g - 2 * penalty * x)).numpy(), "right on no penalty"),
         ("least_change", least_change, "right on positive log odds, both signs, a margin"),
-        ("my_attack", steps(0.05, 100), "every answer changed, by at most 40 % of the way"),
-        ("my_attack", by_an_optimizer, "every answer changed, by at most 40 % of the way"),
-        ("my_attack", one_gradient, "every answer changed, by at most 40 % of the way"),
+        ("my_attack", steps(0.05, 100), "every answer changed, by at most 37 % of the way"),
+        ("my_attack", by_an_optimizer, "every answer changed, by at most 37 % of the way"),
+        ("my_attack", one_gradient, "every answer changed, by at most 37 % of the way"),
     ],
 )
 def test_a_right_answer_is_praised(ask, name, answer, praise):
@@ -146,10 +161,11 @@ def test_a_right_answer_is_praised(ask, name, answer, praise):
         ),
         ("my_attack", lambda net, images, labels: images + 0.5, r"must stay in \[0, 1\]; these go from 0.5 to 1.5"),
         ("my_attack", lambda net, images, labels: images, "still reads 50 of the 50 digits correctly"),
-        ("my_attack", steps(2.0, 20), "wanted at most 40 %. Length is measured by ‖r‖₂ here"),
-        ("my_attack", small_sign_steps, "wanted at most 40 %. .*: follow the gradient itself"),
-        ("my_attack", towards_another_digit, "wanted at most 40 %. Length is measured"),
-        ("my_attack", more_and_more_noise, "wanted at most 40 %. Length is measured"),
+        ("my_attack", steps(2.0, 20), "wanted at most 37 %. Length is ‖r‖₂ here"),
+        ("my_attack", small_sign_steps, "wanted at most 37 %. .*: follow the gradient itself"),
+        ("my_attack", towards_another_digit, "wanted at most 37 %. Length is ‖r‖₂"),
+        ("my_attack", towards_another_mean, r"by 39\.\d % of the way .* wanted at most 37 %"),
+        ("my_attack", more_and_more_noise, "wanted at most 37 %. Length is ‖r‖₂"),
         ("my_attack", train_it_away, "it changes the net; leave the weights as they are"),
     ],
 )
