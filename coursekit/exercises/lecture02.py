@@ -37,24 +37,36 @@ def check_row_precision(answer: Answer) -> str:
     generator = torch.Generator().manual_seed(0)
     distances = 5 * torch.rand(50, generator=generator, dtype=torch.float64)  # (m,)
     cases = {
-        "50 neighbours": (distances, 10.0),
+        "50 neighbours": (distances, 2.0),
         "near ones": (1e-4 * distances, 30.0),
-        "far ones": (1e4 * distances, 2.0),
+        "far ones": (1e4 * distances, 10.0),
         # Here exp(−β d) is 0 for every neighbour, unless the smallest distance is subtracted first, as a softmax does.
         "neighbours that are all far away": (1e4 + distances, 10.0),
     }
     for case, (squared, wanted) in cases.items():
-        beta = _positive_number(answer(squared.clone(), wanted), case)
+        given = squared.clone()
+        beta = _positive_number(answer(given, wanted), case)
         got = row_perplexity(torch.softmax(-beta * squared, dim=0)[None]).item()
         if abs(got / wanted - 1) > 1e-6:
-            if abs(got / math.log2(wanted) - 1) < 1e-3:
-                hint = "That is log₂ of it: did you match the entropy instead of the perplexity?"
-            elif abs(got / wanted - 1) < 1e-2:
-                hint = "That is nearly right: are there enough steps, and are the numbers in double precision?"
-            else:
-                hint = "A larger β gives a smaller perplexity; is the bracket wide enough?"
+            hint = _hint(beta, got, wanted, row_precision(squared, wanted))
             raise Wrong(f"on {case}: β = {beta:.6g} gives the perplexity {got:.7g}, wanted {wanted:g}. {hint}")
+        if not torch.equal(given, squared):
+            raise Wrong(f"right on {case}, but it changes its argument in place; work on a new tensor instead")
     return f"right on {', '.join(cases)}"
+
+
+def _hint(beta: float, got: float, wanted: float, right: float) -> str:
+    """The likely mistake behind a β that gives the perplexity ``got``."""
+    for name, value in {"σ²": 1 / (2 * right), "σ": (2 * right) ** -0.5, "1/σ²": 2 * right}.items():
+        if abs(beta / value - 1) < 1e-3:
+            return f"That is {name}; wanted is β = 1/2σ²."
+    if abs(got / wanted - 1) < 1e-2:
+        return "That is nearly right: are there enough steps, and are the numbers in double precision?"
+    if abs(got / 2**wanted - 1) < 1e-3:
+        return "That is 2 to the power of it: did you match the entropy instead of the perplexity?"
+    if abs(got / math.log2(wanted) - 1) < 1e-3:
+        return "That is log₂ of it: did you match the entropy instead of the perplexity?"
+    return "A larger β gives a smaller perplexity; is the bracket wide enough?"
 
 
 def _positive_number(beta: Any, case: str) -> float:
@@ -104,7 +116,7 @@ exercise = Exercises(
         {
             "uniform rows": (torch.full((2, 4), 0.25),),
             "rows with zeros": (torch.tensor([[0.5, 0.5, 0.0], [1.0, 0.0, 0.0]]),),
-            "any rows": (torch.tensor([[0.1, 0.2, 0.7], [0.3, 0.3, 0.4]]),),
+            "any rows": (torch.tensor([[0.001, 0.2, 0.799], [0.3, 0.3, 0.4]]),),
             "as many rows as columns": (torch.tensor([[0.1, 0.9], [0.5, 0.5]]),),
         },
     ),

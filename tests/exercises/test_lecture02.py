@@ -51,6 +51,13 @@ def without_shift(squared, wanted):
     return middle
 
 
+def spoils(squared, wanted):
+    """The right β, and the distances are gone."""
+    beta = precision(squared, wanted)
+    squared.zero_()
+    return beta
+
+
 def labels_on_a_circle(x):
     """The labels of the digits, looked up in the data set: one place for each, with a little room around it."""
     known = datasets.digits().train
@@ -138,14 +145,18 @@ def test_a_right_answer_is_praised(ask, name, function, praise):
             lambda p: p.square().sum(dim=1).reciprocal(),
             "right on uniform rows, rows with zeros; wrong on any rows",
         ),
+        ("row_perplexity", lambda p: 2 ** -(p * p.clamp_min(1e-2).log2()).sum(dim=1), "zeros; wrong on any rows"),
         ("row_perplexity", lambda p: torch.exp(torch.special.entr(p).sum()), "wrong on uniform rows"),
         ("row_precision", lambda d, k: None, "returns nothing yet"),
-        ("row_precision", lambda d, k: (1 / (2 * precision(d, k))) ** 0.5, "on 50 neighbours: β = .* wanted 10"),
-        ("row_precision", lambda d, k: 2 * precision(d, k), "on 50 neighbours: β = .* wanted 10"),
+        ("row_precision", lambda d, k: (1 / (2 * precision(d, k))) ** 0.5, "on 50 neighbours: .* wanted 2. That is σ;"),
+        ("row_precision", lambda d, k: 1 / (2 * precision(d, k)), "on 50 neighbours: β = .* That is σ²;"),
+        ("row_precision", lambda d, k: 2 * precision(d, k), "on 50 neighbours: β = .* That is 1/σ²;"),
+        ("row_precision", spoils, "right on 50 neighbours, but it changes its argument in place"),
         ("row_precision", without_shift, "on neighbours that are all far away: β = "),
         ("row_precision", lambda d, k: "one", "on 50 neighbours: expected a positive β, got str"),
         ("row_precision", lambda d, k: -1.0, "on 50 neighbours: expected a positive β, got -1"),
-        ("row_precision", lambda d, k: 1 / d.mean(), "on 50 neighbours: β = .* wanted 10. A larger β gives a smaller"),
+        ("row_precision", lambda d, k: 1 / d.mean(), "on 50 neighbours: β = .* wanted 2. A larger β gives a smaller"),
+        ("row_precision", lambda d, k: precision(d, 2**k), "on 50 neighbours: .* 2 to the power of it: did you match"),
         ("row_precision", lambda d, k: precision(d, math.log2(k)), "on 50 neighbours: .* did you match the entropy"),
         ("row_precision", lambda d, k: precision(d.float(), k), "all far away: .* in double precision"),
         ("my_embedding", lambda x: None, "returns nothing yet"),
