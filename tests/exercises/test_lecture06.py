@@ -229,11 +229,12 @@ def orthogonal(layer):
         forget_bias(1.0),
         forget_bias(2.0),
         forget_bias(3.0),
+        forget_bias(4.0),
         forget_bias(5.0),
         forget_bias(3.0, slice(0, 24)),
         forget_bias(-3.0),
     ],
-    ids=["orthogonal", "bias 1", "bias 2", "bias 3", "bias 5", "input gates", "closed"],
+    ids=["orthogonal", "bias 1", "bias 2", "bias 3", "bias 4", "bias 5", "input gates", "closed"],
 )
 def test_a_start_that_forgets_is_refused(ask, answer):
     assert "after 500 steps of training its mean squared error is" in ask(exercise, "my_start", answer)
