@@ -82,7 +82,10 @@ WRONG_BAGS = {
         lambda review, n: by_zip({tuple(words) for words in review}, n),
         "a sentence twice: 'good' occurs 2 times, not 1",
     ),
-    "up to four words": (lambda review, n: by_zip(review, min(n, 4)), "groups of up to eight: .* occurs 1 times, not 0"),
+    "up to four words": (
+        lambda review, n: by_zip(review, min(n, 4)),
+        "groups of up to eight: .* occurs 1 times, not 0",
+    ),
     "skips words": (
         lambda review, n: Counter(
             g for words in review for k in range(1, n + 1) for g in itertools.combinations(words, k)
