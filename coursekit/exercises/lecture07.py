@@ -2,6 +2,7 @@
 
 import copy
 import random
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -16,6 +17,8 @@ REVIEWS = {
     "two sentences": ([["not", "good"], ["bad", "not", "good"]], 2),
     "groups longer than a sentence": ([["fine"], ["not", "at", "all", "fine"]], 4),
     "no sentence": ([], 3),
+    "a sentence twice": ([["so", "good"], ["so", "good"]], 2),
+    "groups of up to eight": ([["all", "in", "all", "it", "is", "not", "at", "all"]], 8),
 }
 NUMBERS = {  # in this order, so that a message names the rule that is broken
     "digits": range(1, 10),
@@ -82,6 +85,7 @@ def check_korean(answer: Answer) -> str:
             said = got if isinstance(got, str) else "".join(map(str, got)) if isinstance(got, list | tuple) else None
             if said is None:
                 raise Wrong(f"expected a name as a string, got {type(got).__name__}")
+            said = said.replace(" ", "")  # one is often written behind 만
             if said != wanted:
                 raise Wrong(
                     f"wrong on {case}: {number} is {wanted}, not {said or 'an empty name'}{_rule(said, number)}"
@@ -149,8 +153,8 @@ def _rule(said: str, number: int) -> str:
 
 
 def _words(sentence: Any) -> list[str]:
-    """The words of a sentence, which may begin with a capital letter and have commas."""
-    words = sentence.lower().replace(",", " ").split() if isinstance(sentence, str) else sentence
+    """The words of a sentence, which may have capital letters, commas and a full stop."""
+    words = re.findall(r"\w[\w'’-]*", sentence.lower()) if isinstance(sentence, str) else sentence
     if not isinstance(words, list | tuple) or not all(isinstance(word, str) for word in words):
         raise Wrong(f"expected a sentence as a string, got {type(sentence).__name__}")
     return list(words)

@@ -33,6 +33,7 @@ RIGHT_BAGS = {
     "dict": in_a_dict,
     "strings": lambda review, n: {" ".join(group): count for group, count in by_zip(review, n).items()},
     "a list of all": lambda review, n: list(by_zip(review, n).elements()),
+    "a list of lists": lambda review, n: [list(group) for group in by_zip(review, n).elements()],
     "a generator": lambda review, n: (" ".join(group) for group in by_zip(review, n).elements()),
     "with zeros": lambda review, n: {**by_zip(review, n), ("ugly",): 0},
 }
@@ -76,6 +77,14 @@ WRONG_BAGS = {
     "the last group is missing": (
         lambda review, n: by_zip([words[:-1] for words in review], n),
         "'bad' occurs 1 times",
+    ),
+    "a repeated sentence once": (
+        lambda review, n: by_zip({tuple(words) for words in review}, n),
+        "a sentence twice: 'good' occurs 2 times, not 1",
+    ),
+    "up to four words": (
+        lambda review, n: by_zip(review, min(n, 4)),
+        "groups of up to eight: .* occurs 1 times, not 0",
     ),
     "skips words": (
         lambda review, n: Counter(
@@ -129,6 +138,7 @@ RIGHT_NAMES = {
     "a table": by_table,
     "the package": korean_name,
     "replaced": lambda n: re.sub("일(?=[십백천])|^일(?=만)", "", with_all_ones(n)),
+    "with a space": lambda n: by_table(n).replace("만", "만 "),
     "a list of syllables": lambda n: list(by_table(n)),
 }
 
@@ -176,6 +186,7 @@ def test_a_wrong_name_is_told(ask, answer, message):
 RIGHT_PAIRS = [
     ("so not good but so good", "so good but so not good"),
     ("So not good but so good", "So good but so not good"),
+    ("So not good, but so good.", "So good, but so not good."),
     ("so good although so not good", "so not good although so good"),
     (["very", "hardly", "bad", "but", "very", "bad"], ["very", "bad", "but", "very", "hardly", "bad"]),
 ]
