@@ -134,12 +134,15 @@ def _raised(error: Exception, function: Answer) -> str:
     return f"it raises {type(error).__name__}{': ' if said else ''}{said}{where}"
 
 
-def by_cases(solution: Answer, cases: Mapping[str, tuple[Any, ...]]) -> Exercise:
+def by_cases(
+    solution: Answer, cases: Mapping[str, tuple[Any, ...]], hints: Mapping[str, str] | None = None
+) -> Exercise:
     """The exercise whose answer must equal the solution on every case.
 
     Args:
         solution: the course's own function.
         cases: the arguments of each case, by a name that messages quote.
+        hints: what may be the reason when an answer is wrong on a case, by the name of the case.
 
     >>> check = by_cases(lambda x: 2 * x, {"one": (1.0,), "zero": (0.0,)}).check
     >>> check(lambda x: x + x)
@@ -153,6 +156,7 @@ def by_cases(solution: Answer, cases: Mapping[str, tuple[Any, ...]]) -> Exercise
         right: list[str] = []
         for case, arguments in cases.items():
             so_far = f"right on {', '.join(right)}; " if right else ""
+            hint = f"; {hints[case]}" if hints and case in hints else ""
             # Both get copies: an answer that changes its arguments must not spoil the case.
             given = copy.deepcopy(arguments)
             expected = solution(*copy.deepcopy(arguments))
@@ -161,9 +165,9 @@ def by_cases(solution: Answer, cases: Mapping[str, tuple[Any, ...]]) -> Exercise
             except NotImplementedError:
                 raise
             except Exception as error:
-                raise Wrong(f"{so_far}on {case} {_raised(error, answer)}") from error
+                raise Wrong(f"{so_far}on {case} {_raised(error, answer)}{hint}") from error
             if difference := differs(expected, got, TOLERANCE):
-                raise Wrong(f"{so_far}wrong on {case}: {difference}")
+                raise Wrong(f"{so_far}wrong on {case}: {difference}{hint}")
             changed = [
                 differs(before, after, 0.0)
                 for before, after in zip(arguments, given, strict=True)

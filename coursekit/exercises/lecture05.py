@@ -119,6 +119,7 @@ def _run(T: int, seed: int) -> tuple[Tensor, ...]:
     return torch.stack(h), torch.stack(o), y, w, V
 
 
+OVERFLOW = "is it the formula, in numbers too large or too small for exp? Take the logarithm of softmax in one step"
 FIGURE = (torch.tensor([1.0, 2.2, -3.0, 4.1]), torch.tensor([0.0, 1.0, 0.0, 0.0]))
 exercise = Exercises(
     by_cases(
@@ -129,6 +130,7 @@ exercise = Exercises(
             "large scores": (torch.tensor([1000.0, 1001.0]).double(), torch.tensor([1.0, 0.0]).double()),
             "a target that is hardly possible": (torch.tensor([0.0, 200.0]), torch.tensor([1.0, 0.0])),
         },
+        hints={"large scores": OVERFLOW, "a target that is hardly possible": OVERFLOW},
     ),
     Exercise(my_model, check_my_model),
     by_cases(bptt, {"one step": _run(1, 0), "two steps": _run(2, 1), "six steps": _run(6, 2)}),

@@ -60,7 +60,11 @@ WRONG_LOSSES = {
         lambda o, y: -torch.log(o.exp() @ y / o.exp().sum()),
         "wrong on large scores: the result holds NaN",
     ),
-    "the probability underflows": (by_probability, "wrong on a target that is hardly possible: expected 200"),
+    "the probability underflows": (
+        by_probability,
+        "wrong on a target that is hardly possible: expected 200, got inf; is it the formula, in numbers too large or "
+        "too small for exp? Take the logarithm of softmax in one step",
+    ),
     "nothing": (lambda o, y: None, "it returns nothing yet"),
 }
 
