@@ -48,6 +48,7 @@ AUDIT = """async (within) => {
 }"""
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the marks
 def pytest_collection_modifyitems(items):
     """Tests that share decks run in one process, so that the decks are made once; so do the tests of a file."""
     for item in items:
