@@ -48,13 +48,6 @@ AUDIT = """async (within) => {
 }"""
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist reads the marks
-def pytest_collection_modifyitems(items):
-    """Tests that share decks run in one process, so that the decks are made once; so do the tests of a file."""
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group("decks" if "course_decks" in item.fixturenames else item.path.stem))
-
-
 @pytest.fixture(scope="session")
 def lacking():
     """Ends the test because something is missing: skipped at home, failed in CI."""
