@@ -17,7 +17,7 @@ test: $(READY)  ## all tests: the package, and every notebook by papermill and b
 	$(BIN)/python tests/all.py
 
 test-browser: $(READY)  ## slides, JupyterLab and the report in a real browser, needs Chromium and npm
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile tests/browser
+	$(BIN)/python -m pytest tests/browser
 
 test-gpu:  ## tests and measurements on CUDA, 10 minutes at most, needs a PYTHON whose PyTorch finds the GPU
 	$(PYTHON) -m tests.gpu
