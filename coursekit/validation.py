@@ -108,11 +108,12 @@ def require_samples(a: Any, b: Any, names: tuple[str, str] = ("x", "y"), least: 
 def require_unit_range(value: Any, name: str) -> Tensor:
     """A float32 or float64 tensor of numbers in [0, 1]."""
     require_tensor(value, name)
-    if noted(f"{name}: expected numbers in [0, 1]", lambda: (value >= 0) & (value <= 1)):
+    wanted = f"{name}: expected numbers in [0, 1]"
+    if noted(wanted, lambda: (value >= 0) & (value <= 1)):
         return value
     low, high = value.min().item(), value.max().item()
     if low < 0 or high > 1:
-        raise ValueError(f"{name}: expected numbers in [0, 1], got {low:.3g} to {high:.3g}")
+        raise ValueError(f"{wanted}, got {low:.3g} to {high:.3g}")
     return value
 
 

@@ -90,9 +90,10 @@ def require_tokens(value: Tensor, name: str, count: int) -> Tensor:
         raise TypeError(f"{name}: expected integers, got {str(value.dtype).removeprefix('torch.')}")
     if value.ndim != 2 or not value.numel():
         raise ValueError(f"{name}: expected shape (t, n) with t, n ≥ 1, got {tuple(value.shape)}")
-    if noted(f"{name}: expected numbers from 0 to {count - 1}", lambda: (value >= 0) & (value < count)):
+    wanted = f"{name}: expected numbers of words from 0 to {count - 1}"
+    if noted(wanted, lambda: (value >= 0) & (value < count)):
         return value
     low, high = int(value.min()), int(value.max())
     if low < 0 or high >= count:
-        raise ValueError(f"{name}: expected numbers of words from 0 to {count - 1}, got {low} to {high}")
+        raise ValueError(f"{wanted}, got {low} to {high}")
     return value

@@ -62,7 +62,7 @@ def check_my_start(answer: Answer) -> str:
             raise Wrong(
                 f"{before}after {STEPS} steps of training its mean squared error is {error:.3f}, wanted at most "
                 f"{WANTED:.3f}; predicting the mean has 0.167. Look at both gates: how long does each "
-                f"unit keep, and how much does it write at each step?"
+                "unit keep, and how much does it write at each step?"
             )
     return f"from this start an LSTM reaches a mean squared error of at most {WANTED:.3f} at {LENGTH} steps"
 

@@ -179,9 +179,9 @@ def _steps(
         order = torch.from_numpy(np.random.default_rng((seed, epoch)).permutation(history.samples))  # (N,)
         batches = order.to(device).split(history.batch_size)  # (n,) each
         for index in batches[history.steps % history.steps_per_epoch :]:
-            # index_select copies rows; x[index] does the same by a path that is several times slower.
             shares = Together.shares
             checks = checks_put_off(history.put_off) if _computes_beside(device) else nullcontext()
+            # index_select copies rows; x[index] does the same by a path that is several times slower.
             try:
                 with checks, _enough_memory(f"{device} for a batch of {len(index)} samples: lower batch_size"):
                     losses = step(*(x.index_select(0, index) for x in tensors))
