@@ -19,6 +19,7 @@ from coursekit.notebooks.slides.parts import NPM_CI
 
 HERE = Path(__file__).parent
 COURSE = files.find_notebooks([HERE.parents[1] / "notebooks"])
+PATIENCE = 240_000  # milliseconds: other tests may run beside these
 SHOTS = HERE.parents[1] / "runs" / "browser"  # screenshots of failed tests
 
 # What axe finds at level A or AA and calls serious, and text with a contrast that it could not determine. The other
@@ -61,9 +62,10 @@ def browser(lacking):
     if program is None:
         lacking("no Chromium, Chrome or Edge was found")
     try:
-        from playwright.sync_api import sync_playwright
+        from playwright.sync_api import expect, sync_playwright
     except ImportError:
         lacking("playwright is not installed")
+    expect.set_options(timeout=PATIENCE)
     with sync_playwright() as playwright:
         started = playwright.chromium.launch(executable_path=program, args=["--no-sandbox", "--disable-gpu"])
         yield started
@@ -77,6 +79,7 @@ def opening(browser, request):
     @contextmanager
     def opening(name, **options):
         context = browser.new_context(viewport={"width": 1280, "height": 720}, **options)
+        context.set_default_timeout(PATIENCE)
         page = context.new_page()
         failed_before = request.session.testsfailed
         yield page
@@ -117,7 +120,7 @@ def open_deck(page, course_decks):
 
     def open_deck(name):
         page.goto((course_decks / f"{name}.html").as_uri())
-        page.wait_for_function("window.Reveal && Reveal.isReady()", timeout=60_000)
+        page.wait_for_function("window.Reveal && Reveal.isReady()")
         return page
 
     return open_deck

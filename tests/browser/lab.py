@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[2]
 RECIPE = re.search(r"^lab:.*\n\t(.+)$", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)[1]
 OURS = ["--no-browser", "--port=0", "--expose-app-in-browser", "--allow-root"]  # port 0: any; CI may be root
 CARELESS = 'c.ServerApp.ip = "0.0.0.0"\n'  # a setting that a reader may have and the recipe must override
-SECONDS = 60  # the longest wait for anything
+SECONDS = 240  # the longest wait for anything: other tests may run beside
 
 READY = """() => {
   const kernel = window.jupyterapp?.shell.currentWidget?.sessionContext?.session?.kernel;
