@@ -125,7 +125,7 @@ exercise = Exercises(
             "rows with zeros": (torch.tensor([[0.5, 0.5, 0.0], [1.0, 0.0, 0.0]]),),
             "any rows": (torch.tensor([[0.001, 0.2, 0.799], [0.3, 0.3, 0.4]]),),
             "as many rows as columns": (torch.tensor([[0.1, 0.9], [0.5, 0.5]]),),
-            # Entries from 0.25 down to 2e-7, as those of a row of P: they count together, and no bound may cut them off.
+            # Entries from 0.25 down to 2e-7, as in a row of P: together they count, and no bound may cut them off.
             "a long row with tiny entries": (torch.softmax(-torch.linspace(0, 14, 50), dim=0)[None],),
         },
     ),

@@ -127,7 +127,7 @@ def principal_components(x):
     [
         ("row_perplexity", perplexity, "right on uniform rows, rows with zeros"),
         ("row_perplexity", lambda p: torch.exp(torch.special.entr(p).sum(dim=1)).numpy(), "right on uniform rows"),
-        ("row_perplexity", lambda p: 2 ** -(p * (p + 1e-12).log2()).sum(dim=1), "columns, a long row with tiny entries"),
+        ("row_perplexity", lambda p: 2 ** -(p * (p + 1e-12).log2()).sum(dim=1), ", a long row with tiny entries"),
         ("row_perplexity", lambda p: 2 ** -(p * p.clamp_min(1e-8).log2()).sum(dim=1), "a long row with tiny entries"),
         ("row_precision", precision, "right on 50 neighbours, near ones, far ones, neighbours that are all far away"),
         ("row_precision", by_newton, "right on 50 neighbours, near ones, far ones, neighbours that are all far away"),
@@ -166,7 +166,7 @@ def test_a_right_answer_is_praised(ask, name, function, praise):
         ("row_precision", lambda d, k: 1 / (2 * precision(d, k)), "on 50 neighbours: β = .* That is σ²;"),
         ("row_precision", lambda d, k: 2 * precision(d, k), "on 50 neighbours: β = .* That is 1/σ²;"),
         ("row_precision", spoils, "right on 50 neighbours, but it changes its argument in place"),
-        ("row_precision", without_shift, "on neighbours that are all far away: .* Subtract the smallest distance first"),
+        ("row_precision", without_shift, "on neighbours that are all far away: .* Subtract the smallest distance"),
         ("row_precision", backwards, "on 50 neighbours: .* run away upwards: in which direction does the perplexity"),
         ("row_precision", lambda d, k: 1.5 * precision(d, k), "on 50 neighbours: .* the perplexity 3.0.* A larger β"),
         ("row_precision", lambda d, k: precision(d / d.mean(), k), "on 50 neighbours: .* perplexity 2.1.* A larger β"),
