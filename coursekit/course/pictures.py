@@ -11,6 +11,7 @@ FRAMES_LIMIT = 300_000  # bytes in the notebook, for the frames of one figure
 ANIMATION_LIMIT = 400_000  # bytes in the notebook, for one animation
 EXACT_LIMIT = 50_000  # bytes of a still that keeps all its colours; a notebook of twenty large ones would take 3 MB
 VISIBLE = 12  # levels of 255 by which a pixel may differ unseen
+GREY = 30  # levels of 255 by which red, green and blue of a grey or pale pixel differ at most
 WIDTH = 1000  # pixels at most, of frames and animations
 PAUSE = 2.0  # seconds for which an animation shows its last frame
 GAP, LABEL = 24, 32  # pixels between the pictures of a strip, and below each of them
@@ -152,14 +153,9 @@ def _webp(picture: Image.Image, quality: int) -> bytes:
 
 def _share_palette(pictures: Sequence[Image.Image], colours: int) -> list[Image.Image]:
     """The pictures with one palette for all, taken from at most eight of them."""
-    width, height = pictures[0].size
-    samples = pictures[:: -(-len(pictures) // 8)]
-    sheet = Image.new("RGB", (width, height * len(samples)))
-    for i, sample in enumerate(samples):
-        sheet.paste(sample, (0, i * height))
-    palette = sheet.quantize(colours - 1, dither=Image.Dither.NONE)
-    white = colours - 1
-    palette.putpalette([*(palette.getpalette() or [])[: 3 * white], 255, 255, 255])
+    entries = _palette(pictures[:: -(-len(pictures) // 8)], colours - 1)
+    palette, white = Image.new("P", (1, 1)), len(entries) // 3
+    palette.putpalette([*entries, 255, 255, 255])
     coloured = []
     for picture in pictures:
         indexed = picture.quantize(palette=palette, dither=Image.Dither.NONE)
@@ -167,6 +163,28 @@ def _share_palette(pictures: Sequence[Image.Image], colours: int) -> list[Image.
         indexed.paste(white, mask=picture.convert("L").point(lambda level: 255 if level >= 250 else 0))
         coloured.append(indexed)
     return coloured
+
+
+def _palette(samples: Sequence[Image.Image], colours: int) -> list[int]:
+    """The colours that suit the samples best, beside white: red, green, blue, red, …
+
+    Small coloured marks tell classes apart, but axes, text and their soft edges have more pixels: if all were cut
+    together, classes would share a colour. So greys get 16 colours of their own, and vivid pixels all others.
+    """
+    import numpy as np
+
+    pixels = np.concatenate([np.asarray(sample).reshape(-1, 3) for sample in samples])
+    pixels = pixels[pixels.min(axis=1) < 250]
+    vivid = np.ptp(pixels, axis=1) > GREY
+    greys = 16 if vivid.any() else colours
+    entries = []
+    for chosen, count in ((pixels[vivid], colours - greys), (pixels[~vivid], greys)):
+        if len(chosen):
+            # Median cut, improved by k-means as in `still`.
+            line, moved = Image.fromarray(chosen[None]), len(chosen) // 100 or 1
+            cut = line.quantize(count, dither=Image.Dither.NONE, kmeans=moved).getpalette() or []
+            entries += cut[: 3 * count]
+    return entries
 
 
 def _stored(file: bytes) -> int:

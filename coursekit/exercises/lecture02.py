@@ -32,36 +32,43 @@ def row_precision(squared_distances: Tensor, wanted: float) -> float:
     return (low + high) / 2
 
 
+ALL_FAR = "neighbours that are all far away"
+
+
 def check_row_precision(answer: Answer) -> str:
     """The answer's β gives the wanted perplexity, however it was found."""
     generator = torch.Generator().manual_seed(0)
     distances = 5 * torch.rand(50, generator=generator, dtype=torch.float64)  # (m,)
     cases = {
-        "50 neighbours": (distances, 2.0),
+        "50 neighbours": (distances, 5.0),
         "near ones": (1e-4 * distances, 30.0),
         "far ones": (1e4 * distances, 10.0),
         # Here exp(−β d) is 0 for every neighbour, unless the smallest distance is subtracted first, as a softmax does.
-        "neighbours that are all far away": (1e4 + distances, 10.0),
+        ALL_FAR: (1e4 + distances, 10.0),
     }
     for case, (squared, wanted) in cases.items():
         given = squared.clone()
         beta = _positive_number(answer(given, wanted), case)
         got = row_perplexity(torch.softmax(-beta * squared, dim=0)[None]).item()
         if abs(got / wanted - 1) > 1e-6:
-            hint = _hint(beta, got, wanted, row_precision(squared, wanted))
+            hint = _hint(case, beta, got, wanted, row_precision(squared, wanted))
             raise Wrong(f"on {case}: β = {beta:.6g} gives the perplexity {got:.7g}, wanted {wanted:g}. {hint}")
         if not torch.equal(given, squared):
             raise Wrong(f"right on {case}, but it changes its argument in place; work on a new tensor instead")
     return f"right on {', '.join(cases)}"
 
 
-def _hint(beta: float, got: float, wanted: float, right: float) -> str:
+def _hint(case: str, beta: float, got: float, wanted: float, right: float) -> str:
     """The likely mistake behind a β that gives the perplexity ``got``."""
     for name, value in {"σ²": 1 / (2 * right), "σ": (2 * right) ** -0.5, "1/σ²": 2 * right}.items():
         if abs(beta / value - 1) < 1e-3:
             return f"That is {name}; wanted is β = 1/2σ²."
     if abs(got / wanted - 1) < 1e-2:
         return "That is nearly right: are there enough steps, and are the numbers in double precision?"
+    if case == ALL_FAR:
+        return "Is exp(−βd) 0 for all of them? Subtract the smallest distance first, or use torch.softmax."
+    if got < 1 + 1e-6:
+        return "β has run away upwards: in which direction does the perplexity move when β grows?"
     if abs(got / 2**wanted - 1) < 1e-3:
         return "That is 2 to the power of it: did you match the entropy instead of the perplexity?"
     if abs(got / math.log2(wanted) - 1) < 1e-3:
@@ -118,6 +125,8 @@ exercise = Exercises(
             "rows with zeros": (torch.tensor([[0.5, 0.5, 0.0], [1.0, 0.0, 0.0]]),),
             "any rows": (torch.tensor([[0.001, 0.2, 0.799], [0.3, 0.3, 0.4]]),),
             "as many rows as columns": (torch.tensor([[0.1, 0.9], [0.5, 0.5]]),),
+            # Entries from 0.25 down to 2e-7, as in a row of P: together they count, and no bound may cut them off.
+            "a long row with tiny entries": (torch.softmax(-torch.linspace(0, 14, 50), dim=0)[None],),
         },
     ),
     Exercise(row_precision, check_row_precision),

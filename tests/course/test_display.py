@@ -467,6 +467,23 @@ def test_an_animation_is_one_looping_picture_that_begins_with_its_last_frame(sho
     assert np.abs(frames[0] - np.asarray(picture(shown[-2][0]).convert("RGB")).astype(float)).mean() < 1
 
 
+def test_small_marks_keep_their_colours_in_an_animation():
+    """Two oranges and two greens stay apart beside a large grey drawing, whose pixels are far more."""
+    generator = np.random.default_rng(0)
+    canvas = np.full((300, 600, 3), 255, dtype=np.uint8)
+    canvas[:, :300] = generator.integers(0, 250, (300, 300, 1))
+    colours = [(213, 94, 0), (176, 120, 0), (0, 128, 95), (0, 114, 178), (62, 140, 190), (140, 100, 60)]
+    for k, colour in enumerate(colours):  # marks of 4 × 4 pixels, with soft edges of every lightness
+        soft = generator.random((40, 40, 1)) ** 0.5
+        canvas[5 + 45 * k : 45 + 45 * k, 400:440] = (soft * colour + (1 - soft) * 255).round()
+        canvas[5 + 45 * k : 9 + 45 * k, 400:404] = colour
+    moving = Image.open(io.BytesIO(pictures.animation([Image.fromarray(canvas)] * 2, seconds=1)))
+    stored = np.asarray(moving.convert("RGB")).astype(int)
+    for k, colour in enumerate(colours):
+        assert np.abs(stored[6 + 45 * k, 401] - colour).max() <= pictures.VISIBLE
+    assert np.abs(stored - canvas)[:, :300].mean() < 5  # greys have 16 levels
+
+
 def test_an_animation_is_the_same_bytes_for_the_same_figures(shown):
     for _ in range(2):
         animate(lambda k: a_line(k=k), range(4), alt="A line rises.", caption="It rises.")

@@ -51,6 +51,16 @@ def without_shift(squared, wanted):
     return middle
 
 
+def backwards(squared, wanted):
+    """Bisection that moves the wrong end."""
+    low, high = 0.0, 1e9
+    for _ in range(200):
+        middle = (low + high) / 2
+        wide = perplexity(torch.softmax(-middle * squared, dim=0)[None]).item() > wanted
+        low, high = (low, middle) if wide else (middle, high)
+    return middle
+
+
 def spoils(squared, wanted):
     """The right β, and the distances are gone."""
     beta = precision(squared, wanted)
@@ -117,6 +127,8 @@ def principal_components(x):
     [
         ("row_perplexity", perplexity, "right on uniform rows, rows with zeros"),
         ("row_perplexity", lambda p: torch.exp(torch.special.entr(p).sum(dim=1)).numpy(), "right on uniform rows"),
+        ("row_perplexity", lambda p: 2 ** -(p * (p + 1e-12).log2()).sum(dim=1), ", a long row with tiny entries"),
+        ("row_perplexity", lambda p: 2 ** -(p * p.clamp_min(1e-8).log2()).sum(dim=1), "a long row with tiny entries"),
         ("row_precision", precision, "right on 50 neighbours, near ones, far ones, neighbours that are all far away"),
         ("row_precision", by_newton, "right on 50 neighbours, near ones, far ones, neighbours that are all far away"),
         ("my_embedding", lambda x: tsne(x, perplexity=5, progress=False).embedding, "keeps at least 55 % of the ten"),
@@ -146,16 +158,23 @@ def test_a_right_answer_is_praised(ask, name, function, praise):
             "right on uniform rows, rows with zeros; wrong on any rows",
         ),
         ("row_perplexity", lambda p: 2 ** -(p * p.clamp_min(1e-2).log2()).sum(dim=1), "zeros; wrong on any rows"),
+        ("row_perplexity", lambda p: 2 ** -(p * p.clamp_min(1e-3).log2()).sum(dim=1), "columns; wrong on a long row"),
+        ("row_perplexity", lambda p: 2 ** -(p * p.clamp_min(1e-4).log2()).sum(dim=1), "columns; wrong on a long row"),
         ("row_perplexity", lambda p: torch.exp(torch.special.entr(p).sum()), "wrong on uniform rows"),
         ("row_precision", lambda d, k: None, "returns nothing yet"),
-        ("row_precision", lambda d, k: (1 / (2 * precision(d, k))) ** 0.5, "on 50 neighbours: .* wanted 2. That is σ;"),
+        ("row_precision", lambda d, k: (1 / (2 * precision(d, k))) ** 0.5, "on 50 neighbours: .* wanted 5. That is σ;"),
         ("row_precision", lambda d, k: 1 / (2 * precision(d, k)), "on 50 neighbours: β = .* That is σ²;"),
         ("row_precision", lambda d, k: 2 * precision(d, k), "on 50 neighbours: β = .* That is 1/σ²;"),
         ("row_precision", spoils, "right on 50 neighbours, but it changes its argument in place"),
-        ("row_precision", without_shift, "on neighbours that are all far away: β = "),
+        ("row_precision", without_shift, "on neighbours that are all far away: .* Subtract the smallest distance"),
+        ("row_precision", backwards, "on 50 neighbours: .* run away upwards: in which direction does the perplexity"),
+        ("row_precision", lambda d, k: 1.5 * precision(d, k), "on 50 neighbours: .* the perplexity 3.0.* A larger β"),
+        ("row_precision", lambda d, k: precision(d / d.mean(), k), "on 50 neighbours: .* perplexity 2.1.* A larger β"),
+        ("row_precision", lambda d, k: precision(d.square(), k), "on 50 neighbours: .* perplexity 6.3.* A larger β"),
+        ("row_precision", lambda d, k: precision(d.sqrt(), k), "on 50 neighbours: .* perplexity 3.0.* A larger β"),
         ("row_precision", lambda d, k: "one", "on 50 neighbours: expected a positive β, got str"),
         ("row_precision", lambda d, k: -1.0, "on 50 neighbours: expected a positive β, got -1"),
-        ("row_precision", lambda d, k: 1 / d.mean(), "on 50 neighbours: β = .* wanted 2. A larger β gives a smaller"),
+        ("row_precision", lambda d, k: 1 / d.mean(), "on 50 neighbours: β = .* wanted 5. A larger β gives a smaller"),
         ("row_precision", lambda d, k: precision(d, 2**k), "on 50 neighbours: .* 2 to the power of it: did you match"),
         ("row_precision", lambda d, k: precision(d, math.log2(k)), "on 50 neighbours: .* did you match the entropy"),
         ("row_precision", lambda d, k: precision(d.float(), k), "all far away: .* in double precision"),
