@@ -74,13 +74,13 @@ def check_my_attack(answer: Answer) -> str:
     distances = torch.cdist(images.flatten(1), data.train.images.flatten(1))  # (50, n)
     nearest = distances.masked_fill(data.train.labels == labels[:, None], torch.inf).amin(dim=1)  # (50,)
     fraction = ((attacked - images).flatten(1).norm(dim=1) / nearest).mean().item()
-    if fraction > 0.37:
+    found = f"every answer changed, by {100 * fraction:.1f} % of the way to the nearest digit with another label"
+    if fraction > 0.36:
         raise Wrong(
-            f"every answer changed, by {100 * fraction:.1f} % of the way to the nearest digit with another label; "
-            "wanted at most 37 %. Length is ‖r‖₂ here: follow the gradient itself (neither its sign nor the way to "
-            "another class), in small steps, and stop as soon as the answer changes"
+            f"{found}; wanted at most 36 %. Length is ‖r‖₂ here: follow the gradient itself (neither its sign nor the "
+            "way to another class), in small steps, and stop as soon as the answer changes"
         )
-    return "every answer changed, by at most 37 % of the way to the nearest digit with another label"
+    return f"{found}; a search by L-BFGS reaches about 32 %"
 
 
 exercise = Exercises(
