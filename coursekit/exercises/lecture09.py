@@ -66,11 +66,11 @@ def check_my_autoencoder(answer: Answer) -> str:
     if error > ENOUGH * pca_error:
         raise Wrong(
             f"test error {error:.4f} after 60 epochs, {error / pca_error:.1%} of PCA's {pca_error:.4f}; "
-            f"wanted at most 75 %. It holds {numbers} numbers: is it wide enough, does it bend, may it be negative? "
+            f"wanted at most 75 %. It stores {numbers} values: is it wide enough, does it bend, may it be negative? "
             "60 epochs are few, and nets with ReLU learn fastest. "
             "Only the code passes from the encoder to the decoder, with noise of 0.4 % of its range on each number"
         )
-    return f"test error at most 75 % of PCA's, with {numbers} numbers in the net"
+    return f"test error at most 75 % of PCA's, with {numbers} stored values"
 
 
 def _part(model: nn.Module, name: str) -> Callable[[Tensor], Tensor]:
