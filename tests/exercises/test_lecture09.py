@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from coursekit import datasets
-from coursekit.exercises.lecture09 import exercise
+from coursekit.exercises.lecture09 import _bent, exercise
 
 # --- tied weights
 
@@ -223,6 +223,35 @@ class Table(nn.Module):
         return self.table[torch.cdist(z.detach(), self.table @ self.projection).argmin(dim=1)] + 0 * z.sum()
 
 
+class Turned(Table):
+    """Holds the digits as the check turns them, but not as it bends them."""
+
+    def __init__(self):
+        super().__init__()
+        data = datasets.digits()
+        turned = [part.images.rot90(dims=(2, 3)).flatten(1) for part in (data.train, data.test)]
+        self.table = torch.cat(turned) - turned[0].mean(dim=0)
+
+
+class Bent(nn.Module):
+    """Holds many turned and bent copies of each test digit, and rebuilds the one whose PCA code is nearest."""
+
+    def __init__(self):
+        super().__init__()
+        self.unused = nn.Parameter(torch.zeros(8))
+        data, generator = datasets.digits(), torch.Generator().manual_seed(1)
+        turned, t = (part.images.rot90(dims=(2, 3)) for part in (data.train, data.test))
+        x = _bent(turned, generator).flatten(1)
+        self.table = torch.cat([_bent(t, generator) for _ in range(30)]).flatten(1) - x.mean(dim=0)
+        self.axes = torch.linalg.svd(x - x.mean(dim=0), full_matrices=False).Vh[:8].T
+
+    def encoder(self, x):
+        return x @ self.axes + self.unused
+
+    def decoder(self, z):
+        return self.table[torch.cdist(z.detach(), self.table @ self.axes).argmin(dim=1)] + 0 * z.sum()
+
+
 class Fickle(Store):
     """Its encoder asks for a value, and takes another way for other digits: no record can show that."""
 
@@ -285,17 +314,19 @@ class Signs(nn.Module):
         (lambda: nn.Linear(64, 64), "has no .encoder"),
         (lambda: Parts(9, 64), r"codes of five digits, shape \(5, 8\), got Tensor of shape \(5, 9\)"),
         (lambda: Parts(8, 32), r"reconstructions of five digits, shape \(5, 64\), got Tensor of shape \(5, 32\)"),
-        (lambda: Parts(8, 64), "wanted at most 60 %"),
-        (lambda: Bypass(8, 64), "wanted at most 60 %"),
-        (Stash, "it raises|wanted at most 60 %"),
-        (Order, "wanted at most 60 %"),
-        (Store, "wanted at most 60 %"),
-        (Overwrite, "wanted at most 60 %"),
-        (Table, "wanted at most 60 %.*holds 115528 numbers"),
+        (lambda: Parts(8, 64), "wanted at most 75 %"),
+        (lambda: Bypass(8, 64), "wanted at most 75 %"),
+        (Stash, "it raises|wanted at most 75 %"),
+        (Order, "wanted at most 75 %"),
+        (Store, "wanted at most 75 %"),
+        (Overwrite, "wanted at most 75 %"),
+        (Table, "wanted at most 75 %.*stores 115528 values"),
+        (Turned, "wanted at most 75 %.*stores 115528 values"),
+        (Bent, "before it has learned anything"),
         (Abroad, "takes other steps on other digits"),
         (Fickle, "takes other steps on other digits"),
-        (Packed, "wanted at most 60 %"),
-        (Signs, "wanted at most 60 %"),
+        (Packed, "wanted at most 75 %"),
+        (Signs, "wanted at most 75 %"),
     ],
 )
 def test_an_autoencoder_must_have_its_parts_and_beat_pca(ask, build, message):
@@ -341,7 +372,7 @@ RIGHT_NETS = {
 
 @pytest.mark.parametrize("build", RIGHT_NETS.values(), ids=RIGHT_NETS)
 def test_any_net_that_beats_pca_is_accepted(ask, build):
-    assert ask(exercise, "my_autoencoder", build).startswith("✓ my_autoencoder: test error at most 60 %")
+    assert ask(exercise, "my_autoencoder", build).startswith("✓ my_autoencoder: test error at most 75 %")
 
 
 def test_an_unwritten_open_exercise_is_open(ask):
