@@ -60,6 +60,11 @@ def check_wide_view(answer: Answer) -> str:
         raise Wrong("its units see no pixel: the output does not depend on the input")
     top, left, bottom, right = _box(seen)
     if int(_seen(middle, row, column).sum()) > 1:
+        if any(p.ndim not in (0, 1, 4) for p in model.parameters()):
+            raise Wrong(
+                "it makes its filters of other parameters; give every convolution weights of its own, of 4 dimensions, "
+                f"such as {SIDE}×1 and then 1×{SIDE}"
+            )
         raise Wrong("it joins pixels without weights of its own, as pooling does; use convolutions only")
     if column + 1 < columns and (step := _box(_seen(positive, row, column + 1))[1] - left) != 1:
         raise Wrong(f"neighbouring units are {step} pixels apart; do without stride")

@@ -86,6 +86,17 @@ class Pooled(nn.Module):
         return F.avg_pool2d(x, 63, stride=1)
 
 
+class Outer(nn.Module):
+    """One 63×63 filter, the product of two vectors."""
+
+    def __init__(self):
+        super().__init__()
+        self.u, self.v = nn.Parameter(torch.randn(63, 1)), nn.Parameter(torch.randn(1, 63))
+
+    def forward(self, x):
+        return F.conv2d(x, (self.u @ self.v)[None, None])
+
+
 separable = stack(nn.Conv2d(1, 1, (63, 1)), nn.BatchNorm2d(1), nn.Conv2d(1, 1, (1, 63)))
 
 
@@ -152,6 +163,7 @@ def test_a_right_answer_is_praised(ask, name, answer, praise):
         ("wide_view", stack(nn.MaxPool2d(63, stride=1)), "joins pixels without weights"),
         ("wide_view", stack(nn.AvgPool2d(63, stride=1)), "joins pixels without weights"),
         ("wide_view", Pooled, "joins pixels without weights"),
+        ("wide_view", Outer, "filters of other parameters; .* 63×1 and then 1×63"),
         ("wide_view", stack(nn.Conv2d(1, 1, 3), nn.MaxPool2d(61, stride=1)), "joins pixels without weights"),
         ("wide_view", stack(nn.Conv2d(1, 2, 3)), r"expected one map from each image, .* got shape \(2, 2,"),
         ("wide_view", stack(nn.Conv2d(3, 1, 3)), "it raises RuntimeError"),
