@@ -66,10 +66,13 @@ def check_wide_view(answer: Answer) -> str:
                 f"such as {SIDE}×1 and then 1×{SIDE}"
             )
         raise Wrong("it joins pixels without weights of its own, as pooling does; use convolutions only")
-    if column + 1 < columns and (step := _box(_seen(positive, row, column + 1))[1] - left) != 1:
-        raise Wrong(f"neighbouring units are {step} pixels apart; do without stride")
+    for axis, (r, c) in enumerate(((row + 1, column), (row, column + 1))):
+        if r < rows and c < columns and (step := _box(_seen(positive, r, c))[axis] - (top, left)[axis]) != 1:
+            raise Wrong(f"neighbouring units are {step} pixels apart; do without stride")
     if (bottom - top, right - left) != (SIDE, SIDE):
         raise Wrong(f"its units see {bottom - top}×{right - left} pixels, wanted {SIDE}×{SIDE}")
+    if min(rows, columns) < SIDE:  # without stride, these images give a map of 67×67 units or more
+        raise Wrong(f"its map has only {rows}×{columns} units; do without stride")
     if holes := int((~seen[top:bottom, left:right]).sum()):
         raise Wrong(f"its units see {SIDE}×{SIDE} pixels with holes: {holes} pixels in between are not seen")
     if weights > WEIGHTS:

@@ -77,8 +77,8 @@ def check_my_attack(answer: Answer) -> str:
     found = f"every answer changed, by {100 * fraction:.1f} % of the way to the nearest digit with another label"
     if fraction > 0.36:
         raise Wrong(
-            f"{found}; wanted at most 36 %. Length is ‖r‖₂ here: follow the gradient itself (neither its sign nor the "
-            "way to another class), in small steps, and stop as soon as the answer changes"
+            f"{found}; wanted at most 36 %. Length is ‖r‖₂ here: follow the gradient itself (not its sign, and not a "
+            "straight line to another digit), in small steps, and stop as soon as the answer changes"
         )
     return f"{found}; a search by L-BFGS reaches about 32 %"
 

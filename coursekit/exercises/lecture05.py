@@ -27,8 +27,8 @@ def step_loss(o: Tensor, y: Tensor) -> Tensor:
     return o.logsumexp(dim=0) - o @ y
 
 
-def bptt(h: Tensor, o: Tensor, y: Tensor, w: Tensor, V: Tensor) -> Tensor:
-    """∂L/∂w (H, H) of a simple RNN with a softmax readout.
+def bptt(h: Tensor, o: Tensor, y: Tensor, w: Tensor, V: Tensor) -> tuple[Tensor, Tensor]:
+    """∂L/∂w (H, H) and ∂L/∂h_0 (H,) of a simple RNN with a softmax readout.
 
     Args:
         h: the states h_0, …, h_T, (T + 1, H).
@@ -37,14 +37,17 @@ def bptt(h: Tensor, o: Tensor, y: Tensor, w: Tensor, V: Tensor) -> Tensor:
         w: (H, H).
         V: (K, H).
     """
-    # Forward accumulation: S[i, j, l] = ∂h_i/∂w_jl up to now, by the chain rule from step to step.
+    # Forward accumulation, by the chain rule from step to step: S[i, j, l] = ∂h_i/∂w_jl up to now, and J = ∂h/∂h_0.
     size = len(w)
     S, total = w.new_zeros(size, size, size), torch.zeros_like(w)
+    J, to_start = torch.eye(size).to(w), torch.zeros_like(h[0])
     for k in range(len(o)):
         direct = torch.eye(size).to(w)[:, :, None] * h[k]  # ∂a_i/∂w_jl with h_{k−1} held fixed
         S = (1 - h[k + 1] ** 2)[:, None, None] * (direct + torch.einsum("im,mjl->ijl", w, S))
-        total = total + torch.einsum("i,ijl->jl", (o[k].softmax(dim=0) - y[k]) @ V, S)
-    return total
+        J = (1 - h[k + 1] ** 2)[:, None] * (w @ J)
+        to_state = (o[k].softmax(dim=0) - y[k]) @ V  # ∂L_k/∂h_k, (H,)
+        total, to_start = total + torch.einsum("i,ijl->jl", to_state, S), to_start + to_state @ J
+    return total, to_start
 
 
 def my_model(text: str, characters: str) -> Predict:
@@ -55,7 +58,7 @@ def my_model(text: str, characters: str) -> Predict:
 def check_my_model(answer: Answer) -> str:
     """On a text that it has not seen, the answer loses at least `GAIN` nats per character less than the trigram.
 
-    The characters of both texts are exchanged, each for another. So an answer gains nothing from what it knows of
+    The characters of both texts are exchanged at random. So an answer gains nothing from what it knows of
     Python, from a model that was fitted before, or from the hidden text, which is on the student's machine. Whoever
     finds out what was exchanged and reads the text is `TOO_GOOD`.
     """

@@ -126,7 +126,7 @@ def _cases(gates: int, memory: bool) -> dict[str, tuple[Tensor, ...]]:
 
 
 def _step(solution: Answer, cases: dict[str, tuple[Tensor, ...]], names: str) -> Exercise:
-    """The exercise of a step: the values of the solution on every case, and the same gradients.
+    """The exercise of a step: the values of the solution on every case, the same gradients, and float64 kept.
 
     Args:
         solution: the course's own function.
@@ -142,6 +142,10 @@ def _step(solution: Answer, cases: dict[str, tuple[Tensor, ...]], names: str) ->
             raise Wrong(f"its values are right, but no gradient reaches {', '.join(lost)}; do not detach")
         if difference := differs(expected, got, TOLERANCE):
             raise Wrong(f"its values are right, but its gradients are not: {difference}")
+        # The notebook runs the step in float64, too, and checks formulas with it to 1e-12.
+        doubles = tuple(value.double() for value in cases["a batch"])
+        if differs(solution(*doubles), answer(*doubles), 1e-12):
+            raise Wrong("right in float32, but not exact in float64; do not change the type of the numbers")
         return praise
 
     return Exercise(solution, check)

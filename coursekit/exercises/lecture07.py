@@ -1,14 +1,17 @@
-"""Exercises of lecture 7: bags of groups of words, two sentences that fool bigrams, and Korean number names."""
+"""Exercises of lecture 7: greedy decoding that stops, bags of groups of words, and two sentences that fool bigrams."""
 
 import copy
-import random
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from coursekit.datasets import korean_name, sentences, verdict
+import torch
+from torch import Tensor, nn
+
+from coursekit.datasets import END, PAD, sentences, verdict
 from coursekit.exercises.checking import NOTHING_YET, Answer, Exercise, Exercises, Wrong
+from coursekit.recurrent import seq2seq
 
 Bag = Counter[tuple[str, ...]]
 REVIEWS = {
@@ -20,17 +23,21 @@ REVIEWS = {
     "a sentence twice": ([["so", "good"], ["so", "good"]], 2),
     "groups of up to eight": ([["all", "in", "all", "it", "is", "not", "at", "all"]], 8),
 }
-NUMBERS = {  # in this order, so that a message names the rule that is broken
-    "digits": range(1, 10),
-    "0": (0,),
-    "tens": (20, 35, 99),
-    "10 to 19": range(10, 20),
-    "hundreds": (100, 111, 200, 350, 905, 110),
-    "thousands": (1000, 1001, 1111, 2018, 9050, 3100),
-    "10 000": (10000,),
-    "five digits": (10001, 11000, 12345, 20000, 20010, 90909, 99999),
+SCRIPTS = {  # the sentences that a decoder says, and the limit of words
+    "one sentence": ([[2, 3, END]], 6),
+    "three sentences": ([[2, END], [3, 4, 2, END], [END]], 8),
+    "END as the last word": ([[2, 3, END], [4, END]], 3),
+    "a sentence that the limit cuts": ([[4, 3, 2, 4, 3], [2, END]], 3),
 }
+AFTERWARDS = (3, END, 4)  # what the decoder goes on to say after a sentence, again and again
+LOST = 5  # what it says if it is not told a sentence's own last word
+MOST_CALLS = 50  # of the decoder, for an answer that never stops
 FEWEST = 6  # words in the shortest sentence that fools bigrams; a test looks at all shorter ones
+
+
+def greedy_to_the_end(decoder: nn.Module, state: Tensor, limit: int) -> Tensor:
+    """Greedy decoding that says `PAD` after a sentence's `END`, and stops when all sentences are over."""
+    return seq2seq.greedy(decoder, state, limit)
 
 
 def bag_of_ngrams(review: list[list[str]], n: int) -> Bag:
@@ -42,21 +49,32 @@ def bag_of_ngrams(review: list[list[str]], n: int) -> Bag:
     return bag
 
 
-def korean(number: int) -> str:
-    """The Korean name of a number from 0 to 99 999."""
-    if number >= 10000:
-        above, below = divmod(number, 10000)
-        return (korean(above) if above > 1 else "") + "만" + (korean(below) if below else "")
-    name = ""
-    for value, place in ((1000, "천"), (100, "백"), (10, "십"), (1, "")):
-        digit, number = divmod(number, value)
-        name += "" if digit == 0 else place if digit == 1 and place else "일이삼사오육칠팔구"[digit - 1] + place
-    return name or "영"
-
-
 def fool_bigrams() -> tuple[str, str]:
     """The shortest two sentences with the same words and bigrams of which one praises."""
     return "so not good but so good", "so good but so not good"
+
+
+def check_greedy_to_the_end(answer: Answer) -> str:
+    """Says what a scripted decoder says, with as few questions to it; rows of `PAD` at the end are no mistake."""
+    for case, (scripts, limit) in SCRIPTS.items():
+        decoder = _Scripted(scripts)
+        got = answer(decoder, decoder.start(), limit)
+        if got is None or got is Ellipsis:
+            raise Wrong(NOTHING_YET)
+        if not isinstance(got, Tensor) or got.is_floating_point() or got.dim() != 2 or got.shape[1] != len(scripts):
+            kind = f"{got.dtype} of shape {tuple(got.shape)}" if isinstance(got, Tensor) else type(got).__name__
+            raise Wrong(f"{case}: expected integers of shape (words, {len(scripts)}), got {kind}")
+        for number, (script, column) in enumerate(zip(scripts, got.T.tolist(), strict=True), start=1):
+            wanted = script[:limit]
+            if column[: len(wanted)] != wanted or any(word != PAD for word in column[len(wanted) :]):
+                raise Wrong(
+                    f"{case}, limit {limit}: sentence {number} is {_spelled(wanted)}, not {_spelled(column)}"
+                    + _slip(wanted, column)
+                )
+        longest = max(len(script[:limit]) for script in scripts)
+        if decoder.calls > longest:
+            raise Wrong(f"{case}: it asks the decoder {decoder.calls} times, and {longest} are enough")
+    return f"right on {', '.join(SCRIPTS)}"
 
 
 def check_bag_of_ngrams(answer: Answer) -> str:
@@ -72,25 +90,6 @@ def check_bag_of_ngrams(answer: Answer) -> str:
                 hint = _crosses(group, review)
                 raise Wrong(f"{case}: {' '.join(group)!r} occurs {wanted[group]} times, not {got[group]}{hint}")
     return f"right on {', '.join(REVIEWS)}"
-
-
-def check_korean(answer: Answer) -> str:
-    """Equal to the names by rule: on numbers that each show one rule, then on 500 random ones."""
-    chance = random.Random(0)
-    for case, numbers in {**NUMBERS, "random numbers": [chance.randrange(100_000) for _ in range(500)]}.items():
-        for number in numbers:
-            got, wanted = answer(number), korean_name(number)
-            if got is None or got is Ellipsis:
-                raise Wrong(NOTHING_YET)
-            said = got if isinstance(got, str) else "".join(map(str, got)) if isinstance(got, list | tuple) else None
-            if said is None:
-                raise Wrong(f"expected a name as a string, got {type(got).__name__}")
-            said = said.replace(" ", "")  # one is often written behind 만
-            if said != wanted:
-                raise Wrong(
-                    f"wrong on {case}: {number} is {wanted}, not {said or 'an empty name'}{_rule(said, number)}"
-                )
-    return f"right on {', '.join(NUMBERS)} and 500 random numbers"
 
 
 def check_fool_bigrams(answer: Answer) -> str:
@@ -114,6 +113,55 @@ def check_fool_bigrams(answer: Answer) -> str:
     if len(first) > FEWEST:
         raise Wrong(f"this pair fools bigrams, with {len(first)} words; there is a pair with fewer")
     return f"two sentences of {FEWEST} words with the same bigrams and opposite verdicts; no shorter pair exists"
+
+
+class _Scripted(nn.Module):
+    """A decoder that says set sentences, each as long as it is told that sentence's own last word.
+
+    Its state (1, n, 2) holds the number of each sentence and how many of its words were said.
+    """
+
+    def __init__(self, scripts: list[list[int]]) -> None:
+        super().__init__()
+        self.scripts, self.calls = scripts, 0
+
+    def start(self) -> Tensor:
+        numbers = torch.arange(len(self.scripts), dtype=torch.float32)
+        return torch.stack([numbers, torch.zeros_like(numbers)], dim=1)[None]
+
+    def forward(self, previous: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        self.calls += 1
+        if self.calls > MOST_CALLS:
+            raise Wrong(f"it asks the decoder more than {MOST_CALLS} times; it must stop at the limit")
+        if previous.shape != state.shape[:2]:
+            raise Wrong(f"the decoder takes words of shape {tuple(state.shape[:2])}, got {tuple(previous.shape)}")
+        scores = torch.zeros(1, previous.shape[1], LOST + 1)
+        scores[..., PAD] = -torch.inf
+        for k, (number, step) in enumerate(state[0].long().tolist()):
+            scores[0, k, self._next(self.scripts[number], step, int(previous[0, k]))] = 0.5
+        return scores, state + torch.tensor([0.0, 1.0])
+
+    @staticmethod
+    def _next(script: list[int], step: int, previous: int) -> int:
+        if step >= len(script):
+            return AFTERWARDS[(step - len(script)) % len(AFTERWARDS)]
+        return script[step] if previous == [END, *script][step] else LOST
+
+
+def _spelled(words: list[int]) -> str:
+    """A sentence of numbers of words, with the names of `END` and `PAD`."""
+    return " ".join({END: "END", PAD: "PAD"}.get(word, str(word)) for word in words) or "empty"
+
+
+def _slip(wanted: list[int], column: list[int]) -> str:
+    """What may be the reason for a wrong sentence."""
+    if LOST in column:
+        return "; the next input is the sentence's own last word, and END before the first"
+    if column == [PAD if word == END else word for word in wanted] + [PAD] * (len(column) - len(wanted)):
+        return "; END belongs to the sentence"
+    if column[: len(wanted)] == wanted and END in wanted:
+        return "; only PAD comes after END"
+    return ""
 
 
 def _as_bag(got: Any) -> Bag:
@@ -143,15 +191,6 @@ def _crosses(group: tuple[str, ...], review: list[list[str]]) -> str:
     return "; no group spans two sentences" if group in joined and not inside else ""
 
 
-def _rule(said: str, number: int) -> str:
-    """The rule that a wrong name breaks, where it is a common one."""
-    if number == 10000 and said == "일만":
-        return "; 일 is not said before 만 if the name begins with it"
-    if any(f"일{place}" in said for place in "십백천"):
-        return "; 일 is not said before 십, 백 and 천"
-    return "; 영 is said for 0 only" if "영" in said and number else ""
-
-
 def _words(sentence: Any) -> list[str]:
     """The words of a sentence, which may have capital letters, commas and a full stop."""
     words = re.findall(r"\w[\w'’-]*", sentence.lower()) if isinstance(sentence, str) else sentence
@@ -170,7 +209,7 @@ def _verdict(words: list[str]) -> bool:
 
 
 exercise = Exercises(
+    Exercise(greedy_to_the_end, check_greedy_to_the_end),
     Exercise(bag_of_ngrams, check_bag_of_ngrams),
     Exercise(fool_bigrams, check_fool_bigrams),
-    Exercise(korean, check_korean),
 )

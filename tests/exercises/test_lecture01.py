@@ -97,6 +97,10 @@ class Outer(nn.Module):
         return F.conv2d(x, (self.u @ self.v)[None, None])
 
 
+rows_apart = stack(*(nn.Conv2d(1, 1, 3, stride=(2, 1), dilation=(1, 2**i), bias=False) for i in range(5)))
+
+few_units = stack(*(nn.Conv2d(1, 1, 3, stride=s, bias=False) for s in (2, 2, 2, 2, 4)))
+
 separable = stack(nn.Conv2d(1, 1, (63, 1)), nn.BatchNorm2d(1), nn.Conv2d(1, 1, (1, 63)))
 
 
@@ -160,6 +164,8 @@ def test_a_right_answer_is_praised(ask, name, answer, praise):
         ("wide_view", stack(nn.Conv2d(1, 1, 2, dilation=30), nn.Conv2d(1, 1, 9, dilation=4)), "with holes"),
         ("wide_view", stack(nn.Conv2d(1, 1, 3), nn.MaxPool2d(2)), "joins pixels .* use convolutions only"),
         ("wide_view", stack(nn.Conv2d(1, 1, 3, stride=3), nn.Conv2d(1, 1, 3)), "3 pixels apart; do without stride"),
+        ("wide_view", rows_apart, "32 pixels apart; do without stride"),
+        ("wide_view", few_units, "its map has only 2×2 units; do without stride"),
         ("wide_view", stack(nn.MaxPool2d(63, stride=1)), "joins pixels without weights"),
         ("wide_view", stack(nn.AvgPool2d(63, stride=1)), "joins pixels without weights"),
         ("wide_view", Pooled, "joins pixels without weights"),

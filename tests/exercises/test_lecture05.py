@@ -77,7 +77,7 @@ def test_a_wrong_loss_is_told(ask, answer, message):
 # --- backpropagation through time
 
 
-def backward(h, o, y, w, V, *, transpose=True, before=True, direct=True, swap=False, readout=True):
+def backward(h, o, y, w, V, *, transpose=True, before=True, direct=True, swap=False, readout=True, to_start=True):
     """One pass from the end to the beginning, right unless an argument spoils it."""
     total, back = torch.zeros_like(w), torch.zeros_like(h[0])
     for k in range(len(o), 0, -1):
@@ -89,34 +89,35 @@ def backward(h, o, y, w, V, *, transpose=True, before=True, direct=True, swap=Fa
         back = (w.T if transpose else w) @ d
         if swap:
             back = D * (w.T @ v)
-    return total
+    return total, back if to_start else v
 
 
 def double_sum(h, o, y, w, V):
-    total = torch.zeros_like(w)
+    total, start = torch.zeros_like(w), torch.zeros_like(h[0])
     for t in range(1, len(h)):
         v = V.T @ (o[t - 1].softmax(dim=0) - y[t - 1])
         for k in range(t, 0, -1):
             d = (1 - h[k] ** 2) * v
             total = total + torch.outer(d, h[k - 1])
             v = w.T @ d
-    return total
+        start = start + v
+    return total, start
 
 
 def by_autograd(h, o, y, w, V):
     """The states and scores as functions of w, with what w does not change read off the given ones."""
-    leaf = w.clone().requires_grad_()
+    leaf, start = w.clone().requires_grad_(), h[0].clone().requires_grad_()
     rest = h[1:].atanh() - h[:-1] @ w.T  # b + U x_k
     c = o - h[1:] @ V.T
-    state, loss = h[0], 0
+    state, loss = start, 0
     for k in range(len(o)):
         state = torch.tanh(rest[k] + leaf @ state)
         loss = loss - y[k] @ (c[k] + V @ state).log_softmax(dim=0)
-    return torch.autograd.grad(loss, leaf)[0]
+    return torch.autograd.grad(loss, (leaf, start))
 
 
 def in_numpy(*given):
-    return double_sum(*given).numpy()
+    return [it.numpy() for it in double_sum(*given)]
 
 
 @pytest.mark.parametrize("answer", [backward, double_sum, by_autograd, in_numpy])
@@ -133,7 +134,7 @@ def total_derivative(h, o, y, w, V):
             d = (1 - h[k] ** 2) * v
             total = total + (t - k + 1) * torch.outer(d, h[k - 1])
             v = w.T @ d
-    return total
+    return total, backward(h, o, y, w, V)[1]
 
 
 def powers_of_w(h, o, y, w, V):
@@ -145,12 +146,28 @@ def powers_of_w(h, o, y, w, V):
             J = D[:, None] * torch.linalg.matrix_power(w, t - k)
             v = J.T @ V.T @ (o[t - 1].softmax(dim=0) - y[t - 1])
             total = total + torch.outer((1 - h[k] ** 2) * v, h[k - 1])
-    return total
+    return total, backward(h, o, y, w, V)[1]
 
 
 def one_step_back(h, o, y, w, V):
     """The first term of each sum alone: k = t."""
-    return sum(backward(h[k : k + 2], o[k : k + 1], y[k : k + 1], w, V) for k in range(len(o)))
+    total = sum(backward(h[k : k + 2], o[k : k + 1], y[k : k + 1], w, V)[0] for k in range(len(o)))
+    return total, backward(h, o, y, w, V)[1]
+
+
+def changed(how):
+    """The right ∂L/∂w, changed; ∂L/∂h_0 is right."""
+
+    def answer(h, o, y, w, V):
+        total, start = backward(h, o, y, w, V)
+        return how(total, len(o)), start
+
+    return answer
+
+
+def first_loss_alone(h, o, y, w, V):
+    """The right ∂L/∂w, with ∂L_1/∂h_0 for ∂L/∂h_0."""
+    return backward(h, o, y, w, V)[0], backward(h[:2], o[:1], y[:1], w, V)[1]
 
 
 def spoilt(**how):
@@ -158,17 +175,21 @@ def spoilt(**how):
 
 
 WRONG_BPTT = {
-    "w for its transpose": (spoilt(transpose=False), "right on one step; wrong on two steps"),
+    "w for its transpose": (spoilt(transpose=False), "wrong on one step: value 2: at index"),
     "h_k for h_{k-1}": (spoilt(before=False), "wrong on one step"),
     "no derivative of tanh": (spoilt(direct=False), "wrong on one step"),
-    "D and w in the wrong order": (spoilt(swap=True), "right on one step; wrong on two steps"),
+    "D and w in the wrong order": (spoilt(swap=True), "wrong on one step: value 2: at index"),
     "no probabilities": (spoilt(readout=False), "wrong on one step"),
     "E08": (total_derivative, "right on one step; wrong on two steps"),
     "E09": (powers_of_w, "right on one step"),
     "truncated after one step": (one_step_back, "right on one step; wrong on two steps"),
-    "no outer product": (lambda h, o, y, w, V: backward(h, o, y, w, V).sum(dim=1), "expected shape (3, 3), got (3,)"),
-    "transposed": (lambda *given: backward(*given).T, "wrong on one step"),
-    "the mean over time": (lambda *given: backward(*given) / len(given[1]), "right on one step; wrong on two steps"),
+    "no outer product": (changed(lambda total, T: total.sum(dim=1)), "value 1: expected shape (3, 3), got (3,)"),
+    "transposed": (changed(lambda total, T: total.T), "wrong on one step: value 1: at index"),
+    "the mean over time": (changed(lambda total, T: total / T), "right on one step; wrong on two steps"),
+    "the notebook's lines alone": (lambda *given: backward(*given)[0], "expected 2 values, got Tensor of shape (3, 3)"),
+    "∂L/∂h_1 for ∂L/∂h_0": (spoilt(to_start=False), "wrong on one step: value 2: at index"),
+    "∂L_1/∂h_0 for ∂L/∂h_0": (first_loss_alone, "right on one step; wrong on two steps: value 2: at index"),
+    "one value": (lambda *given: backward(*given)[1], "expected 2 values, got Tensor of shape (3,)"),
     "only the last loss": (
         lambda h, o, y, w, V: backward(h, torch.cat([y[:-1] * 1e9, o[-1:]]), y, w, V),
         "right on one step; wrong on two steps",

@@ -182,6 +182,14 @@ def test_a_wrong_gru_is_refused(ask, answer):
     assert "wrong on one sequence: at index" in ask(exercise, "gru_step", answer)
 
 
+@pytest.mark.parametrize(("name", "step"), [("lstm_step", lstm_by_gates), ("gru_step", gru_with())])
+def test_a_step_that_computes_in_float32_alone_is_refused(ask, name, step):
+    def in_float32(*arguments):
+        return step(*(value.float() for value in arguments))
+
+    assert "right in float32, but not exact in float64" in ask(exercise, name, in_float32)
+
+
 # --- the start of an LSTM that remembers 100 steps
 
 
@@ -211,7 +219,21 @@ def by_classes(layer):
     return layer
 
 
-@pytest.mark.parametrize("answer", [chrono, by_classes])
+def small_writes(layer):
+    """All units keep equally long and write little: the input gates alone."""
+    with torch.no_grad():
+        layer.bias_ih_l0[:24], layer.bias_ih_l0[24:48] = -4.0, 5.0
+        layer.bias_hh_l0[:48] = 0
+
+
+def other_times(layer):
+    """Each unit keeps for a time of its own: the forget gates alone."""
+    with torch.no_grad():
+        layer.bias_ih_l0[24:48] = torch.linspace(1, 99, 24).log()
+        layer.bias_hh_l0[24:48] = 0
+
+
+@pytest.mark.parametrize("answer", [chrono, by_classes, small_writes, other_times])
 def test_a_start_that_remembers_is_accepted(ask, answer):
     assert ask(exercise, "my_start", answer) == (
         "✓ my_start: from this start an LSTM reaches a mean squared error of at most 0.017 at 100 steps"

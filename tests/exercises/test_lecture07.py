@@ -3,9 +3,151 @@ import re
 from collections import Counter
 
 import pytest
+import torch
 
-from coursekit.datasets import korean_name, verdict
-from coursekit.exercises.lecture07 import FEWEST, bag_of_ngrams, exercise
+from coursekit.datasets import END, PAD, verdict
+from coursekit.exercises.lecture07 import FEWEST, MOST_CALLS, bag_of_ngrams, exercise
+from coursekit.recurrent import seq2seq
+
+# --- greedy decoding that stops
+
+
+def decoding(
+    first=END,
+    mark=lambda word, over: word.masked_fill(over, PAD),
+    feed=lambda word, said: word,
+    is_over=lambda over, word: over | (word == END),
+    stop=lambda over: over.all(),
+    within=lambda steps, limit: steps < limit,
+):
+    """An answer by its parts: what is said, what is fed back, which sentences are over, and when to stop."""
+
+    def answer(decoder, state, limit):
+        word, rows = torch.full((1, state.shape[1]), first), []
+        over = torch.zeros_like(word, dtype=torch.bool)
+        while within(len(rows), limit) and not stop(over):
+            scores, state = decoder(word, state)
+            best = scores.argmax(dim=2)
+            rows.append(mark(best, over))
+            word = feed(best, rows[-1])
+            over = is_over(over, best)
+        return torch.cat(rows)
+
+    return answer
+
+
+def in_a_full_table(decoder, state, limit):
+    n = state.shape[1]
+    table, word = torch.full((limit, n), PAD), torch.full((1, n), END)
+    for t in range(limit):
+        scores, state = decoder(word, state)
+        word = scores.argmax(dim=2)
+        table[t] = torch.where((table[:t] == END).any(dim=0), PAD, word[0])
+        if (table == END).any(dim=0).all():
+            break
+    return table
+
+
+def without_finished_sentences(decoder, state, limit):
+    """Sentences that are over leave the batch."""
+    left = torch.arange(state.shape[1])
+    table, word = torch.full((limit, len(left)), PAD), torch.full((1, len(left)), END)
+    for t in range(limit):
+        scores, state = decoder(word, state)
+        word = scores.argmax(dim=2)
+        table[t, left] = word[0]
+        goes_on = word[0] != END
+        left, word, state = left[goes_on], word[:, goes_on], state[:, goes_on]
+        if not len(left):
+            break
+    return table
+
+
+RIGHT_DECODING = {
+    "the package": seq2seq.greedy,
+    "the parts": decoding(),
+    "PAD fed back after END": decoding(feed=lambda word, said: said),
+    "a full table": in_a_full_table,
+    "a shrinking batch": without_finished_sentences,
+}
+
+
+@pytest.mark.parametrize("answer", RIGHT_DECODING.values(), ids=RIGHT_DECODING)
+def test_decoding_is_accepted_in_any_form(ask, answer):
+    assert ask(exercise, "greedy_to_the_end", answer).startswith("✓ greedy_to_the_end: right on one sentence, three")
+
+
+def never(over):
+    return False
+
+
+WRONG_DECODING = {
+    "the notebook's greedy": (
+        decoding(mark=lambda word, over: word, stop=never),
+        "one sentence, limit 6: sentence 1 is 2 3 END, not 2 3 END 3 END 4; only PAD comes after END",
+    ),
+    "always to the limit": (decoding(stop=never), "one sentence: it asks the decoder 6 times, and 3 are enough"),
+    "END is not kept": (
+        decoding(mark=lambda word, over: word.masked_fill(over | (word == END), PAD)),
+        "one sentence, limit 6: sentence 1 is 2 3 END, not 2 3 PAD; END belongs to the sentence",
+    ),
+    "words after END": (
+        decoding(mark=lambda word, over: word),
+        "three sentences, limit 8: sentence 1 is 2 END, not 2 END 3 END; only PAD comes after END",
+    ),
+    "END again and again": (
+        decoding(mark=lambda word, over: word.masked_fill(over, END)),
+        "three sentences, limit 8: sentence 1 is 2 END, not 2 END END END; only PAD comes after END",
+    ),
+    "the first END stops all": (
+        decoding(stop=lambda over: over.any()),
+        "three sentences, limit 8: sentence 1 is 2 END, not 2",
+    ),
+    "only END now counts": (
+        decoding(is_over=lambda over, word: word == END),
+        "three sentences, limit 8: sentence 1 is 2 END, not 2 END PAD END",
+    ),
+    "PAD before the first word": (
+        decoding(first=PAD),
+        "the next input is the sentence's own last word, and END before",
+    ),
+    "END fed back": (
+        decoding(feed=lambda word, said: torch.full_like(word, END)),
+        "one sentence, limit 6: sentence 1 is 2 3 END, not 2 5 5",
+    ),
+    "one word too many": (
+        decoding(within=lambda steps, limit: steps <= limit),
+        "a sentence that the limit cuts, limit 3: sentence 1 is 4 3 2, not 4 3 2 4",
+    ),
+    "one word too few": (
+        decoding(within=lambda steps, limit: steps < limit - 1),
+        "END as the last word, limit 3: sentence 1 is 2 3 END, not 2 3",
+    ),
+    "no end at all": (
+        decoding(stop=never, within=lambda steps, limit: True),
+        f"it asks the decoder more than {MOST_CALLS} times; it must stop at the limit",
+    ),
+    "words without a row": (
+        lambda decoder, state, limit: decoder(torch.full((state.shape[1],), END), state),
+        "the decoder takes words of shape (1, 1), got (1,)",
+    ),
+    "transposed": (
+        lambda *arguments: seq2seq.greedy(*arguments).T,
+        "one sentence: expected integers of shape (words, 1), got torch.int64 of shape (1, 3)",
+    ),
+    "scores": (
+        lambda *arguments: seq2seq.greedy(*arguments).float(),
+        "expected integers of shape (words, 1), got torch.float32 of shape (3, 1)",
+    ),
+    "a list": (lambda *arguments: seq2seq.greedy(*arguments).tolist(), "shape (words, 1), got list"),
+    "nothing": (lambda *arguments: None, "it returns nothing yet"),
+}
+
+
+@pytest.mark.parametrize(("answer", "message"), WRONG_DECODING.values(), ids=WRONG_DECODING)
+def test_wrong_decoding_is_told(ask, answer, message):
+    assert message in ask(exercise, "greedy_to_the_end", answer)
+
 
 # --- bags of groups of words
 
@@ -101,84 +243,6 @@ WRONG_BAGS = {
 @pytest.mark.parametrize(("answer", "message"), WRONG_BAGS.values(), ids=WRONG_BAGS)
 def test_a_wrong_bag_is_told(ask, answer, message):
     assert re.search(message, ask(exercise, "bag_of_ngrams", answer))
-
-
-# --- Korean names
-
-
-def by_table(number):
-    names = {0: "영"}
-    digits = ["", *"일이삼사오육칠팔구"]
-    if number in names:
-        return names[number]
-    groups = [number // 10000, number % 10000]
-    texts = []
-    for group in groups:
-        text = ""
-        for place, value in (("천", 1000), ("백", 100), ("십", 10), ("", 1)):
-            digit = group // value % 10
-            text += (digits[digit] if digit != 1 or not place else "") + (place if digit else "")
-        texts.append(text)
-    high = ("" if groups[0] == 1 else texts[0]) + "만" if groups[0] else ""
-    return high + texts[1]
-
-
-def with_all_ones(number):
-    """일 before every place."""
-    if number == 0:
-        return "영"
-    text = ""
-    for place, value in (("만", 10000), ("천", 1000), ("백", 100), ("십", 10), ("", 1)):
-        if digit := number // value % 10:
-            text += "일이삼사오육칠팔구"[digit - 1] + place
-    return text
-
-
-RIGHT_NAMES = {
-    "a table": by_table,
-    "the package": korean_name,
-    "replaced": lambda n: re.sub("일(?=[십백천])|^일(?=만)", "", with_all_ones(n)),
-    "with a space": lambda n: by_table(n).replace("만", "만 "),
-    "a list of syllables": lambda n: list(by_table(n)),
-}
-
-
-@pytest.mark.parametrize("answer", RIGHT_NAMES.values(), ids=RIGHT_NAMES)
-def test_names_are_accepted_in_any_form(ask, answer):
-    assert ask(exercise, "korean", answer).startswith("✓ korean: right on digits, 0, tens")
-
-
-WRONG_NAMES = {
-    "일십": (with_all_ones, "10 to 19: 10 is 십, not 일십; 일 is not said before 십, 백 and 천"),
-    "일백": (
-        lambda n: korean_name(n).replace("백", "일백") if n == 100 else korean_name(n),
-        "hundreds: 100 is 백, not 일백; 일 is not said before 십, 백 and 천",
-    ),
-    "0 is empty": (lambda n: korean_name(n) if n else "", "wrong on 0: 0 is 영, not an empty name"),
-    "일만": (
-        lambda n: ("일" if 10000 <= n < 20000 else "") + korean_name(n),
-        "10 000: 10000 is 만, not 일만; 일 is not said before 만 if the name begins with it",
-    ),
-    "십천": (
-        lambda n: korean_name(n // 1000) + "천" + korean_name(n % 1000).strip("영") if n >= 10000 else korean_name(n),
-        "10 000: 10000 is 만, not 십천",
-    ),
-    "0 is said within": (
-        lambda n: korean_name(n) + ("영" if n > 9 and n % 10 == 0 else ""),
-        "tens: 20 is 이십, not 이십영; 영 is said for 0 only",
-    ),
-    "an integer": (lambda n: n, "expected a name as a string, got int"),
-    "nothing": (lambda n: None, "it returns nothing yet"),
-    "the dictionary": (
-        lambda n: korean_name(n) if n < 10000 else korean_name(n).replace("만", "십천"),
-        "wrong on 10 000",
-    ),
-}
-
-
-@pytest.mark.parametrize(("answer", "message"), WRONG_NAMES.values(), ids=WRONG_NAMES)
-def test_a_wrong_name_is_told(ask, answer, message):
-    assert message in ask(exercise, "korean", answer)
 
 
 # --- two sentences that fool bigrams
