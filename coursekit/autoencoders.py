@@ -53,7 +53,7 @@ class Tied(nn.Module):
     """z = Wᵀx, x̂ = Wz with one matrix W (d×k) for both: half the parameters. Centre the data first.
 
     At the optimum the columns of W are orthonormal. `linear` leaves an invertible k×k matrix free; with tied weights
-    only a rotation is.
+    only an orthogonal one is.
 
     Raises:
         TypeError: d or k is not an integer.

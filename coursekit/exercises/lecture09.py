@@ -66,8 +66,9 @@ def check_my_autoencoder(answer: Answer) -> str:
     if error > ENOUGH * pca_error:
         raise Wrong(
             f"test error {error:.4f} after 60 epochs, {error / pca_error:.1%} of PCA's {pca_error:.4f}; "
-            f"wanted at most 75 %. It stores {numbers} values. Is it wide enough? Has it a nonlinearity in the decoder? "
-            "Can its outputs be negative (the digits are centred)? 60 epochs are few, and nets with ReLU learn fastest. "
+            f"wanted at most 75 %. It stores {numbers} values. Is it wide enough? Has its decoder a nonlinearity? "
+            "Can its outputs be negative (the digits are centred)? "
+            "60 epochs are few, and nets with ReLU learn fastest. "
             "Only the code passes from the encoder to the decoder, with noise of 0.4 % of its range on each number"
         )
     return f"test error about {5 * round(20 * error / pca_error)} % of PCA's, with {numbers} stored values"
