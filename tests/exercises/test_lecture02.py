@@ -211,12 +211,15 @@ def test_a_wrong_answer_hears_what_is_wrong(ask, name, function, message):
     ("function", "called"),
     [
         (lambda x: tsne(x, perplexity=5, progress=False).embedding, "tsne"),
+        (lambda x: torch.cat([tsne(x, p, progress=False).embedding for p in (30,)]), "tsne"),
+        (lambda x: gradient(x, x[:, :2]), "gradient"),  # noqa: F821
         (sklearn_tsne, "TSNE"),
         (lambda x: mosaic(x), "mosaic"),
     ],
-    ids=["tsne", "TSNE", "mosaic"],
+    ids=["tsne", "tsne within", "gradient", "TSNE", "mosaic"],
 )
 def test_a_call_that_draws_the_map_is_refused(capsys, monkeypatch, function, called):
     monkeypatch.setattr(function, "__name__", "my_embedding")
     assert exercise(function) is exercise.by_name["my_embedding"].solution
-    assert f"○ my_embedding is open: this calls {called}, which draws the map for you" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert f"○ my_embedding is open: this calls {called}, which is t-SNE or draws the map for you" in told
