@@ -13,11 +13,11 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 install_import_hook("coursekit", "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))")
 
 
-SLOWEST = "tests/notebooks/test_student_edition.py"  # of all files; it runs every notebook
+SLOWEST = ("tests/notebooks/test_student_edition.py", "tests/notebooks/test_execution.py")  # they run every notebook
 
 
 def pytest_collection_modifyitems(items):
-    """The slowest file comes first, so that it does not keep one process busy when all others are done."""
+    """The slowest files come first, so that none keeps one process busy when all others are done."""
     items.sort(key=lambda item: not item.nodeid.startswith(SLOWEST))
 
 

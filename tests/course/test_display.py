@@ -384,7 +384,7 @@ def test_an_error_in_one_frame_names_the_values_and_puts_the_control_back(shown,
     assert slider.value == 2
     with pytest.raises(TypeError, match=r"got NoneType; (.|\n)*The error occurred at k=3\."):
         explore(lambda k: None if k == 3 else a_line(k=k), k=[1, 2, 3], alt="A line.", caption="Move k.")
-    assert shown == []
+    assert not [data for data, _ in shown if "image/png" in data]  # on a slow machine the progress is shown
 
 
 def test_pictures_that_are_too_large_are_refused(shown, monkeypatch):

@@ -109,16 +109,18 @@ def test_ten_runs_killed_at_random_moments_end_with_the_same_bits(tmp_path):
         path = tmp_path / f"{number}.safetensors"
         process = quickly.Process(target=victim, args=(path,))
         process.start()
-        if number:  # the first is killed wherever it is, perhaps before it has begun
-            while process.is_alive() and not path.exists():
-                time.sleep(0.001)
-        time.sleep(moment := chosen.uniform(0, 0.6 * seconds))
+        steps = (
+            chosen.randrange(100) if number else 0
+        )  # the first is killed wherever it is, perhaps before it has begun
+        while process.is_alive() and steps_saved(path) < steps:
+            time.sleep(0.001)
+        time.sleep(moment := chosen.uniform(0, seconds / 40))  # 120 steps took ``seconds``
         process.kill()
         process.join()
-        reached.append((round(moment, 4), steps_saved(path)))
-        print(f"run {number}: killed after {moment:.4f} s, {steps_saved(path)} steps saved")
+        reached.append((steps, round(moment, 4), steps_saved(path)))
+        print(f"run {number}: killed {moment:.4f} s after step {steps}, {steps_saved(path)} steps saved")
         require_same_end(train(path), whole)
-    assert sum(0 < steps < 120 for _, steps in reached) >= 5, reached  # most were killed in the middle
+    assert sum(0 < saved < 120 for *_, saved in reached) >= 5, reached  # most were killed in the middle
 
 
 if __name__ == "__main__":
