@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from lab import SECONDS
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 from typer.testing import CliRunner
 
@@ -19,7 +20,7 @@ from coursekit.notebooks.slides.parts import NPM_CI
 
 HERE = Path(__file__).parent
 COURSE = files.find_notebooks([HERE.parents[1] / "notebooks"])
-PATIENCE = 240_000  # milliseconds: other tests may run beside these
+PATIENCE = 1000 * SECONDS  # milliseconds
 SHOTS = HERE.parents[1] / "runs" / "browser"  # screenshots of failed tests
 
 # What axe finds at level A or AA and calls serious, and text with a contrast that it could not determine. The other

@@ -21,12 +21,17 @@ def perplexity(p):
     return 2 ** -(torch.xlogy(p, p).sum(dim=1) / math.log(2))
 
 
-def precision(squared, wanted):
+def softmax(exponents):
+    return torch.softmax(exponents, dim=0)
+
+
+def precision(squared, wanted, weights=softmax, backwards=False):
+    """Bisection, right unless an argument spoils it."""
     low, high = 0.0, 1e9
     for _ in range(200):
         middle = (low + high) / 2
-        wide = perplexity(torch.softmax(-middle * squared, dim=0)[None]).item() > wanted
-        low, high = (middle, high) if wide else (low, middle)
+        wide = perplexity(weights(-middle * squared)[None]).item() > wanted
+        low, high = (middle, high) if wide != backwards else (low, middle)
     return middle
 
 
@@ -43,23 +48,12 @@ def by_newton(squared, wanted):
 
 def without_shift(squared, wanted):
     """Bisection on exp(−βd)/Σexp(−βd), which is 0/0 where all distances are large."""
-    low, high = 0.0, 1e9
-    for _ in range(200):
-        middle = (low + high) / 2
-        p = torch.exp(-middle * squared)
-        wide = perplexity((p / p.sum())[None]).item() > wanted
-        low, high = (middle, high) if wide else (low, middle)
-    return middle
+    return precision(squared, wanted, lambda exponents: exponents.exp() / exponents.exp().sum())
 
 
 def backwards(squared, wanted):
     """Bisection that moves the wrong end."""
-    low, high = 0.0, 1e9
-    for _ in range(200):
-        middle = (low + high) / 2
-        wide = perplexity(torch.softmax(-middle * squared, dim=0)[None]).item() > wanted
-        low, high = (low, middle) if wide else (middle, high)
-    return middle
+    return precision(squared, wanted, backwards=True)
 
 
 def spoils(squared, wanted):
