@@ -23,20 +23,26 @@ Draw: TypeAlias = "Callable[..., Figure]"
 Bundle = tuple[dict[str, Any], dict[str, Any]]  # an output: data by mime type, and metadata
 
 
-def show(figure: "Figure", *, alt: str, caption: str) -> None:
+def show(figure: "Figure", *, alt: str, caption: str, exact: bool = False) -> None:
     """Show a figure with its alternative text, and under it a numbered caption that says what to see.
 
+    Args:
+        exact: keep every colour, where the figure is about differences of a few levels of 255; it takes more bytes.
+
     Raises:
-        TypeError: this is not a figure, or ``alt`` or ``caption`` is not text.
+        TypeError: this is not a figure, ``alt`` or ``caption`` is not text, or ``exact`` is not a truth value.
         ValueError: ``alt`` or ``caption`` is blank.
         RuntimeError: `setup` was not called yet.
     """
     from IPython.display import display
 
+    from coursekit.validation import require_flag
+
     require_texts(alt, caption)
+    exact = require_flag(exact, "exact")
     course = session.current()
     drawing = rendered(figure)
-    data, metadata = bundle(drawing.image, alt, drawing.scale)
+    data, metadata = bundle(drawing.image, alt, drawing.scale, exact=exact)
     display(data, raw=True, metadata=metadata)
     display_caption(course, caption)
 
@@ -160,10 +166,10 @@ def rendered(figure: "Figure") -> Drawing:
     return Drawing(Image.open(file).convert("RGB"), left=x0, top=height - y1, scale=figure.dpi / dpi)
 
 
-def bundle(picture: "Image.Image", alt: str, scale: float) -> Bundle:
+def bundle(picture: "Image.Image", alt: str, scale: float, *, exact: bool = False) -> Bundle:
     """A picture as an output, with its alternative text and its size in CSS pixels in the metadata."""
     width, height = (round(pixels * scale) for pixels in picture.size)
-    data = {"image/png": pictures.base64_text(pictures.still(picture)), "text/plain": f"<figure: {alt}>"}
+    data = {"image/png": pictures.base64_text(pictures.still(picture, exact=exact)), "text/plain": f"<figure: {alt}>"}
     return data, {"image/png": {"alt": alt, "width": width, "height": height}}
 
 

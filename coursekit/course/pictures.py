@@ -45,16 +45,21 @@ def on_one_canvas(drawings: Sequence[Drawing]) -> list[Image.Image]:
     return pictures
 
 
-def still(picture: Image.Image) -> bytes:
-    """A picture as PNG: with 256 colours, or with all of them where that would be seen and they take few bytes."""
+def still(picture: Image.Image, *, exact: bool = False) -> bytes:
+    """A picture as PNG: with 256 colours, or with all of them where that would be seen and they take few bytes.
+
+    With ``exact`` it keeps all its colours in any case: for a figure that is about differences of a few levels.
+    """
     import numpy as np
 
+    if exact:
+        return _file(picture, "PNG", optimize=True)
     # Median cut, improved by k-means until an iteration moves fewer than 1 % of the pixels to another colour: half the
     # largest errors of median cut alone, in no more bytes.
     indexed = picture.quantize(256, dither=Image.Dither.NONE, kmeans=picture.width * picture.height // 100 or 1)
     errors = np.asarray(ImageChops.difference(picture, indexed.convert("RGB"))).max(axis=2)  # (h, w), of 255 levels
-    if (errors > VISIBLE).mean() > 0.01 and len(exact := _file(picture, "PNG", optimize=True)) <= EXACT_LIMIT:
-        return exact
+    if (errors > VISIBLE).mean() > 0.01 and len(whole := _file(picture, "PNG", optimize=True)) <= EXACT_LIMIT:
+        return whole
     return _file(indexed, "PNG", optimize=True)
 
 

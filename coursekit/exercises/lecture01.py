@@ -1,6 +1,7 @@
 """Exercises of lecture 1: the soft threshold, receptive fields, and the images of the largest activations."""
 
 import copy
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float
@@ -16,7 +17,7 @@ MAPS = torch.randn(6, 3, 4, 5, generator=torch.Generator().manual_seed(1))  # (n
 MAPS[2, 0] += 10  # one image holds all the largest values of channel 0
 
 
-def soft_threshold(u: Tensor, t: float) -> Tensor:
+def soft_threshold(u: Tensor, t: float | Tensor) -> Tensor:
     """The z that minimizes ½(z − u)² + t|z|, for every number u."""
     return u.sign() * (u.abs() - t).clamp_min(0)
 
@@ -33,7 +34,7 @@ def field_side(kernels: list[int], strides: list[int]) -> int:
 
 
 def top_images(maps: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """maps (n, c, h, w) → each channel's k largest values (c, k), largest first, and their images (c, k)."""
+    """Each channel's k largest values in maps (n, c, h, w), one from each image, and their images: (c, k) each."""
     best = maps.flatten(2).max(dim=2).values.sort(dim=0, descending=True)  # (n, c): one value from each image
     return best.values[:k].T, best.indices[:k].T
 
@@ -41,6 +42,24 @@ def top_images(maps: Tensor, k: int) -> tuple[Tensor, Tensor]:
 def wide_view() -> nn.Module:
     """A net from (n, 1, h, w) to (n, 1, i, j) whose units see all of 63×63 pixels, with 200 weights at most."""
     return nn.Sequential(*(nn.Conv2d(1, 1, 3, dilation=2**i, bias=False) for i in range(5)))
+
+
+def with_tensors(cases: Exercise, *arguments: Any) -> Exercise:
+    """The exercise ``cases`` for answers with which the notebook can go on: they keep tensors and their precision."""
+
+    def check(answer: Answer) -> str:
+        praise = cases.check(answer)
+        wanted, got = (f(*copy.deepcopy(arguments)) for f in (cases.solution, answer))
+        for right, part in zip(wanted, got, strict=True) if isinstance(wanted, tuple) else [(wanted, got)]:
+            if not isinstance(part, Tensor):
+                kind = type(part).__name__
+                raise Wrong(f"{praise}; but it returns {kind}, and the notebook goes on with tensors: use torch alone")
+            if right.is_floating_point() and part.dtype != right.dtype:
+                change = f"{right.dtype} into {part.dtype}"
+                raise Wrong(f"{praise}; but it turns {change}; torch.zeros_like makes new tensors of the same type")
+        return praise
+
+    return Exercise(cases.solution, check)
 
 
 def check_wide_view(answer: Answer) -> str:
@@ -138,15 +157,19 @@ def _box(seen: Bool[Tensor, "h w"]) -> tuple[int, int, int, int]:
 
 
 exercise = Exercises(
-    by_cases(
-        soft_threshold,
-        {
-            "numbers above t": (torch.tensor([1.5, 3.0]), 1.0),
-            "negative numbers": (torch.tensor([-1.5, -3.0]), 1.0),
-            "numbers below t": (torch.tensor([-0.4, 0.0, 0.9]), 1.0),
-            "a matrix, t = 0.5": (VALUES, 0.5),
-            "t = 0": (VALUES, 0.0),
-        },
+    with_tensors(
+        by_cases(
+            soft_threshold,
+            {
+                "numbers above t": (torch.tensor([1.5, 3.0]), 1.0),
+                "negative numbers": (torch.tensor([-1.5, -3.0]), 1.0),
+                "numbers below t": (torch.tensor([-0.4, 0.0, 0.9]), 1.0),
+                "a matrix, t = 0.5": (VALUES, 0.5),
+                "t = 0": (VALUES, 0.0),
+            },
+        ),
+        VALUES.double(),
+        torch.tensor(0.5, dtype=torch.float64),  # as in the notebook
     ),
     by_cases(
         field_side,
@@ -159,13 +182,17 @@ exercise = Exercises(
         },
     ),
     Exercise(wide_view, check_wide_view),
-    by_cases(
-        top_images,
-        {
-            "one image, k = 1": (MAPS[:1], 1),
-            "an image that holds all the largest values": (MAPS, 3),
-            "k = all": (MAPS, 6),
-            "negative activations": (-MAPS.abs(), 2),
-        },
+    with_tensors(
+        by_cases(
+            top_images,
+            {
+                "one image, k = 1": (MAPS[:1], 1),
+                "an image that holds all the largest values": (MAPS, 3),
+                "k = all": (MAPS, 6),
+                "negative activations": (-MAPS.abs(), 2),
+            },
+        ),
+        MAPS.double(),
+        2,
     ),
 )

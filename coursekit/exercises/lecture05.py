@@ -6,12 +6,15 @@ import sysconfig
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any, NoReturn
+from unittest.mock import patch
 
 import torch
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
 
 from coursekit.datasets import TextDataset, stdlib_text
-from coursekit.exercises.checking import Answer, Exercise, Exercises, Wrong, by_cases, require_result
+from coursekit.exercises.checking import Answer, Check, Exercise, Exercises, Wrong, by_cases, require_result
 from coursekit.recurrent import NGrams
 
 Predict = Callable[[str], Tensor]  # what stands before → the probability of each character
@@ -52,7 +55,25 @@ def bptt(h: Tensor, o: Tensor, y: Tensor, w: Tensor, V: Tensor) -> tuple[Tensor,
 
 def my_model(text: str, characters: str) -> Predict:
     """A model of the next character, learned from a text: a function of what stands before."""
-    return NGrams(4).fit(text, characters).probabilities
+    followers: dict[str, dict[str, int]] = {}  # what followed each context of up to four characters, by how often
+    for k in range(5):
+        for i in range(k, len(text)):
+            behind = followers.setdefault(text[i - k : i], {})
+            behind[text[i]] = behind.get(text[i], 0) + 1
+
+    def predict(before: str) -> Tensor:
+        p = torch.full((len(characters),), 1 / len(characters))
+        for k in range(5):
+            behind = followers.get(before[len(before) - k :], {})
+            times = torch.tensor([behind.get(character, 0) for character in characters])
+            p = (times + max(len(behind), 1) * p) / (times.sum() + max(len(behind), 1))  # Witten and Bell
+        return p
+
+    return predict
+
+
+def _not_ours(*_args: object, **_options: object) -> NoReturn:
+    raise Wrong("NGrams is the course's own: count yourself, or train a net")
 
 
 def check_my_model(answer: Answer) -> str:
@@ -60,14 +81,15 @@ def check_my_model(answer: Answer) -> str:
 
     The characters of both texts are exchanged at random. So an answer gains nothing from what it knows of
     Python, from a model that was fitted before, or from the hidden text, which is on the student's machine. Whoever
-    finds out what was exchanged and reads the text is `TOO_GOOD`.
+    finds out what was exchanged and reads the text is `TOO_GOOD`. The answer cannot fit the course's own `NGrams`.
     """
     data = _hidden_text()
-    predict = answer(data.train, data.characters)
-    if not callable(predict):
-        raise Wrong(f"expected a function that takes what stands before, got {type(predict).__name__}")
     places = [CONTEXT + k * (len(data.validation) - CONTEXT - 1) // JUDGED for k in range(JUDGED)]
-    mine = sum(_loss(predict, data, place) for place in places) / JUDGED
+    with patch.object(NGrams, "fit", _not_ours):
+        predict = answer(data.train, data.characters)
+        if not callable(predict):
+            raise Wrong(f"expected a function that takes what stands before, got {type(predict).__name__}")
+        mine = sum(_loss(predict, data, place) for place in places) / JUDGED
     trigram = NGrams(2).fit(data.train, data.characters)
     bound = sum(_loss(trigram.probabilities, data, place) for place in places) / JUDGED - GAIN
     if mine > bound:
@@ -122,8 +144,39 @@ def _run(T: int, seed: int) -> tuple[Tensor, ...]:
     return torch.stack(h), torch.stack(o), y, w, V
 
 
+class _Calls(TorchFunctionMode):
+    """Counts the calls of torch's functions and methods."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.number = 0
+
+    def __torch_function__(self, func: Answer, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.number += 1
+        return func(*args, **(kwargs or {}))
+
+
+def _in_one_pass(check: Check) -> Check:
+    """The check, which then refuses an answer whose calls grow like T², as those of the double sum do."""
+
+    def checked(answer: Answer) -> str:
+        praise = check(answer)
+        calls = []
+        for T in (20, 40):
+            given = _run(T, 3)
+            with _Calls() as counter:
+                answer(*given)
+            calls.append(counter.number)
+        if calls[1] > 3 * calls[0]:
+            raise Wrong(f"{praise}, but its steps grow like T²: carry one vector from the end to the beginning")
+        return f"{praise}, in one pass"
+
+    return checked
+
+
 OVERFLOW = "is it the formula, in numbers too large or too small for exp? Take the logarithm of softmax in one step"
 FIGURE = (torch.tensor([1.0, 2.2, -3.0, 4.1]), torch.tensor([0.0, 1.0, 0.0, 0.0]))
+BPTT_CASES = {"one step": _run(1, 0), "two steps": _run(2, 1), "six steps": _run(6, 2)}
 exercise = Exercises(
     by_cases(
         step_loss,
@@ -131,10 +184,10 @@ exercise = Exercises(
             "Karpathy's figure": FIGURE,
             "equal scores": (torch.zeros(3), torch.tensor([0.0, 0.0, 1.0])),
             "large scores": (torch.tensor([1000.0, 1001.0]).double(), torch.tensor([1.0, 0.0]).double()),
-            "a target that is hardly possible": (torch.tensor([0.0, 200.0]), torch.tensor([1.0, 0.0])),
+            "a target that is hardly possible": (torch.tensor([0.0, 2000.0]), torch.tensor([1.0, 0.0])),
         },
         hints={"large scores": OVERFLOW, "a target that is hardly possible": OVERFLOW},
     ),
     Exercise(my_model, check_my_model),
-    by_cases(bptt, {"one step": _run(1, 0), "two steps": _run(2, 1), "six steps": _run(6, 2)}),
+    Exercise(bptt, _in_one_pass(by_cases(bptt, BPTT_CASES).check)),
 )

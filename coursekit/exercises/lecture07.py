@@ -1,6 +1,7 @@
-"""Exercises of lecture 7: greedy decoding that stops, bags of groups of words, and two sentences that fool bigrams."""
+"""Exercises of lecture 7: greedy decoding that stops, bags of words, sentences that fool bigrams, and log p."""
 
 import copy
+import math
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -31,6 +32,11 @@ SCRIPTS = {  # the sentences that a decoder says, and the limit of words
 }
 AFTERWARDS = (3, END, 4)  # what the decoder goes on to say after a sentence, again and again
 LOST = 5  # what it says if it is not told a sentence's own last word
+SENTENCES = {  # whose log-probability is asked for
+    "one sentence": [[2, 3, 4, END]],
+    "three sentences": [[2, 5, 3, 4, END], [END], [4, 2, END]],
+    "two of equal length": [[3, 3, END], [5, 2, END]],
+}
 MOST_CALLS = 50  # of the decoder, for an answer that never stops
 FEWEST = 6  # words in the shortest sentence that fools bigrams; a test looks at all shorter ones
 
@@ -52,6 +58,14 @@ def bag_of_ngrams(review: list[list[str]], n: int) -> Bag:
 def fool_bigrams() -> tuple[str, str]:
     """The shortest two sentences with the same words and bigrams of which one praises."""
     return "so not good but so good", "so good but so not good"
+
+
+def log_probability(decoder: nn.Module, state: Tensor, target: Tensor) -> Tensor:
+    """log p of each sentence (a column of `target`), its `END` included, without `PAD`."""
+    previous = torch.cat([torch.full_like(target[:1], END), target[:-1]])
+    scores, _ = decoder(previous, state)
+    log_p = scores.log_softmax(dim=2).gather(2, target[..., None])[..., 0]  # (t, n)
+    return log_p.masked_fill(target == PAD, 0.0).sum(dim=0)
 
 
 def check_greedy_to_the_end(answer: Answer) -> str:
@@ -115,6 +129,31 @@ def check_fool_bigrams(answer: Answer) -> str:
     return f"two sentences of {FEWEST} words with the same bigrams and opposite verdicts; no shorter pair exists"
 
 
+def check_log_probability(answer: Answer) -> str:
+    """Equal to the number of words times the mean loss of each sentence alone, without padding."""
+    with torch.random.fork_rng(devices=[]):  # the notebook's random numbers stay as they are
+        torch.manual_seed(7)
+        decoder, states = seq2seq.Decoder(LOST + 1, 5), torch.randn(1, 3, 5)
+    for case, its_sentences in SENTENCES.items():
+        columns = [torch.tensor(words)[:, None] for words in its_sentences]  # (t, 1)
+        state = states[:, : len(columns)]
+        alone = [(state[:, k : k + 1], column) for k, column in enumerate(columns)]
+        with torch.no_grad():
+            wanted = [-len(it[1]) * seq2seq.teacher_forcing_loss(decoder, *it).item() for it in alone]
+        target = nn.utils.rnn.pad_sequence([column[:, 0] for column in columns], padding_value=PAD)  # (t, n)
+        got = answer(decoder, state.clone(), target)
+        if got is None or got is Ellipsis:
+            raise Wrong(NOTHING_YET)
+        if not isinstance(got, Tensor) or not got.is_floating_point() or got.shape != (len(columns),):
+            kind = f"{got.dtype} of shape {tuple(got.shape)}" if isinstance(got, Tensor) else type(got).__name__
+            raise Wrong(f"{case}: expected numbers of shape ({len(columns)},), one for each sentence, got {kind}")
+        for words, right, its in zip(its_sentences, wanted, got.tolist(), strict=True):
+            if not math.isclose(its, right, abs_tol=1e-3):
+                hint = _slip_in_log_p(words, right, its)
+                raise Wrong(f"{case}: log p of {_spelled(words)} is {right:.3f}, not {its:.3f}{hint}")
+    return f"right on {', '.join(SENTENCES)}"
+
+
 class _Scripted(nn.Module):
     """A decoder that says set sentences, each as long as it is told that sentence's own last word.
 
@@ -162,6 +201,17 @@ def _slip(wanted: list[int], column: list[int]) -> str:
     if column[: len(wanted)] == wanted and END in wanted:
         return "; only PAD comes after END"
     return ""
+
+
+def _slip_in_log_p(words: list[int], right: float, its: float) -> str:
+    """What may be the reason for a wrong log-probability."""
+    if not math.isfinite(its):
+        return "; PAD has probability 0: set its logarithm to 0 before you add"
+    if math.isclose(its, right / len(words), abs_tol=1e-3):
+        return "; add the logarithms, the mean is not wanted"
+    if math.isclose(its, math.exp(right), abs_tol=1e-3):
+        return "; the logarithm is wanted"
+    return "; log p is never above 0" if its > 0 else ""
 
 
 def _as_bag(got: Any) -> Bag:
@@ -212,4 +262,5 @@ exercise = Exercises(
     Exercise(greedy_to_the_end, check_greedy_to_the_end),
     Exercise(bag_of_ngrams, check_bag_of_ngrams),
     Exercise(fool_bigrams, check_fool_bigrams),
+    Exercise(log_probability, check_log_probability),
 )

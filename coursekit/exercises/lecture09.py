@@ -1,4 +1,4 @@
-"""Exercises of lecture 9: tied weights, k-sparse codes, and an autoencoder against PCA."""
+"""Exercises of lecture 9: tied weights, k-sparse codes, the posterior mean, and an autoencoder against PCA."""
 
 import copy
 import math
@@ -26,6 +26,7 @@ CODE = 8  # numbers in the code of the open exercise
 ENOUGH = 0.75  # of the test error of PCA
 X = torch.arange(6.0).view(2, 3)
 Z = torch.tensor([[3.0, -5.0, 1.0, 0.5], [0.1, 0.2, -0.3, 0.4]])
+DATA = torch.tensor([[-1.0, 0.0], [2.0, 0.0], [0.5, 1.5]])
 
 
 def tied_reconstruction(x: Tensor, W: Tensor) -> Tensor:
@@ -37,6 +38,22 @@ def keep_largest(z: Tensor, k: int) -> Tensor:
     """z (n, m) with all but the k entries of largest magnitude in each row set to 0."""
     places = z.abs().topk(k, dim=1).indices  # (n, k)
     return torch.zeros_like(z).scatter(1, places, z.gather(1, places))
+
+
+def check_keep_largest(answer: Answer) -> str:
+    """The answer is right on all cases, and of entries of equal magnitude it keeps no more than k."""
+    praise = KEEP_LARGEST.check(answer)
+    kept = torch.as_tensor(answer(torch.tensor([[2.0, -2.0, 2.0, 1.0]]), 2))
+    if (count := int(kept.count_nonzero())) != 2:
+        raise Wrong(f"{praise}; of entries of equal magnitude it keeps {count} where k = 2")
+    if kept.abs().max() != 2 or kept.abs().sum() != 4:
+        raise Wrong(f"{praise}; wrong on entries of equal magnitude")
+    return f"{praise}, equal magnitudes"
+
+
+def posterior_mean(noisy: Tensor, data: Tensor, sigma: float) -> Tensor:
+    """Σᵢ wᵢxᵢ for every row of noisy: (n, d), (m, d) → (n, d)."""
+    return torch.softmax(-torch.cdist(noisy, data).square() / (2 * sigma**2), dim=1) @ data
 
 
 def my_autoencoder() -> nn.Module:
@@ -68,7 +85,7 @@ def check_my_autoencoder(answer: Answer) -> str:
             f"test error {error:.4f} after 60 epochs, {error / pca_error:.1%} of PCA's {pca_error:.4f}; "
             f"wanted at most 75 %. It stores {numbers} values. Is it wide enough? Has its decoder a nonlinearity? "
             "Can its outputs be negative (the digits are centred)? "
-            "60 epochs are few, and nets with ReLU learn fastest. "
+            "60 epochs are few; ReLU will do. "
             "Only the code passes from the encoder to the decoder, with noise of 0.4 % of its range on each number"
         )
     return f"test error about {5 * round(20 * error / pca_error)} % of PCA's, with {numbers} stored values"
@@ -149,6 +166,17 @@ def _pca_error(x: Tensor, t: Tensor) -> float:
     return F.mse_loss(torch.as_tensor(pca.inverse_transform(pca.transform(t))).float(), t).item()
 
 
+KEEP_LARGEST = by_cases(
+    keep_largest,
+    {
+        "positive entries": (Z.abs(), 2),
+        "negative entries": (Z, 2),
+        "k = all": (Z, 4),
+        "rows of different size": (Z * torch.tensor([[0.01], [100.0]]), 2),
+        "one row": (-Z[:1], 1),
+    },
+)
+
 exercise = Exercises(
     by_cases(
         tied_reconstruction,
@@ -158,14 +186,18 @@ exercise = Exercises(
             "one row": (torch.ones(1, 4), torch.linspace(-1, 1, 8).view(4, 2)),
         },
     ),
+    Exercise(keep_largest, check_keep_largest),
     by_cases(
-        keep_largest,
+        posterior_mean,
         {
-            "positive entries": (Z.abs(), 2),
-            "negative entries": (Z, 2),
-            "k = all": (Z, 4),
-            "rows of different size": (Z * torch.tensor([[0.01], [100.0]]), 2),
-            "one row": (-Z[:1], 1),
+            "one point": (torch.tensor([[0.2, 0.1]]), DATA, 1.0),
+            "less noise": (torch.tensor([[0.2, 0.1]]), DATA, 0.5),
+            "several points": (torch.tensor([[0.2, 0.1], [1.0, -1.0]]), DATA, 0.7),
+            "far from all data": (torch.tensor([[100.0, -100.0]]), DATA, 0.1),
+        },
+        hints={
+            "far from all data": "each exp(−…) is 0 there, and 0/0 is NaN; "
+            "subtract the largest exponent first, as softmax does"
         },
     ),
     Exercise(my_autoencoder, check_my_autoencoder),

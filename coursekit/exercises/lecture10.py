@@ -17,6 +17,7 @@ Density = Callable[[Tensor], Tensor]
 
 UNBIASED = 1e-8  # relative: the exact mean over a quadrature differs by rounding only
 VARIANCE = 26.0  # for x² and N(1, 1): 30 without a baseline, 24 with f at one other sample, 14 at best
+HIGHER = 100.0  # what is added to x²: a baseline that follows f does not notice it, a constant is far off
 TERMS, CALLS = 50, 4000  # that variance is measured from this many means of this many terms
 
 NEAR = 0.03  # how close mean and standard deviation must be to an optimum
@@ -44,7 +45,10 @@ def score_gradient(values: Tensor, z: Tensor, mu: float, sigma: float) -> Tensor
 
 
 def check_score_gradient(answer: Answer) -> str:
-    """The answer is unbiased, exactly, and the mean of n terms has a variance of at most 26/n for x² and N(1, 1)."""
+    """The answer is unbiased, exactly, and the mean of n terms has a variance of at most 26/n for N(1, 1).
+
+    That holds for x² and for x² + 100, so the baseline must come from the values, and not from the x² of the lecture.
+    """
     # The mean over all samples of size n, by Gauss–Hermite quadrature: exact for polynomials.
     for name, f, gradient in (
         ("f = 1", torch.ones_like, lambda mu, _: 0.0),
@@ -63,19 +67,29 @@ def check_score_gradient(answer: Answer) -> str:
                     f"the gradient is {wanted:g}: {_cause(mean, wanted, n)}"
                 )
 
-    # The variance of the mean, not the one within a call: terms that are all equal would have none.
+    # Only a baseline that follows f leaves the variance as it is when a constant is added to f.
+    for name, constant, without in (("x²", 0.0, "30/n"), ("x² + 100", HIGHER, "10 830/n")):
+        variance = _variance(answer, constant)
+        if variance > VARIANCE:
+            raise Wrong(
+                f"it is unbiased, but for {name} and N(1, 1) the mean of n terms has variance {variance:.1f}/n; wanted "
+                f"at most {VARIANCE:g}/n. Without a baseline it is {without}"
+            )
+    return f"unbiased, and for x² and x² + 100 the mean of n terms has a variance of at most {VARIANCE:g}/n"
+
+
+def _variance(answer: Answer, constant: float) -> float:
+    """n times the variance of the mean of n terms, for x² + constant and N(1, 1).
+
+    It is not the variance within a call: terms that are all equal would have none.
+    """
     torch.manual_seed(0)
     means = []
     for z in 1 + torch.randn(CALLS, TERMS, dtype=torch.float64):
-        terms = require_result(answer(z.square(), z.clone(), 1.0, 1.0), (TERMS,), "one term for each sample")
+        given = z.square() + constant, z.clone(), 1.0, 1.0
+        terms = require_result(answer(*given), (TERMS,), "one term for each sample")
         means.append(terms.double().mean())
-    variance = TERMS * torch.stack(means).var().item()
-    if variance > VARIANCE:
-        raise Wrong(
-            f"it is unbiased, but for x² and N(1, 1) the mean of n terms has variance {variance:.1f}/n; wanted at most "
-            f"{VARIANCE:g}/n. Without a baseline it is 30/n"
-        )
-    return f"unbiased, and for x² the mean of n terms has a variance of at most {VARIANCE:g}/n"
+    return TERMS * torch.stack(means).var().item()
 
 
 def _mean_estimate(answer: Answer, f: Density, mu: float, sigma: float, n: int) -> float:

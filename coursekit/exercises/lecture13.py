@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from coursekit import datasets
-from coursekit.exercises.checking import NOTHING_YET, Answer, Exercise, Exercises, Wrong, by_cases
+from coursekit.exercises.checking import NOTHING_YET, TOLERANCE, Answer, Exercise, Exercises, Wrong, by_cases, differs
 from coursekit.generative import VAE, active_units, kl_to_prior
 from coursekit.training import Descent, fit
 
@@ -37,6 +37,27 @@ def revive(model: VAE, x: Tensor, progress: float) -> Tensor:
     z = mean + (0.5 * log_variance).exp() * torch.randn_like(mean)
     weight = min(1.0, 2 * progress)
     return (weight * kl_to_prior(mean, log_variance) - model.log_likelihood(x, z)).mean()
+
+
+def check_kl(answer: Answer) -> str:
+    """It is right on every case and hands the gradient on, through which the encoder learns."""
+    praise = by_cases(kl, KL_CASES).check(answer)
+    theirs, ours = ([it.clone().requires_grad_() for it in (MEAN, LOG_VARIANCE)] for _ in range(2))
+    try:
+        got = answer(*theirs)
+    except RuntimeError:  # NumPy cannot read a tensor that needs a gradient
+        got = None
+    if not isinstance(got, Tensor) or not got.requires_grad:
+        raise Wrong(
+            f"{praise}; but it has no gradient, and the encoder learns through it: use torch alone, without detach(), "
+            "item(), torch.tensor() or NumPy"
+        )
+    slopes = torch.autograd.grad(got.sum(), theirs, allow_unused=True)
+    wanted = torch.autograd.grad(kl(*ours).sum(), ours)
+    for name, right, slope in zip(("mean", "log-variance"), wanted, slopes, strict=True):
+        if slope is None or differs(right, slope, TOLERANCE):
+            raise Wrong(f"{praise}; but its gradient in the {name} is wrong: is a part of it detached?")
+    return praise
 
 
 def check_revive(answer: Answer) -> str:
@@ -128,16 +149,16 @@ MEAN, LOG_VARIANCE = (
 )
 WEIGHTS = torch.tensor([[-1.0, 0.5], [-3.0, 2.0], [0.2, -1.5]])
 
+KL_CASES = {
+    "q = prior": (torch.zeros(2, 3), torch.zeros(2, 3)),
+    "shifted means": (MEAN, torch.zeros(2, 3)),
+    "other variances": (torch.zeros(2, 3), LOG_VARIANCE),
+    "both": (MEAN, LOG_VARIANCE),
+    "five units": (torch.full((1, 5), 0.5), torch.full((1, 5), -0.4)),
+}
+
 exercise = Exercises(
-    by_cases(
-        kl,
-        {
-            "q = prior": (torch.zeros(2, 3), torch.zeros(2, 3)),
-            "shifted means": (MEAN, torch.zeros(2, 3)),
-            "other variances": (torch.zeros(2, 3), LOG_VARIANCE),
-            "both": (MEAN, LOG_VARIANCE),
-        },
-    ),
+    Exercise(kl, check_kl),
     by_cases(
         iwae,
         {
@@ -147,6 +168,7 @@ exercise = Exercises(
             "weights as small as e⁻⁹⁰⁰": (WEIGHTS - 900,),
             "weights as large as e⁹⁰⁰": (WEIGHTS + 900,),
             "images that differ by e⁹⁰⁰": (WEIGHTS - torch.tensor([0.0, 900.0]),),
+            "samples of one image that differ by e⁹⁰⁰": (WEIGHTS - torch.tensor([[900.0], [0.0], [1800.0]]),),
         },
     ),
     Exercise(revive, check_revive),

@@ -22,9 +22,9 @@ FURTHER, NEARER = 0.25, 0.75  # between which the fraction nearer to training di
 CLOSE, COPIED = 0.6, 0.1  # a copy is that much closer to training than to held-out digits; at most so many are copies
 
 
-def optimal_d(p_data: Tensor, p_model: Tensor) -> Tensor:
-    """The D that maximizes V, from both densities at the same points: (n,), (n,) → (n,)."""
-    return optimal_discriminator(p_data, p_model)
+def optimal_d(p_data: Tensor, p_model: Tensor, share: float = 0.5) -> Tensor:
+    """The best D where this share of the images is real, from both densities at the same points: (n,), (n,) → (n,)."""
+    return optimal_discriminator(share * p_data, (1 - share) * p_model)
 
 
 def gan_losses(real: Tensor, fake: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -122,7 +122,9 @@ exercise = Exercises(
             "a wide model": (ONE, WIDE),
             "a shifted model": (ONE, SHIFTED),
             "a model where there are no data": (torch.tensor([0.0, 0.4]), torch.tensor([0.3, 0.0])),
+            "one real image in ten": (ONE, SHIFTED, 0.1),
         },
+        hints={"one real image in ten": "p(x | y) is weighted by P(y) in Bayes' rule"},
     ),
     by_cases(
         gan_losses,

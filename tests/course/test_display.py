@@ -41,7 +41,7 @@ from coursekit.course import (
 from coursekit.course.display import FRAMES, WIDGET_VIEW
 from coursekit.course.session import current
 from coursekit.exercises.checking import Exercises
-from coursekit.figures import image_rows
+from coursekit.figures import image_grid, image_rows
 
 
 @pytest.fixture
@@ -131,6 +131,19 @@ def test_a_still_that_would_take_too_many_bytes_has_a_palette_that_fits_it():
     assert Image.open(io.BytesIO(file)).mode == "P"
     error = np.abs(read(file) - np.asarray(large)).mean()
     assert error < 0.97 * np.abs(np.asarray(large.quantize(256, dither=0).convert("RGB"), dtype=int) - large).mean()
+
+
+def test_an_exact_figure_keeps_every_level_of_its_images(shown):
+    levels = torch.randint(0, 256, (4, 3, 32, 32), generator=torch.Generator().manual_seed(0))
+    figure, ax = plt.subplots(figsize=(5, 5))
+    image_grid(ax, levels / 255)
+    show(figure, alt="Four images.", caption="Of many colours.", exact=True)
+    stored = {tuple(pixel) for row in read(base64.b64decode(shown[0][0]["image/png"])).tolist() for pixel in row}
+    wanted = {tuple(pixel) for pixel in levels.permute(0, 2, 3, 1).reshape(-1, 3).tolist()}
+    assert len(wanted) > 4000  # of which a palette holds 256
+    assert wanted <= stored
+    with pytest.raises(TypeError, match="exact"):
+        show(a_line(), alt="A line.", caption="It rises.", exact="yes")
 
 
 def test_a_figure_without_alt_text_or_caption_is_refused(shown):

@@ -2,6 +2,7 @@
 
 import re
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -12,6 +13,20 @@ from coursekit.exercises.lecture01 import exercise
 
 def soft_threshold(u, t):
     return torch.relu(u - t) - torch.relu(-u - t)
+
+
+def by_places(u, t):
+    z = torch.zeros_like(u)
+    z[u > t] = u[u > t] - t
+    z[u < -t] = u[u < -t] + t
+    return z
+
+
+def in_float32(u, t):
+    z = torch.zeros(u.shape)
+    z[u > t] = u[u > t] - t
+    z[u < -t] = u[u < -t] + t
+    return z
 
 
 def field_side(kernels, strides):
@@ -31,6 +46,12 @@ def stride_first(kernels, strides):
 
 def top_images(maps, k):
     return tuple(part.T for part in maps.amax(dim=(2, 3)).topk(k, dim=0))
+
+
+def top_images_in_numpy(maps, k):
+    best = maps.numpy().max(axis=(2, 3)).T
+    images = np.argsort(-best, axis=1)[:, :k]
+    return np.take_along_axis(best, images, axis=1), images
 
 
 def several_from_one_image(maps, k):
@@ -109,6 +130,7 @@ separable = stack(nn.Conv2d(1, 1, (63, 1)), nn.BatchNorm2d(1), nn.Conv2d(1, 1, (
     [
         ("soft_threshold", soft_threshold, "right on numbers above t"),
         ("soft_threshold", lambda u, t: u - u.clamp(-t, t), "t = 0"),
+        ("soft_threshold", by_places, "t = 0"),
         ("field_side", field_side, "right on one layer"),
         ("top_images", top_images, "an image that holds all the largest values"),
         ("wide_view", dilated, "see all of 63×63 pixels with 45 weights; 24 are enough"),
@@ -138,6 +160,17 @@ def test_a_right_answer_is_praised(ask, name, answer, praise):
         ("soft_threshold", lambda u, t: torch.where(u.abs() > t, u, 0.0), "wrong on numbers above t"),
         ("soft_threshold", lambda u, t: u.sign() * (u.abs() - t), "wrong on numbers below t"),
         ("soft_threshold", lambda u, t: u.sign() * (u.abs() - 1).clamp_min(0), "wrong on a matrix"),
+        ("soft_threshold", in_float32, "it raises RuntimeError"),
+        (
+            "soft_threshold",
+            lambda u, t: np.where(u > t, u - t, np.where(u < -t, u + t, 0)),
+            "but it returns ndarray, and the notebook goes on with tensors",
+        ),
+        (
+            "soft_threshold",
+            lambda u, t: (u - u.clamp(-t, t)).float(),
+            "but it turns torch.float64 into torch.float32; torch.zeros_like",
+        ),
         ("field_side", lambda k, s: sum(k), "wrong on two layers without stride: expected 5, got 6"),
         (
             "field_side",
@@ -146,6 +179,7 @@ def test_a_right_answer_is_praised(ask, name, answer, praise):
         ),
         ("field_side", stride_first, "wrong on AlexNet's first three windows: expected 51"),
         ("top_images", several_from_one_image, r"wrong on an image that holds all.*value 1: at index \(0, 2\)"),
+        ("top_images", top_images_in_numpy, "but it returns ndarray"),
         ("top_images", lambda m, k: top_images(m, k)[0], "expected 2 values, got Tensor"),
         ("top_images", lambda m, k: top_images(m.abs(), k), "value 1"),
         ("top_images", lambda m, k: tuple(p.T for p in m.amax((2, 3)).topk(k, dim=0)[::-1]), "value 1"),

@@ -10,7 +10,7 @@ from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 from sklearn.cluster import AgglomerativeClustering, KMeans
 from sklearn.decomposition import PCA
-from sklearn.manifold import SpectralEmbedding
+from sklearn.manifold import Isomap, SpectralEmbedding
 
 from coursekit import datasets
 from coursekit.exercises.lecture02 import exercise
@@ -97,11 +97,28 @@ def tour(x):
 
 
 def mosaic(x):
-    """Twenty clusters at random places, each in its own two principal components."""
-    cluster = torch.tensor(AgglomerativeClustering(20).fit_predict(x.numpy()))
-    y = 1000 * torch.randn(20, 2)[cluster]
-    for k in range(20):
+    """Twenty-five clusters at random places, each in its own two principal components."""
+    cluster = torch.tensor(AgglomerativeClustering(25).fit_predict(x.numpy()))
+    y = 1000 * torch.randn(25, 2)[cluster]
+    for k in range(25):
         y[cluster == k] += principal_components(x[cluster == k])
+    return y
+
+
+def in_place(x):
+    """The same clusters, each at the principal components of its centre."""
+    cluster, flat, y = AgglomerativeClustering(25).fit_predict(x.numpy()), principal_components(x), mosaic(x)
+    for k in range(25):
+        y[cluster == k] += 30 * flat[cluster == k].mean(dim=0) - y[cluster == k].mean(dim=0)
+    return y
+
+
+def at_isomap(x):
+    """Clusters of another method, each in its own principal components and at its place in the map of Isomap."""
+    cluster = KMeans(25, n_init=1, random_state=0).fit_predict(x.numpy())
+    flat, y = Isomap(n_neighbors=10).fit_transform(x.numpy()), np.zeros((len(x), 2))
+    for k in range(25):
+        y[cluster == k] = PCA(2).fit_transform(x[cluster == k].numpy()) + 30 * flat[cluster == k].mean(axis=0)
     return y
 
 
@@ -126,6 +143,17 @@ def principal_components(x):
     return centred @ torch.linalg.svd(centred, full_matrices=False).Vh[:2].T
 
 
+def one_minus_within(P, group):
+    """P sums to 1: what is left if the pairs within the groups are taken away."""
+    return 1 - sum(P[group == k][:, group == k].sum() for k in group.unique())
+
+
+def twice_the_pairs_above(P, group):
+    """Each pair once, in a loop, and twice its p."""
+    n = len(group)
+    return 2 * sum(float(P[i, j]) for i in range(n) for j in range(i + 1, n) if group[i] != group[j])
+
+
 @pytest.mark.parametrize(
     ("name", "function", "praise"),
     [
@@ -135,8 +163,11 @@ def principal_components(x):
         ("row_perplexity", lambda p: 2 ** -(p * p.clamp_min(1e-8).log2()).sum(dim=1), "a long row with tiny entries"),
         ("row_precision", precision, "right on 50 neighbours, near ones, far ones, neighbours that are all far away"),
         ("row_precision", by_newton, "right on 50 neighbours, near ones, far ones, neighbours that are all far away"),
-        ("my_embedding", mosaic, "keeps at least 55 % of the ten"),
-        ("my_embedding", pieces_in_a_row, "keeps at least 55 % of the ten"),
+        ("my_embedding", in_place, "keeps at least 55 % of the ten nearest and 50 % of the nearest quarter"),
+        ("my_embedding", at_isomap, "keeps at least 55 % of the ten nearest and 50 % of the nearest quarter"),
+        ("mass_between", lambda P, group: P[group[:, None] != group].sum().item(), "right on two groups, .* one group"),
+        ("mass_between", one_minus_within, "right on two groups, groups in mixed order, groups of other names"),
+        ("mass_between", twice_the_pairs_above, "right on two groups, groups in mixed order, groups of other names"),
     ],
 )
 def test_a_right_answer_is_praised(ask, name, function, praise):
@@ -184,7 +215,10 @@ def test_a_right_answer_is_praised(ask, name, function, praise):
         ("my_embedding", lambda x: None, "returns nothing yet"),
         ("my_embedding", lambda x: x, r"expected one point for each digit, shape \(500, 2\), got .*\(500, 64\)"),
         ("my_embedding", lambda x: x[:, :2] * torch.nan, "NaN or infinite"),
-        ("my_embedding", principal_components, "the map keeps 2.* wanted 55 %. Do all ten stay together"),
+        ("my_embedding", principal_components, "the map keeps 2.* and 5.* wanted 55 % .* and 50 % .* Do all ten stay"),
+        ("my_embedding", mosaic, "the map keeps 6.* and 3.* wanted 55 % .* and 50 % .* The insides are right"),
+        ("my_embedding", pieces_in_a_row, "the map keeps 6.* and 3.* The insides are right; where does each piece"),
+        ("my_embedding", lambda x: Isomap(n_neighbors=10).fit_transform(x.numpy()), "the map keeps 3.* Do all ten"),
         ("my_embedding", lambda x: torch.zeros(500, 2), "wanted 55 %"),
         ("my_embedding", labels_on_a_circle, "wanted 55 %"),
         ("my_embedding", crumbs, "wanted 55 %"),
@@ -195,6 +229,27 @@ def test_a_right_answer_is_praised(ask, name, function, praise):
             lambda x: SpectralEmbedding(n_neighbors=8, random_state=0).fit_transform(x.numpy()),
             "wanted 55 %",
         ),
+        ("mass_between", lambda P, group: None, "returns nothing yet"),
+        (
+            "mass_between",
+            lambda P, group: P[group[:, None] == group].sum(),
+            "wrong on two groups: .* P holds each pair",
+        ),
+        ("mass_between", lambda P, group: P[group[:, None] != group].mean(), "wrong on two groups: expected"),
+        ("mass_between", lambda P, group: P.triu()[group[:, None] != group].sum(), "wrong on two groups: expected"),
+        ("mass_between", lambda P, group: (group[:, None] != group).float().mean(), "wrong on two groups: expected"),
+        ("mass_between", lambda P, group: P[group[:, None] != group], "wrong on two groups: expected shape"),
+        (
+            "mass_between",
+            lambda P, group: P.sum() - sum(P[group == k][:, group == k].sum() for k in (0, 1)),
+            "right on two groups; wrong on groups in mixed order",
+        ),
+        (
+            "mass_between",
+            lambda P, group: P.sum() - sum(P[group == k][:, group == k].sum() for k in range(len(group.unique()))),
+            "right on two groups, groups in mixed order; wrong on groups of other names",
+        ),
+        ("mass_between", lambda P, group: 2 * P[group == group[0]][:, group != group[0]].sum(), "wrong on groups in"),
     ],
 )
 def test_a_wrong_answer_hears_what_is_wrong(ask, name, function, message):
@@ -207,13 +262,15 @@ def test_a_wrong_answer_hears_what_is_wrong(ask, name, function, message):
         (lambda x: tsne(x, perplexity=5, progress=False).embedding, "tsne"),
         (lambda x: torch.cat([tsne(x, p, progress=False).embedding for p in (30,)]), "tsne"),
         (lambda x: gradient(x, x[:, :2]), "gradient"),  # noqa: F821
+        (lambda x: kl_loss(x, x[:, :2]), "kl_loss"),  # noqa: F821
         (sklearn_tsne, "TSNE"),
         (lambda x: mosaic(x), "mosaic"),
     ],
-    ids=["tsne", "tsne within", "gradient", "TSNE", "mosaic"],
+    ids=["tsne", "tsne within", "gradient", "kl_loss", "TSNE", "mosaic"],
 )
 def test_a_call_that_draws_the_map_is_refused(capsys, monkeypatch, function, called):
     monkeypatch.setattr(function, "__name__", "my_embedding")
     assert exercise(function) is exercise.by_name["my_embedding"].solution
     told = capsys.readouterr().out
     assert f"○ my_embedding is open: this calls {called}, which is t-SNE or draws the map for you" in told
+    assert "If this is a function of your own, give it another name" in told

@@ -158,7 +158,13 @@ def train_it_away(net, images, labels):
         ),
         ("ascent_step", lambda x, g, lr, penalty: (x + lr * (g - 2 * penalty * x)).numpy(), "right on no penalty"),
         ("least_change", least_change, "right on positive log odds, both signs, a margin"),
+        (
+            "worst_log_odds",
+            lambda x, y, w, b, eps: torch.where(y == 1, x @ w + b, -(x @ w) - b) - eps * w.norm(p=1),
+            "right on no change, label 1, both labels",
+        ),
         ("my_attack", steps(0.05, 100), "every answer changed, by 3"),
+        ("my_attack", steps(0.01, 500), "every answer changed, by 3"),
         ("my_attack", by_an_optimizer, "every answer changed, by 3"),
         ("my_attack", fool, "every answer changed, by 3"),
         ("my_attack", one_gradient, "every answer changed, by 3"),
@@ -188,6 +194,27 @@ def test_a_right_answer_is_praised(ask, name, answer, praise):
             lambda x, w, b, m: -((x @ w + b + m) / w.norm() ** 2)[:, None] * w,
             "both signs; wrong on a margin",
         ),
+        ("worst_log_odds", lambda x, y, w, b, eps: x @ w + b - eps * w.abs().sum(), "wrong on no change"),
+        (
+            "worst_log_odds",
+            lambda x, y, w, b, eps: (2 * y - 1) * (x @ w + b) - eps * w.norm(),
+            "right on no change; wrong on label 1",
+        ),
+        (
+            "worst_log_odds",
+            lambda x, y, w, b, eps: (2 * y - 1) * (x @ w + b) - eps * w.sum().abs(),
+            "right on no change; wrong on label 1",
+        ),
+        (
+            "worst_log_odds",
+            lambda x, y, w, b, eps: (2 * y - 1) * (x @ w + b) + eps * w.abs().sum(),
+            "right on no change; wrong on label 1",
+        ),
+        (
+            "worst_log_odds",
+            lambda x, y, w, b, eps: (2 * y - 1) * (x @ w + b - eps * w.abs().sum()),
+            "no change, label 1; wrong on both labels",
+        ),
         ("my_attack", lambda net, images, labels: None, "returns nothing yet"),
         (
             "my_attack",
@@ -207,6 +234,11 @@ def test_a_right_answer_is_praised(ask, name, answer, praise):
 )
 def test_a_wrong_answer_hears_what_is_wrong(ask, name, answer, message):
     assert re.match(f"○ {name} is open: .*{message}", ask(exercise, name, answer))
+
+
+def test_the_courses_attack_is_shorter_than_fool_and_says_so(ask):
+    assert "shorter than `fool` of section 1" in ask(exercise, "my_attack", steps(0.01, 500))
+    assert "`fool` needs about 34 %" in ask(exercise, "my_attack", fool)
 
 
 def test_a_spoiled_net_wins_nothing(ask):

@@ -1,5 +1,7 @@
 """The exercises on LSTM and GRU accept what is right in any form, and say what is wrong."""
 
+import contextlib
+
 import pytest
 import torch
 from torch import nn
@@ -275,6 +277,29 @@ def another_forward(layer):
     layer.forward = lambda x, state=None: (x.cumsum(dim=0), state)
 
 
+def trained(layer):
+    """Training in the answer itself, of the layer and a readout."""
+    readout = nn.Linear(24, 1)
+    step = torch.optim.Adam([*layer.parameters(), *readout.parameters()])
+    for _ in range(2):
+        step.zero_grad()
+        (readout(layer(torch.rand(10, 4, 2))[0][-1]) - 1).square().mean().backward()
+        step.step()
+
+
+def trained_elsewhere(layer):
+    """Training of another LSTM, and a copy of what it has learned."""
+    other = nn.LSTM(2, 24)
+    trained(other)
+    layer.load_state_dict(other.state_dict())
+
+
+def trained_in_silence(layer):
+    """Training that goes on when it is stopped: it gets no gradient."""
+    with contextlib.suppress(Exception):
+        trained(layer)
+
+
 REFUSED = {
     "nothing": (lambda layer: None, "it changes nothing yet"),
     "another layer": (lambda layer: nn.GRU(2, 24), "it changes nothing yet"),
@@ -282,6 +307,9 @@ REFUSED = {
     "infinite": (infinite, "its parameters hold NaN or infinite numbers"),
     "larger": (larger, "the LSTM has other parameters than before"),
     "a gate that is not there": (lambda layer: layer.bias_forget.fill_(1), "it raises AttributeError"),
+    "trained": (trained, "it trains: set a start by hand"),
+    "trained elsewhere": (trained_elsewhere, "it trains: set a start by hand"),
+    "trained in silence": (trained_in_silence, "it changes nothing yet"),
     "with gradients": (lambda layer: layer.bias_ih_l0.fill_(1), "it raises RuntimeError"),
 }
 

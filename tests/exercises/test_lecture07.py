@@ -4,6 +4,7 @@ from collections import Counter
 
 import pytest
 import torch
+import torch.nn.functional as F
 
 from coursekit.datasets import END, PAD, verdict
 from coursekit.exercises.lecture07 import FEWEST, MOST_CALLS, bag_of_ngrams, exercise
@@ -307,3 +308,131 @@ def test_no_shorter_pair_exists():
             verdicts.setdefault(bag, set()).add(praise)
     assert len(verdicts) > 500
     assert all(len(it) == 1 for it in verdicts.values())
+
+
+# --- the log-probability of sentences
+
+
+def shifted(target, first=END):
+    return torch.cat([torch.full_like(target[:1], first), target[:-1]])
+
+
+def logs(decoder, state, target, first=END):  # (t, n)
+    scores, _ = decoder(shifted(target, first), state)
+    return scores.log_softmax(dim=2).gather(2, target[..., None])[..., 0]
+
+
+def without_padding(log_p, target):
+    return log_p.masked_fill(target == PAD, 0.0)
+
+
+def by_cross_entropy(decoder, state, target):
+    scores, _ = decoder(shifted(target), state)
+    loss = F.cross_entropy(scores.flatten(0, 1), target.flatten(), ignore_index=PAD, reduction="none")
+    return -loss.view(target.shape).sum(dim=0)
+
+
+def word_by_word(decoder, state, target):
+    total, word = torch.zeros(target.shape[1]), torch.full_like(target[:1], END)
+    for row in target:
+        scores, state = decoder(word, state)
+        log_p = scores[0].log_softmax(dim=1)[torch.arange(len(row)), row]
+        total = total + torch.where(row == PAD, 0.0, log_p)
+        word = row[None]
+    return total
+
+
+def one_by_one(decoder, state, target):
+    columns = [column[column != PAD][:, None] for column in target.T]
+    losses = [seq2seq.teacher_forcing_loss(decoder, state[:, k : k + 1], it) for k, it in enumerate(columns)]
+    return -torch.stack([loss * len(it) for loss, it in zip(losses, columns, strict=True)])
+
+
+RIGHT_LOG_P = {
+    "masked": lambda decoder, state, target: without_padding(logs(decoder, state, target), target).sum(dim=0),
+    "cross-entropy": by_cross_entropy,
+    "word by word": word_by_word,
+    "sentence by sentence": one_by_one,
+    "without gradients, in double": lambda *arguments: by_cross_entropy(*arguments).detach().double(),
+}
+
+
+@pytest.mark.parametrize("answer", RIGHT_LOG_P.values(), ids=RIGHT_LOG_P)
+def test_log_p_is_accepted_in_any_form(ask, answer):
+    assert ask(exercise, "log_probability", answer).startswith("✓ log_probability: right on one sentence, three")
+
+
+def test_asking_for_log_p_draws_no_random_numbers(ask):
+    torch.manual_seed(3)
+    wanted = torch.rand(2)
+    torch.manual_seed(3)
+    ask(exercise, "log_probability", by_cross_entropy)
+    assert torch.equal(torch.rand(2), wanted)
+
+
+def mean_log_p(decoder, state, target):
+    return by_cross_entropy(decoder, state, target) / (target != PAD).sum(dim=0)
+
+
+def without_end(decoder, state, target):
+    return without_padding(logs(decoder, state, target), target).masked_fill(target == END, 0.0).sum(dim=0)
+
+
+def unshifted(decoder, state, target):
+    scores, _ = decoder(target, state)
+    log_p = scores.log_softmax(dim=2).gather(2, target[..., None])[..., 0]
+    return without_padding(log_p, target).sum(dim=0)
+
+
+def nothing_before_the_first(decoder, state, target):
+    scores, _ = decoder(target[:-1], state)
+    log_p = scores.log_softmax(dim=2).gather(2, target[1:, :, None])[..., 0]
+    return without_padding(log_p, target[1:]).sum(dim=0)
+
+
+def scores_alone(decoder, state, target):
+    scores, _ = decoder(shifted(target), state)
+    return without_padding(scores.gather(2, target[..., None])[..., 0], target).sum(dim=0)
+
+
+def from_nothing(decoder, state, target):
+    return by_cross_entropy(decoder, torch.zeros_like(state), target)
+
+
+WRONG_LOG_P = {
+    "the mean": (mean_log_p, "one sentence: log p of 2 3 4 END is .*; add the logarithms, the mean is not wanted"),
+    "END left out": (without_end, "one sentence: log p of 2 3 4 END is "),
+    "PAD counted": (
+        lambda *arguments: logs(*arguments).sum(dim=0),
+        "three sentences: log p of END is .*, not -inf; PAD has probability 0: set its logarithm to 0",
+    ),
+    "PAD times 0": (
+        lambda decoder, state, target: (logs(decoder, state, target) * (target != PAD)).sum(dim=0),
+        "three sentences: log p of END is .*, not nan; PAD has probability 0: set its logarithm to 0",
+    ),
+    "no shift": (unshifted, "one sentence: log p of 2 3 4 END is "),
+    "PAD before the first word": (
+        lambda decoder, state, target: without_padding(logs(decoder, state, target, PAD), target).sum(dim=0),
+        "one sentence: log p of 2 3 4 END is ",
+    ),
+    "nothing before the first word": (nothing_before_the_first, "one sentence: log p of 2 3 4 END is "),
+    "scores, not probabilities": (scores_alone, "one sentence: log p of 2 3 4 END is "),
+    "without the state": (from_nothing, "one sentence: log p of 2 3 4 END is "),
+    "the probability": (lambda *arguments: by_cross_entropy(*arguments).exp(), "; the logarithm is wanted"),
+    "the loss": (lambda *arguments: -by_cross_entropy(*arguments), "; log p is never above 0"),
+    "one number for all": (
+        lambda *arguments: by_cross_entropy(*arguments).sum(),
+        r"one sentence: expected numbers of shape \(1,\), one for each sentence, got torch.float32 of shape \(\)",
+    ),
+    "a number for each word": (
+        lambda decoder, state, target: without_padding(logs(decoder, state, target), target),
+        r"one sentence: expected numbers of shape \(1,\), one for each sentence, got torch.float32 of shape \(4, 1\)",
+    ),
+    "a list": (lambda *arguments: by_cross_entropy(*arguments).tolist(), "one for each sentence, got list"),
+    "nothing": (lambda *arguments: None, "it returns nothing yet"),
+}
+
+
+@pytest.mark.parametrize(("answer", "message"), WRONG_LOG_P.values(), ids=WRONG_LOG_P)
+def test_a_wrong_log_p_is_told(ask, answer, message):
+    assert re.search(message, ask(exercise, "log_probability", answer))

@@ -62,11 +62,6 @@ def by_order(z, k):
     return z * (rank < k)
 
 
-def by_kth_value(z, k):
-    least = z.abs().kthvalue(z.shape[1] - k + 1, dim=1, keepdim=True).values
-    return z.masked_fill(z.abs() < least, 0)
-
-
 def in_numpy(z, k):
     kept = np.zeros(z.shape)
     for row, source in zip(kept, z.numpy(), strict=True):
@@ -75,9 +70,9 @@ def in_numpy(z, k):
     return kept
 
 
-@pytest.mark.parametrize("answer", [by_places, by_order, by_kth_value, in_numpy])
+@pytest.mark.parametrize("answer", [by_places, by_order, in_numpy])
 def test_the_largest_are_accepted_in_any_form(ask, answer):
-    assert ask(exercise, "keep_largest", answer).startswith("✓ keep_largest: right on positive entries, negative")
+    assert ask(exercise, "keep_largest", answer).endswith("rows of different size, one row, equal magnitudes")
 
 
 def test_of_equal_entries_the_courses_own_answer_keeps_k():
@@ -91,6 +86,24 @@ def highest(z, k):
     """The highest entries, not those of largest magnitude: what the lecture's code keeps."""
     places = z.topk(k, dim=1).indices
     return torch.zeros_like(z).scatter(1, places, z.gather(1, places))
+
+
+def by_kth_value(z, k):
+    """All entries that reach the k-th largest magnitude: more than k if several are equal."""
+    least = z.abs().kthvalue(z.shape[1] - k + 1, dim=1, keepdim=True).values
+    return z.masked_fill(z.abs() < least, 0)
+
+
+def none_of_equal(z, k):
+    """Only entries that are larger than the next in order: fewer than k if several are equal."""
+    following = torch.cat([z.abs().sort(dim=1, descending=True).values, torch.full((len(z), 1), -1.0)], dim=1)[:, [k]]
+    return z * (z.abs() > following)
+
+
+def smallest_of_equal(z, k):
+    """Right as long as all magnitudes differ; else the smallest k."""
+    different = all(len(row.abs().unique()) == len(row) for row in z)
+    return by_places(z, k) if different else z - by_places(z, z.shape[1] - k)
 
 
 def of_the_batch(z, k):
@@ -113,12 +126,111 @@ def in_place(z, k):
         (lambda z, k: z - by_places(z, k), "wrong on positive entries"),
         (lambda z, k: by_places(z, max(1, k - 1)), "wrong on positive entries"),
         (of_the_batch, "wrong on positive entries"),
+        (by_kth_value, "right on .*, one row; of entries of equal magnitude it keeps 3 where k = 2"),
+        (none_of_equal, "right on .*, one row; of entries of equal magnitude it keeps 0 where k = 2"),
+        (smallest_of_equal, "right on .*, one row; wrong on entries of equal magnitude"),
         (in_place, "changes its argument in place"),
         (lambda z, k: z, "wrong on positive entries"),
     ],
 )
 def test_other_entries_than_the_largest_are_refused(ask, answer, message):
     assert re.search(message, ask(exercise, "keep_largest", answer))
+
+
+# --- the posterior mean
+
+
+def squares(noisy, data):
+    """‖x̃ − xᵢ‖² for all pairs, (n, m)."""
+    return (noisy[:, None] - data).square().sum(dim=2)
+
+
+def by_softmax(noisy, data, sigma):
+    return (-squares(noisy, data) / (2 * sigma**2)).softmax(dim=1) @ data
+
+
+def by_logsumexp(noisy, data, sigma):
+    exponents = -(torch.cdist(noisy, data) ** 2) / (2 * sigma**2)
+    return (exponents - exponents.logsumexp(dim=1, keepdim=True)).exp() @ data
+
+
+def point_by_point(noisy, data, sigma):
+    means = []
+    for point in noisy:
+        exponents = -(point - data).square().sum(dim=1) / (2 * sigma**2)
+        weights = (exponents - exponents.max()).exp()
+        means.append((weights[:, None] * data).sum(dim=0) / weights.sum())
+    return torch.stack(means)
+
+
+def products_only(noisy, data, sigma):
+    """Without ‖x̃‖², which is the same for all data."""
+    return ((noisy @ data.T - data.square().sum(dim=1) / 2) / sigma**2).softmax(dim=1) @ data
+
+
+def posterior_in_numpy(noisy, data, sigma):
+    noisy, data = noisy.numpy().astype(float), data.numpy().astype(float)
+    exponents = -((noisy[:, None] - data) ** 2).sum(axis=2) / (2 * sigma**2)
+    weights = np.exp(exponents - exponents.max(axis=1, keepdims=True))
+    return weights / weights.sum(axis=1, keepdims=True) @ data
+
+
+@pytest.mark.parametrize("answer", [by_softmax, by_logsumexp, point_by_point, products_only, posterior_in_numpy])
+def test_the_posterior_mean_is_accepted_in_any_form(ask, answer):
+    praise = "✓ posterior_mean: right on one point, less noise, several points, far from all data"
+    assert ask(exercise, "posterior_mean", answer) == praise
+
+
+def without_a_shift(noisy, data, sigma):
+    weights = (-squares(noisy, data) / (2 * sigma**2)).exp()
+    return weights @ data / weights.sum(dim=1, keepdim=True)
+
+
+def with_a_little_more(noisy, data, sigma):
+    weights = (-squares(noisy, data) / (2 * sigma**2)).exp()
+    return weights @ data / (weights.sum(dim=1, keepdim=True) + 1e-12)
+
+
+def of_one_weight_for_all(noisy, data, sigma):
+    """The weights of the first point for every point."""
+    return by_softmax(noisy[:1], data, sigma).expand(len(noisy), -1)
+
+
+@pytest.mark.parametrize(
+    ("answer", "message"),
+    [
+        (lambda noisy, data, sigma: None, "returns nothing yet"),
+        (lambda noisy, data, sigma: noisy, "wrong on one point"),
+        (lambda noisy, data, sigma: (-squares(noisy, data) / sigma**2).softmax(dim=1) @ data, "wrong on one point"),
+        (
+            lambda noisy, data, sigma: (squares(noisy, data) / (2 * sigma**2)).softmax(dim=1) @ data,
+            "wrong on one point",
+        ),
+        (
+            lambda noisy, data, sigma: (-squares(noisy, data) / (2 * sigma**2)).softmax(dim=0) @ data,
+            "wrong on one point",
+        ),
+        (lambda noisy, data, sigma: (-squares(noisy, data) / (2 * sigma**2)).exp() @ data, "wrong on one point"),
+        (lambda noisy, data, sigma: (-torch.cdist(noisy, data) / (2 * sigma**2)).softmax(dim=1) @ data, "wrong on one"),
+        (lambda noisy, data, sigma: (-(noisy[:, None] - data).square().mean(dim=2) / 2).softmax(dim=1) @ data, "wrong"),
+        (lambda noisy, data, sigma: data[torch.cdist(noisy, data).argmin(dim=1)], "wrong on one point"),
+        (lambda noisy, data, sigma: data.mean(dim=0).expand_as(noisy), "wrong on one point"),
+        (
+            lambda noisy, data, sigma: (-squares(noisy, data) / (2 * sigma**2)).softmax(dim=1),
+            r"expected shape \(1, 2\)",
+        ),
+        (lambda noisy, data, sigma: (-squares(noisy, data) / (2 * sigma)).softmax(dim=1) @ data, "wrong on less noise"),
+        (of_one_weight_for_all, "right on one point, less noise; wrong on several points"),
+        (without_a_shift, "right on .*, several points; wrong on far from all data: .*NaN.*softmax"),
+        (with_a_little_more, "right on .*, several points; wrong on far from all data"),
+        (
+            lambda noisy, data, sigma: by_softmax(noisy.mul_(1), data.mul_(2) / 2, sigma),
+            "changes its argument in place",
+        ),
+    ],
+)
+def test_other_weights_are_refused(ask, answer, message):
+    assert re.match(f"○ posterior_mean is open: .*{message}", ask(exercise, "posterior_mean", answer))
 
 
 # --- an autoencoder of one's own

@@ -26,15 +26,19 @@ def by_determinant(mean, log_variance):
     return 0.5 * (trace + (mean * mean).sum(1) - mean.shape[1] - covariances.logdet())
 
 
-def in_numpy(mean, log_variance):
-    m, v = mean.numpy(), np.exp(log_variance.numpy())
-    return -0.5 * (1 + np.log(v) - m**2 - v).sum(axis=1)
+def by_loop(mean, log_variance):
+    total = torch.zeros(len(mean))
+    for j in range(mean.shape[1]):
+        total = total + 0.5 * (log_variance[:, j].exp() + mean[:, j] ** 2 - 1 - log_variance[:, j])
+    return total
 
 
-@pytest.mark.parametrize("answer", [kl_to_prior, by_torch, by_determinant, in_numpy])
+KL_PRAISE = "right on q = prior, shifted means, other variances, both, five units"
+
+
+@pytest.mark.parametrize("answer", [kl_to_prior, by_torch, by_determinant, by_loop])
 def test_the_divergence_is_accepted_in_any_form(ask, answer):
-    praise = "✓ kl: right on q = prior, shifted means, other variances, both"
-    assert ask(exercise, "kl", answer) == praise
+    assert ask(exercise, "kl", answer) == f"✓ kl: {KL_PRAISE}"
 
 
 WRONG_KL = {
@@ -49,6 +53,7 @@ WRONG_KL = {
     "mean of the rows": lambda m, s: kl_to_prior(m, s).mean(),
     "one number for each unit": lambda m, s: 0.5 * (s.exp() + m**2 - 1 - s),
     "the other direction": lambda m, s: 0.5 * ((1 + m**2) / s.exp() - 1 + s).sum(dim=1),
+    "− 3/2 for three units": lambda m, s: 0.5 * (s.exp() + m**2 - s).sum(dim=1) - 1.5,
     "in place": lambda m, s: 0.5 * (s.exp_() + m**2 - 1 - s.log()).sum(dim=1),
 }
 
@@ -61,6 +66,39 @@ def test_wrong_divergences_are_refused(ask, answer):
 def test_half_is_told_by_its_first_case(ask):
     said = ask(exercise, "kl", WRONG_KL["E29: without ½"])
     assert "right on q = prior; wrong on shifted means: " in said
+
+
+def in_numpy(mean, log_variance):
+    m, v = mean.numpy(), np.exp(log_variance.numpy())
+    return -0.5 * (1 + np.log(v) - m**2 - v).sum(axis=1)
+
+
+NO_SLOPE = {
+    "NumPy": in_numpy,
+    "NumPy, made a tensor": lambda m, s: torch.from_numpy(in_numpy(m, s)),
+    "NumPy of detached tensors": lambda m, s: torch.from_numpy(in_numpy(m.detach(), s.detach())),
+    "detached": lambda m, s: kl_to_prior(m, s).detach(),
+    "numbers in a new tensor": lambda m, s: torch.tensor([it.item() for it in kl_to_prior(m, s)]),
+    "without gradient": torch.no_grad()(kl_to_prior),
+}
+
+
+@pytest.mark.parametrize("answer", NO_SLOPE.values(), ids=NO_SLOPE)
+def test_a_divergence_without_a_gradient_is_refused(ask, answer):
+    assert f"{KL_PRAISE}; but it has no gradient, and the encoder learns through it" in ask(exercise, "kl", answer)
+
+
+@pytest.mark.parametrize(
+    ("answer", "name"),
+    [
+        (lambda m, s: kl_to_prior(m.detach(), s), "mean"),
+        (lambda m, s: kl_to_prior(m, s.detach()), "log-variance"),
+        (lambda m, s: 0.5 * (s.exp().detach() + m**2 - 1 - s).sum(dim=1), "log-variance"),
+    ],
+    ids=["the mean", "the log-variance", "the variance"],
+)
+def test_a_divergence_that_is_detached_in_part_is_refused(ask, answer, name):
+    assert f"{KL_PRAISE}; but its gradient in the {name} is wrong" in ask(exercise, "kl", answer)
 
 
 # --- the importance-weighted bound
@@ -86,6 +124,10 @@ def test_the_bound_is_accepted_in_any_form(ask, answer):
     assert ask(exercise, "iwae", answer).startswith("✓ iwae: right on one sample, ")
 
 
+def _shifted(w, by):
+    return by + (w - by).exp().mean(dim=0).log()
+
+
 WRONG_IWAE = {
     "mean of the logarithms": (lambda w: w.mean(dim=0), "wrong on three samples"),
     "the maximum": (lambda w: w.max(dim=0).values, "wrong on three samples"),
@@ -104,6 +146,10 @@ WRONG_IWAE = {
         lambda w: w.max() + (w - w.max()).exp().mean(dim=0).log(),
         "wrong on images that differ by e⁹⁰⁰",
     ),
+    "shifted by the mean": (lambda w: _shifted(w, w.mean(dim=0)), "wrong on samples of one image"),
+    "shifted by the minimum": (lambda w: _shifted(w, w.min(dim=0).values), "wrong on samples of one image"),
+    "shifted by the first sample": (lambda w: _shifted(w, w[0]), "wrong on samples of one image"),
+    "shifted by the last sample": (lambda w: _shifted(w, w[-1]), "wrong on samples of one image"),
 }
 
 

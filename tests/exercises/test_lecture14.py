@@ -1,5 +1,7 @@
 """The exercises on generative adversarial networks accept what is right in any form, and say what is wrong."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -14,31 +16,36 @@ from coursekit.generative import discriminator_loss, generator_loss
 # --- the best discriminator
 
 RIGHT_D = {
-    "from the odds": lambda p, q: torch.where(p > 0, 1 / (1 + q / p), torch.zeros_like(p)),
-    "the sigmoid of the log-ratio": lambda p, q: (p.log() - q.log()).sigmoid(),
-    "softmax": lambda p, q: torch.stack([p, q]).log().softmax(dim=0)[0],
-    "1 − the other": lambda p, q: 1 - q / (p + q),
-    "NumPy": lambda p, q: p.numpy() / (p.numpy() + q.numpy()),
+    "from the odds": lambda p, q, a=0.5: torch.where(p > 0, 1 / (1 + (1 - a) * q / (a * p)), torch.zeros_like(p)),
+    "the sigmoid of the log-ratio": lambda p, q, a=0.5: (p.log() - q.log() + math.log(a / (1 - a))).sigmoid(),
+    "softmax": lambda p, q, a=0.5: torch.stack([a * p, (1 - a) * q]).log().softmax(dim=0)[0],
+    "1 − the other": lambda p, q, a=0.5: 1 - (1 - a) * q / (a * p + (1 - a) * q),
+    "NumPy": lambda p, q, a=0.5: a * p.numpy() / (a * p.numpy() + (1 - a) * q.numpy()),
 }
+FORMS = "the same density twice, a wide model, a shifted model, a model where there are no data"
 
 
 @pytest.mark.parametrize("answer", RIGHT_D.values(), ids=RIGHT_D)
 def test_the_best_discriminator_in_any_form(ask, answer):
-    praise = "the same density twice, a wide model, a shifted model, a model where there are no data"
-    assert ask(exercise, "optimal_d", answer) == f"✓ optimal_d: right on {praise}"
+    assert ask(exercise, "optimal_d", answer) == f"✓ optimal_d: right on {FORMS}, one real image in ten"
 
 
 WRONG_D = {
-    "swapped": (lambda p, q: q / (p + q), "right on the same density twice; wrong on a wide model"),
-    "½": (lambda p, q: torch.full_like(p, 0.5), "right on the same density twice; wrong on a wide model"),
-    "the ratio": (lambda p, q: p / q, "wrong on the same density twice"),
-    "the log-ratio": (lambda p, q: p.log() - q.log(), "wrong on the same density twice"),
-    "the sigmoid of the ratio": (lambda p, q: (p / q).sigmoid(), "wrong on the same density twice"),
-    "the sigmoid of the difference": (lambda p, q: (p - q).sigmoid(), "wrong on a wide model"),
-    "a decision": (lambda p, q: (p > q).double(), "wrong on the same density twice"),
-    "the mixture": (lambda p, q: (p + q) / 2, "wrong on the same density twice"),
-    "in place": (lambda p, q: p.div_(p + q), "it changes its argument in place"),
-    "nothing": (lambda p, q: None, "it returns nothing yet"),
+    "swapped": (lambda p, q, a=0.5: q / (p + q), "right on the same density twice; wrong on a wide model"),
+    "½": (lambda p, q, a=0.5: torch.full_like(p, 0.5), "right on the same density twice; wrong on a wide model"),
+    "the ratio": (lambda p, q, a=0.5: p / q, "wrong on the same density twice"),
+    "the log-ratio": (lambda p, q, a=0.5: p.log() - q.log(), "wrong on the same density twice"),
+    "the sigmoid of the ratio": (lambda p, q, a=0.5: (p / q).sigmoid(), "wrong on the same density twice"),
+    "the sigmoid of the difference": (lambda p, q, a=0.5: (p - q).sigmoid(), "wrong on a wide model"),
+    "a decision": (lambda p, q, a=0.5: (p > q).double(), "wrong on the same density twice"),
+    "the mixture": (lambda p, q, a=0.5: (p + q) / 2, "wrong on the same density twice"),
+    "in place": (lambda p, q, a=0.5: p.div_(p + q), "it changes its argument in place"),
+    "nothing": (lambda p, q, a=0.5: None, "it returns nothing yet"),
+    "the share ignored": (lambda p, q, a=0.5: p / (p + q), f"right on {FORMS}; wrong on one real image in ten"),
+    "the share of the fakes": (lambda p, q, a=0.5: (1 - a) * p / ((1 - a) * p + a * q), "weighted by P(y) in Bayes"),
+    "D of a half, times the share": (lambda p, q, a=0.5: 2 * a * p / (p + q), "wrong on one real image in ten"),
+    "no share to pass": (lambda p, q: p / (p + q), f"right on {FORMS}; on one real image in ten it raises"),
+    "no share to leave out": (lambda p, q, a: a * p / (a * p + (1 - a) * q), "on the same density twice it raises"),
 }
 
 
