@@ -1,4 +1,4 @@
-"""Exercises of lecture 7: greedy decoding that stops, bags of words, sentences that fool bigrams, and log p."""
+"""Exercises of lecture 7: greedy decoding that stops, bags, sentences that fool bigrams, log p, a direction held."""
 
 import copy
 import math
@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from coursekit.datasets import END, PAD, sentences, verdict
-from coursekit.exercises.checking import NOTHING_YET, Answer, Exercise, Exercises, Wrong
+from coursekit.exercises.checking import NOTHING_YET, Answer, Exercise, Exercises, Wrong, by_cases
 from coursekit.recurrent import seq2seq
 
 Bag = Counter[tuple[str, ...]]
@@ -37,6 +37,16 @@ SENTENCES = {  # whose log-probability is asked for
     "three sentences": [[2, 5, 3, 4, END], [END], [4, 2, END]],
     "two of equal length": [[3, 3, END], [5, 2, END]],
 }
+_DICE = torch.Generator().manual_seed(7)
+FILMS = {  # directions (t, n), and whether each step was in view; the first one always is
+    "one film": (torch.tensor([[1], [3], [0], [2], [2], [1]]), torch.tensor([[1], [0], [0], [1], [0], [0]]).bool()),
+    "three films that hide nothing": (torch.randint(4, (4, 3), generator=_DICE), torch.ones(4, 3, dtype=torch.bool)),
+    "five films": (
+        torch.randint(4, (12, 5), generator=_DICE),
+        torch.rand(12, 5, generator=_DICE) < torch.eye(12)[:, :1] + 0.4,
+    ),
+}
+HELD = "the direction wanted is that of the last step in view, of the same film and before, however long ago"
 MOST_CALLS = 50  # of the decoder, for an answer that never stops
 FEWEST = 6  # words in the shortest sentence that fools bigrams; a test looks at all shorter ones
 
@@ -68,6 +78,24 @@ def log_probability(decoder: nn.Module, state: Tensor, target: Tensor) -> Tensor
     return log_p.masked_fill(target == PAD, 0.0).sum(dim=0)
 
 
+def hold(directions: Tensor, in_view: Tensor) -> Tensor:
+    """The direction of the last step in view, in each film (a column), where the first step always is."""
+    steps = torch.arange(len(directions), device=directions.device)[:, None]
+    newest = torch.where(in_view, steps, 0).cummax(dim=0).values  # (t, n): when a step was in view last
+    return directions.gather(0, newest)
+
+
+def as_bag(got: Any) -> Bag:
+    """An answer to `bag_of_ngrams` as a `Counter`, from counts by group or from all groups one by one."""
+    if got is None or got is Ellipsis:
+        raise Wrong(NOTHING_YET)
+    if isinstance(got, Mapping):
+        return Counter({_group(key): count for key, count in got.items() if count})
+    if not isinstance(got, Iterable) or isinstance(got, str):
+        raise Wrong(f"expected how often each group occurs, got {type(got).__name__}")
+    return Counter(map(_group, got))
+
+
 def check_greedy_to_the_end(answer: Answer) -> str:
     """Says what a scripted decoder says, with as few questions to it; rows of `PAD` at the end are no mistake."""
     for case, (scripts, limit) in SCRIPTS.items():
@@ -96,7 +124,7 @@ def check_bag_of_ngrams(answer: Answer) -> str:
     for case, (review, n) in REVIEWS.items():
         wanted = bag_of_ngrams(review, n)
         given = copy.deepcopy(review)
-        got = _as_bag(answer(given, n))
+        got = as_bag(answer(given, n))
         if given != review:
             raise Wrong(f"{case}: it changes the review it is given; work on a copy")
         for group in sorted(wanted.keys() | got.keys(), key=lambda it: (len(it), it)):
@@ -214,17 +242,6 @@ def _slip_in_log_p(words: list[int], right: float, its: float) -> str:
     return "; log p is never above 0" if its > 0 else ""
 
 
-def _as_bag(got: Any) -> Bag:
-    """Counts by group, from a mapping or from all groups one by one."""
-    if got is None or got is Ellipsis:
-        raise Wrong(NOTHING_YET)
-    if isinstance(got, Mapping):
-        return Counter({_group(key): count for key, count in got.items() if count})
-    if not isinstance(got, Iterable) or isinstance(got, str):
-        raise Wrong(f"expected how often each group occurs, got {type(got).__name__}")
-    return Counter(map(_group, got))
-
-
 def _group(key: Any) -> tuple[str, ...]:
     """A group as a tuple of words; it may be written as a string."""
     if isinstance(key, str):
@@ -263,4 +280,5 @@ exercise = Exercises(
     Exercise(bag_of_ngrams, check_bag_of_ngrams),
     Exercise(fool_bigrams, check_fool_bigrams),
     Exercise(log_probability, check_log_probability),
+    by_cases(hold, FILMS, dict.fromkeys(FILMS, HELD)),
 )

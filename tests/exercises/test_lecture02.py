@@ -63,6 +63,42 @@ def spoils(squared, wanted):
     return beta
 
 
+def kernel(y):
+    return 1 / (1 + torch.cdist(y, y).square())
+
+
+def student(y):
+    """Q of a map, its diagonal taken away from the kernel."""
+    w = kernel(y) - torch.eye(len(y))
+    return w / w.sum()
+
+
+def in_loops(y):
+    """Q of a map, pair by pair."""
+    n = len(y)
+    w = [[1 / (1 + float((y[i] - y[j]) @ (y[i] - y[j]))) if i != j else 0.0 for j in range(n)] for i in range(n)]
+    return torch.tensor(w) / sum(map(sum, w))
+
+
+def by_rows(y):
+    """Every row sums to 1, as p(j|i) does."""
+    w = kernel(y).fill_diagonal_(0)
+    return w / w.sum(dim=1, keepdim=True)
+
+
+def as_printed(y):
+    """Erratum E01, taken literally: over all k ≠ l, with the distance from i to k."""
+    w = kernel(y)
+    return w.clone().fill_diagonal_(0) / ((len(y) - 1) * w.sum(dim=1, keepdim=True))
+
+
+def spoils_the_map(y):
+    """The right Q, and the map is gone."""
+    q = student(y)
+    y.zero_()
+    return q
+
+
 def labels_on_a_circle(x):
     """The labels of the digits, looked up in the data set: one place for each, with a little room around it."""
     known = datasets.digits().train
@@ -163,8 +199,11 @@ def twice_the_pairs_above(P, group):
         ("row_perplexity", lambda p: 2 ** -(p * p.clamp_min(1e-8).log2()).sum(dim=1), "a long row with tiny entries"),
         ("row_precision", precision, "right on 50 neighbours, near ones, far ones, neighbours that are all far away"),
         ("row_precision", by_newton, "right on 50 neighbours, near ones, far ones, neighbours that are all far away"),
-        ("my_embedding", in_place, "keeps at least 55 % of the ten nearest and 50 % of the nearest quarter"),
-        ("my_embedding", at_isomap, "keeps at least 55 % of the ten nearest and 50 % of the nearest quarter"),
+        ("map_probabilities", student, "right on three points, two in one place, five points"),
+        ("map_probabilities", lambda y: student(y.double()).numpy(), "right on three points, two in one place, five"),
+        ("map_probabilities", in_loops, "right on three points, two in one place, five points"),
+        ("my_embedding", in_place, r"keeps \d\d % of the ten nearest and \d\d % of the nearest quarter; wanted 55 %"),
+        ("my_embedding", at_isomap, r"keeps \d\d % of the ten nearest and \d\d % of the nearest quarter; wanted 55 %"),
         ("mass_between", lambda P, group: P[group[:, None] != group].sum().item(), "right on two groups, .* one group"),
         ("mass_between", one_minus_within, "right on two groups, groups in mixed order, groups of other names"),
         ("mass_between", twice_the_pairs_above, "right on two groups, groups in mixed order, groups of other names"),
@@ -212,6 +251,29 @@ def test_a_right_answer_is_praised(ask, name, function, praise):
         ("row_precision", lambda d, k: precision(d, 2**k), "on 50 neighbours: .* 2 to the power of it: did you match"),
         ("row_precision", lambda d, k: precision(d, math.log2(k)), "on 50 neighbours: .* did you match the entropy"),
         ("row_precision", lambda d, k: precision(d.float(), k), "all far away: .* in double precision"),
+        ("map_probabilities", lambda y: None, "returns nothing yet"),
+        ("map_probabilities", by_rows, "wrong on three points: .* the sum runs over all pairs: erratum E01"),
+        ("map_probabilities", as_printed, "wrong on three points: .* erratum E01"),
+        ("map_probabilities", lambda y: kernel(y) / kernel(y).sum(), "wrong on three points: .* q_ii = 0"),
+        ("map_probabilities", lambda y: kernel(y).fill_diagonal_(0), "wrong on three points: at index"),
+        ("map_probabilities", lambda y: 2 * student(y), "wrong on three points: at index"),
+        (
+            "map_probabilities",
+            lambda y: torch.softmax((-torch.cdist(y, y).square()).fill_diagonal_(-torch.inf).flatten(), 0).view(3, 3),
+            "wrong on three points: at index",
+        ),
+        (
+            "map_probabilities",
+            lambda y: (w := (1 / (1 + torch.cdist(y, y))).fill_diagonal_(0)) / w.sum(),
+            "wrong on three points: at index",
+        ),
+        (
+            "map_probabilities",
+            lambda y: (w := kernel(y).where(torch.cdist(y, y) > 0, torch.zeros(()))) / w.sum(),
+            "right on three points; wrong on two in one place",
+        ),
+        ("map_probabilities", lambda y: student(y).triu(), "wrong on three points: at index"),
+        ("map_probabilities", spoils_the_map, "right on three points, but it changes its argument in place"),
         ("my_embedding", lambda x: None, "returns nothing yet"),
         ("my_embedding", lambda x: x, r"expected one point for each digit, shape \(500, 2\), got .*\(500, 64\)"),
         ("my_embedding", lambda x: x[:, :2] * torch.nan, "NaN or infinite"),
@@ -265,12 +327,14 @@ def test_a_wrong_answer_hears_what_is_wrong(ask, name, function, message):
         (lambda x: kl_loss(x, x[:, :2]), "kl_loss"),  # noqa: F821
         (sklearn_tsne, "TSNE"),
         (lambda x: mosaic(x), "mosaic"),
+        (lambda x: mine[nearest_neighbours(x, few, k=1).indices[:, 0]], "mine"),  # noqa: F821
+        (lambda x: by_perplexity[30].embedding[:500], "by_perplexity"),  # noqa: F821
     ],
-    ids=["tsne", "tsne within", "gradient", "kl_loss", "TSNE", "mosaic"],
+    ids=["tsne", "tsne within", "gradient", "kl_loss", "TSNE", "mosaic", "mine", "by_perplexity"],
 )
 def test_a_call_that_draws_the_map_is_refused(capsys, monkeypatch, function, called):
     monkeypatch.setattr(function, "__name__", "my_embedding")
     assert exercise(function) is exercise.by_name["my_embedding"].solution
     told = capsys.readouterr().out
-    assert f"○ my_embedding is open: this calls {called}, which is t-SNE or draws the map for you" in told
-    assert "If this is a function of your own, give it another name" in told
+    assert f"○ my_embedding is open: this uses {called}, which is t-SNE or a map made for you" in told
+    assert "If this is your own, give it another name" in told

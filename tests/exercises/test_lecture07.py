@@ -436,3 +436,91 @@ WRONG_LOG_P = {
 @pytest.mark.parametrize(("answer", "message"), WRONG_LOG_P.values(), ids=WRONG_LOG_P)
 def test_a_wrong_log_p_is_told(ask, answer, message):
     assert re.search(message, ask(exercise, "log_probability", answer))
+
+
+# --- a direction held
+
+
+def hold_with(pick, shape=lambda held: held):
+    """An answer that says of each step in view its direction, and of the others what `pick` says."""
+
+    def answer(directions, in_view):
+        held = directions.clone()
+        for k in range(directions.shape[1]):
+            for t in range(1, len(directions)):
+                if not in_view[t, k]:
+                    held[t, k] = pick(directions[:, k], in_view[:, k], held[:, k], t)
+        return shape(held)
+
+    return answer
+
+
+def row_by_row(directions, in_view):
+    rows = [directions[0]]
+    for direction, seen in zip(directions[1:], in_view[1:], strict=True):
+        rows.append(torch.where(seen, direction, rows[-1]))
+    return torch.stack(rows)
+
+
+RIGHT_HOLDS = {
+    "row by row": row_by_row,
+    "step by step": hold_with(lambda given, seen, held, t: held[t - 1]),
+    "a search backwards": hold_with(lambda given, seen, held, t: given[: t + 1][seen[: t + 1]][-1]),
+    "in small integers": hold_with(lambda given, seen, held, t: held[t - 1], shape=lambda held: held.to(torch.int32)),
+}
+
+
+@pytest.mark.parametrize("answer", RIGHT_HOLDS.values(), ids=RIGHT_HOLDS)
+def test_a_direction_held_is_accepted_in_any_form(ask, answer):
+    assert ask(exercise, "hold", answer) == "✓ hold: right on one film, three films that hide nothing, five films"
+
+
+def next_in_view(given, seen, held, t):
+    later = given[t:][seen[t:]]
+    return later[0] if len(later) else held[t - 1]
+
+
+def along_the_films(directions, in_view):
+    return row_by_row(directions.T, in_view.T).T
+
+
+def in_place(directions, in_view):
+    for t in range(1, len(directions)):
+        directions[t] = torch.where(in_view[t], directions[t], directions[t - 1])
+    return directions
+
+
+def one_memory_for_all(directions, in_view):
+    held, memory = directions.clone(), 0
+    for t in range(len(held)):
+        for k in range(held.shape[1]):
+            memory = directions[t, k] if in_view[t, k] else memory
+            held[t, k] = memory
+    return held
+
+
+LAST_STEP = "; the direction wanted is that of the last step in view"
+WRONG_HOLDS = {
+    "as given": (lambda directions, in_view: directions, r"wrong on one film: at index \(1, 0\) .*" + LAST_STEP),
+    "the direction given last": (
+        hold_with(lambda given, seen, held, t: given[t - 1]),
+        "wrong on one film: .*" + LAST_STEP,
+    ),
+    "the next step in view": (hold_with(next_in_view), "wrong on one film: .*" + LAST_STEP),
+    "the first direction": (hold_with(lambda given, seen, held, t: given[0]), "wrong on one film: .*" + LAST_STEP),
+    "the most frequent so far": (
+        hold_with(lambda given, seen, held, t: given[:t][seen[:t]].mode().values),
+        "wrong on .*" + LAST_STEP,
+    ),
+    "along the films": (along_the_films, "wrong on one film: .*" + LAST_STEP),
+    "one memory for all films": (one_memory_for_all, "right on one film, .*; wrong on five films: .*" + LAST_STEP),
+    "in place": (in_place, "right on one film, but it changes its argument in place"),
+    "the last step alone": (lambda *films: row_by_row(*films)[-1], r"expected shape \(6, 1\), got \(1,\)"),
+    "transposed": (lambda *films: row_by_row(*films).T, r"expected shape \(6, 1\), got \(1, 6\)"),
+    "nothing": (lambda *films: None, "it returns nothing yet"),
+}
+
+
+@pytest.mark.parametrize(("answer", "message"), WRONG_HOLDS.values(), ids=WRONG_HOLDS)
+def test_a_wrong_direction_is_told(ask, answer, message):
+    assert re.search(message, ask(exercise, "hold", answer))

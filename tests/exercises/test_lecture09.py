@@ -106,6 +106,16 @@ def smallest_of_equal(z, k):
     return by_places(z, k) if different else z - by_places(z, z.shape[1] - k)
 
 
+def cut_in_order(z, k):
+    """All that reach the k-th magnitude, then the first k of them, even if a larger one comes later."""
+    kept = z * (z.abs() >= z.abs().topk(k, dim=1).values[:, -1:])
+    return kept * ((kept != 0).cumsum(dim=1) <= k)
+
+
+def cut_from_the_end(z, k):
+    return cut_in_order(z.flip(1), k).flip(1)
+
+
 def of_the_batch(z, k):
     least = z.abs().flatten().topk(k * len(z)).values[-1]
     return z * (z.abs() >= least)
@@ -129,6 +139,8 @@ def in_place(z, k):
         (by_kth_value, "right on .*, one row; of entries of equal magnitude it keeps 3 where k = 2"),
         (none_of_equal, "right on .*, one row; of entries of equal magnitude it keeps 0 where k = 2"),
         (smallest_of_equal, "right on .*, one row; wrong on entries of equal magnitude"),
+        (cut_in_order, "right on .*, one row; wrong on entries of equal magnitude"),
+        (cut_from_the_end, "right on .*, one row; wrong on entries of equal magnitude"),
         (in_place, "changes its argument in place"),
         (lambda z, k: z, "wrong on positive entries"),
     ],
@@ -191,6 +203,13 @@ def with_a_little_more(noisy, data, sigma):
     return weights @ data / (weights.sum(dim=1, keepdim=True) + 1e-12)
 
 
+def shifted_alike(noisy, data, sigma):
+    """The largest exponent of all rows is subtracted, not that of each row."""
+    exponents = -squares(noisy, data) / (2 * sigma**2)
+    weights = (exponents - exponents.max()).exp()
+    return weights @ data / weights.sum(dim=1, keepdim=True)
+
+
 def of_one_weight_for_all(noisy, data, sigma):
     """The weights of the first point for every point."""
     return by_softmax(noisy[:1], data, sigma).expand(len(noisy), -1)
@@ -222,6 +241,7 @@ def of_one_weight_for_all(noisy, data, sigma):
         (lambda noisy, data, sigma: (-squares(noisy, data) / (2 * sigma)).softmax(dim=1) @ data, "wrong on less noise"),
         (of_one_weight_for_all, "right on one point, less noise; wrong on several points"),
         (without_a_shift, "right on .*, several points; wrong on far from all data: .*NaN.*softmax"),
+        (shifted_alike, "right on .*, several points; wrong on far from all data: .*NaN"),
         (with_a_little_more, "right on .*, several points; wrong on far from all data"),
         (
             lambda noisy, data, sigma: by_softmax(noisy.mul_(1), data.mul_(2) / 2, sigma),
@@ -371,6 +391,18 @@ class Bent(nn.Module):
         return self.table[torch.cdist(z.detach(), self.table @ self.axes).argmin(dim=1)] + 0 * z.sum()
 
 
+class Late(Bent):
+    """The same, but only after a hundred calls: the look before the training does not see the table."""
+
+    def __init__(self):
+        super().__init__()
+        self.calls = 0
+
+    def decoder(self, z):
+        self.calls += 1
+        return super().decoder(z) if self.calls > 100 else z @ self.axes.T
+
+
 class Fickle(Store):
     """Its encoder asks for a value, and takes another way for other digits: no record can show that."""
 
@@ -449,6 +481,7 @@ def between_0_and_1():
         (Table, "wanted at most 75 %.*stores 115528 values"),
         (Turned, "wanted at most 75 %.*stores 115528 values"),
         (Bent, "before it has learned anything"),
+        (Late, "wanted at most 75 %"),
         (Abroad, "takes other steps on other digits"),
         (Fickle, "takes other steps on other digits"),
         (Packed, "wanted at most 75 %"),
