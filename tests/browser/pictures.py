@@ -66,7 +66,7 @@ def lecture(browser: Browser, folder: Path) -> None:
         notebook.run_all()
         figure = notebook.cell(sources.index(next(it for it in sources if "One cat, and the nine wrong answers" in it)))
         expect(figure.locator("img")).to_be_visible()
-        notebook.cell(sources.index(next(it for it in sources if "turns this cat into any of the nine other answers" in it)), "end")
+        notebook.cell(sources.index(next(it for it in sources if "any of the nine other answers" in it)), "end")
         save(shot(page), "notebook.png")
         moving(page, notebook.cell(sources.index(next(it for it in sources if "explore(" in it))), "slider.gif")
     finally:
