@@ -103,16 +103,21 @@ def backward(h, o, y, w, V, *, transpose=True, before=True, direct=True, swap=Fa
     return total, back if to_start else v
 
 
-def double_sum(h, o, y, w, V):
-    total, start = torch.zeros_like(w), torch.zeros_like(h[0])
+def summed_twice(h, p, y, w, V):
+    """The double sum from the probabilities p, of tensors or of arrays."""
+    total, start = 0 * w, 0 * h[0]
     for t in range(1, len(h)):
-        v = V.T @ (o[t - 1].softmax(dim=0) - y[t - 1])
+        v = V.T @ (p[t - 1] - y[t - 1])
         for k in range(t, 0, -1):
             d = (1 - h[k] ** 2) * v
-            total = total + torch.outer(d, h[k - 1])
+            total = total + d[:, None] * h[k - 1]
             v = w.T @ d
         start = start + v
     return total, start
+
+
+def double_sum(h, o, y, w, V):
+    return summed_twice(h, o.softmax(dim=1), y, w, V)
 
 
 def by_autograd(h, o, y, w, V):
@@ -151,16 +156,7 @@ def followed_back(h, o, y, w, V):
 def double_sum_in_numpy(*given):
     """The double sum again, which calls torch a few times only, however long the text is."""
     h, o, y, w, V = (it.numpy() for it in given)
-    p = np.exp(o) / np.exp(o).sum(axis=1, keepdims=True)
-    total, start = np.zeros_like(w), np.zeros_like(h[0])
-    for t in range(1, len(h)):
-        v = V.T @ (p[t - 1] - y[t - 1])
-        for k in range(t, 0, -1):
-            d = (1 - h[k] ** 2) * v
-            total = total + np.outer(d, h[k - 1])
-            v = w.T @ d
-        start = start + v
-    return total, start
+    return summed_twice(h, np.exp(o) / np.exp(o).sum(axis=1, keepdims=True), y, w, V)
 
 
 @pytest.mark.parametrize("answer", [double_sum, followed_back, double_sum_in_numpy])

@@ -109,9 +109,8 @@ def test_ten_runs_killed_at_random_moments_end_with_the_same_bits(tmp_path):
         path = tmp_path / f"{number}.safetensors"
         process = quickly.Process(target=victim, args=(path,))
         process.start()
-        steps = (
-            chosen.randrange(100) if number else 0
-        )  # the first is killed wherever it is, perhaps before it has begun
+        # The first is killed wherever it is, perhaps before it has begun.
+        steps = chosen.randrange(100) if number else 0
         while process.is_alive() and steps_saved(path) < steps:
             time.sleep(0.001)
         time.sleep(moment := chosen.uniform(0, seconds / 40))  # 120 steps took ``seconds``
