@@ -5,6 +5,7 @@ import re
 import shutil
 import tempfile
 from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import redirect_stderr
 from importlib.util import find_spec
 from pathlib import Path
@@ -112,14 +113,17 @@ def _write_sources(root: Path, source: Path, inside: Path, decks: Path | None) -
     course = [tables.Source(it, files.read(root / "notebooks" / f"{it.name}.ipynb")) for it in lectures() if it.seconds]
     if decks:
         shutil.copytree(decks, extra / "slides")
-    reading, pictures = {}, {}
-    for it in course:
+
+    def write(it: tables.Source) -> tuple[str, str]:
+        """The page of a lecture, and the notebook to be downloaded; return its reading time and its picture."""
         name = it.lecture.name
         page = Page(it.nb, name, static / "figures", _offers(root, it.lecture, decks))
         write_text(source / f"{name}.ipynb", files.to_text(page.notebook()))
         write_text(extra / "notebooks" / f"{name}.ipynb", files.to_text(cleared(page.nb)))
-        reading[name] = page.reading
-        pictures[name] = page.save(it.picture, f"{name}-small")
+        return page.reading, page.save(it.picture, f"{name}-small")
+
+    with ThreadPoolExecutor(runs.cores()) as threads:  # most of the time goes into the compression of images
+        written = dict(zip((it.lecture.name for it in course), threads.map(write, course), strict=True))
 
     newest = tables.results(root / "docs" / "results.json")
 
@@ -134,8 +138,8 @@ def _write_sources(root: Path, source: Path, inside: Path, decks: Path | None) -
     values = {
         "sources": course,
         "parts": tables.parts_of(course),
-        "reading": reading,
-        "pictures": pictures,
+        "reading": {name: reading for name, (reading, _) in written.items()},
+        "pictures": {name: picture for name, (_, picture) in written.items()},
         "claims": claims,
         "errata": errata,
         "results": newest,

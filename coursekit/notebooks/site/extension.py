@@ -1,6 +1,7 @@
 """Our extension of Sphinx: formulas without a script, and every term linked to the glossary at its first use."""
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from sphinx.transforms import SphinxTransform
 from coursekit.notebooks.site import formulas
 
 TERM = re.compile(r"^(?=\S)(?!:)(.+)\n(?=[ ]{2,}\S)", re.MULTILINE)  # a line above an indented one
+UNCOLOURED = re.compile(r'<span class="(?:n|nn|p|w)">([^<]*)</span>')  # names, points and blanks in code
 UNLINKED = (nodes.title, nodes.reference, nodes.literal, nodes.math, addnodes.pending_xref, nodes.target, nodes.table)
 
 
@@ -83,9 +85,28 @@ def _plain(app: Sphinx, what: str, name: str, obj: Any, options: Any, lines: lis
             lines[number] = "``".join(pieces)
 
 
-def _named(app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: nodes.document | None) -> None:
-    """A fold is called what it shows: myst-nb gives all of them one name that is not to be seen."""
-    context["body"] = context.get("body", "").replace(' aria-label="Toggle hidden content"', "")
+def _mend(app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: nodes.document | None) -> None:
+    """A fold is called what it shows, and what code shows in its own colour needs no mark, a third of many pages."""
+    body = context.get("body", "").replace(' aria-label="Toggle hidden content"', "")
+    context["body"] = UNCOLOURED.sub(r"\1", body)
+
+
+def _sharing_contents() -> Callable[..., None]:
+    """Gives pages of source code in one folder one table of contents: making it takes longer than their text."""
+    made: dict[str, str] = {}
+
+    def share(app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: nodes.document | None) -> None:
+        if page.startswith("_modules/"):
+            folder, make = page.rpartition("/")[0], context["toctree"]
+
+            def once(**options: Any) -> str:
+                if folder not in made:
+                    made[folder] = make(**options)
+                return made[folder]
+
+            context["toctree"] = once
+
+    return share
 
 
 def _typeset(app: Sphinx, error: Exception | None) -> None:
@@ -102,6 +123,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.add_html_math_renderer("static", (formulas.visit_inline, None), (formulas.visit_display, None))
     app.add_transform(LinkTerms)
     app.connect("autodoc-process-docstring", _plain, priority=900)  # after napoleon
-    app.connect("html-page-context", _named)
+    app.connect("html-page-context", _sharing_contents(), priority=400)  # before the theme asks for it
+    app.connect("html-page-context", _mend)
     app.connect("build-finished", _typeset)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
