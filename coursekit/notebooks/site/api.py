@@ -14,9 +14,7 @@ DIRECTIVE = "{heading}```{{eval-rst}}\n.. automodule:: {module}\n{options}```\n"
 def write(folder: Path) -> None:
     """Write the sources of all pages and of their index."""
     folder.mkdir()
-    parts = sorted({path.stem for path in PACKAGE.iterdir() if path.is_dir() or path.suffix == ".py"} - INTERNAL)
-    parts = [part for part in parts if not part.startswith("_") and _modules(part)]
-    for part in parts:
+    for part in (parts := _parts()):
         modules = _modules(part)
         directives = []
         for number, module in enumerate(modules):
@@ -31,6 +29,16 @@ def write(folder: Path) -> None:
         "# Reference of the package\n\nWhat the docstrings say. Every entry links to its source.\n\n"
         f"```{{toctree}}\n:maxdepth: 1\n\n{listed}\n```\n",
     )
+
+
+def modules() -> list[str]:
+    """The dotted names of all modules in the reference."""
+    return [module for part in _parts() for module in _modules(part)]
+
+
+def _parts() -> list[str]:
+    parts = sorted({path.stem for path in PACKAGE.iterdir() if path.is_dir() or path.suffix == ".py"} - INTERNAL)
+    return [part for part in parts if not part.startswith("_") and _modules(part)]
 
 
 def _modules(part: str) -> list[str]:

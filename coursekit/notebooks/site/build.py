@@ -246,6 +246,7 @@ def _settings(source: Path, inside: Path) -> dict[str, Any]:
         "napoleon_attr_annotations": False,  # shapes such as " n *d" are not RST
         "autodoc_member_order": "bysource",
         "autodoc_typehints_format": "short",
+        "autodoc_use_type_comments": False,  # there are none, and to look for them takes long
         "python_use_unqualified_type_names": True,
         "mathjax_folder": str(inside / "mathjax"),
         "glossary_terms": _terms(source),

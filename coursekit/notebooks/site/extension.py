@@ -2,15 +2,18 @@
 
 import re
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from docutils import nodes
 from sphinx import addnodes
 from sphinx.application import Sphinx
+from sphinx.environment import BuildEnvironment
+from sphinx.pycode import ModuleAnalyzer
 from sphinx.transforms import SphinxTransform
 
-from coursekit.notebooks.site import formulas
+from coursekit.notebooks.site import api, formulas
 
 TERM = re.compile(r"^(?=\S)(?!:)(.+)\n(?=[ ]{2,}\S)", re.MULTILINE)  # a line above an indented one
 UNCOLOURED = re.compile(r'<span class="(?:n|nn|p|w)">([^<]*)</span>')  # names, points and blanks in code
@@ -74,6 +77,18 @@ def _reference(words: str, term: str) -> addnodes.pending_xref:
     return reference
 
 
+def _share_reading(app: Sphinx, env: BuildEnvironment, names: list[str]) -> None:
+    """Reading is shared among processes, each of which takes pages that stand together.
+
+    So do once what all need, to import the package and to analyse its source, and mix its pages with the others.
+    """
+    for module in api.modules():
+        import_module(module)
+        ModuleAnalyzer.for_module(module).analyze()
+    shares = 2 * app.parallel
+    names[:] = [name for share in range(shares) for name in names[share::shares]]
+
+
 def _plain(app: Sphinx, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
     """Take ``|`` and a single ``*`` in a docstring as they stand: there they are norms, absolute values and stars."""
     for number, line in enumerate(lines):
@@ -122,6 +137,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.add_config_value("glossary_terms", {}, "env")
     app.add_html_math_renderer("static", (formulas.visit_inline, None), (formulas.visit_display, None))
     app.add_transform(LinkTerms)
+    app.connect("env-before-read-docs", _share_reading)
     app.connect("autodoc-process-docstring", _plain, priority=900)  # after napoleon
     app.connect("html-page-context", _sharing_contents(), priority=400)  # before the theme asks for it
     app.connect("html-page-context", _mend)
