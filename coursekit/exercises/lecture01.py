@@ -84,7 +84,10 @@ def check_wide_view(answer: Answer) -> str:
                 "it makes its filters of other parameters; give every convolution weights of its own, of 4 dimensions, "
                 f"such as {SIDE}×1 and then 1×{SIDE}"
             )
-        raise Wrong("it joins pixels without weights of its own, as pooling does; use convolutions only")
+        raise Wrong(
+            "it joins pixels without weights of its own, as pooling or a shifted skip connection does; "
+            "use convolutions only"
+        )
     for axis, (r, c) in enumerate(((row + 1, column), (row, column + 1))):
         if r < rows and c < columns and (step := _box(_seen(positive, r, c))[axis] - (top, left)[axis]) != 1:
             raise Wrong(f"neighbouring units are {step} pixels apart; do without stride")

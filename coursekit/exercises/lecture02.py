@@ -1,7 +1,7 @@
 """Exercises of lecture 2: perplexity, Q of a map, maps that keep neighbours together, and P between groups."""
 
 import math
-from types import CodeType
+from types import CodeType, FunctionType
 from typing import Any
 
 import torch
@@ -129,10 +129,10 @@ def check_my_embedding(answer: Answer) -> str:
 
     The first count judges the insides of islands, and pieces at random places reach it; the second judges their
     places, and two principal components reach it. No label is used, so labels from elsewhere do not help. t-SNE and
-    the notebook's own maps are refused by their names; this catches an honest misunderstanding, not a disguise.
+    the notebook's own maps are refused by their names, also in functions that stand beside the answer; this catches an
+    honest misunderstanding, not a disguise.
     """
-    code = getattr(answer, "__code__", None)
-    if code and (ready := sorted(MAP_MAKERS & _names(code))):
+    if isinstance(answer, FunctionType) and (ready := sorted(MAP_MAKERS & _called(answer))):
         raise Wrong(
             f"this uses {ready[0]}, which is t-SNE or a map made for you. Make one with code of your own, "
             "without t-SNE: section 5 shows that other maps keep nearly as many of the ten nearest. "
@@ -148,6 +148,15 @@ def check_my_embedding(answer: Answer) -> str:
             raise Wrong(f"the map keeps {found}; wanted {goal}. {hint}")
     shares = " and ".join(f"{math.floor(share)} % {among}" for among, share in kept.items())  # the same everywhere
     return f"the map keeps {shares}; wanted {goal}"
+
+
+def _called(function: FunctionType, seen: frozenset[FunctionType] = frozenset()) -> set[str]:
+    """The names that a function uses, and those used by the functions of the same module that it calls."""
+    names, seen = _names(function.__code__), seen | {function}
+    for it in [function.__globals__.get(name) for name in names]:
+        if isinstance(it, FunctionType) and it not in seen and it.__module__ == function.__module__:
+            names |= _called(it, seen)
+    return names
 
 
 def _names(code: CodeType) -> set[str]:

@@ -86,7 +86,7 @@ def check_my_attack(answer: Answer) -> str:
             "straight line to another digit), in small steps, and stop as soon as the answer changes"
         )
     if fraction <= 0.325:
-        return f"{found}: as short as a search by L-BFGS (about 32 %)"
+        return f"{found}: as short as a search by L-BFGS (about 32 %), or shorter"
     if fraction > 0.334:
         return f"{found}; now beat `fool` of section 1 (33.4 % or less)"
     return f"{found}: shorter than `fool` of section 1 (about 34 %); a search by L-BFGS reaches about 32 %"

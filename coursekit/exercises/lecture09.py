@@ -27,6 +27,7 @@ ENOUGH = 0.75  # of the test error of PCA
 X = torch.arange(6.0).view(2, 3)
 Z = torch.tensor([[3.0, -5.0, 1.0, 0.5], [0.1, 0.2, -0.3, 0.4]])
 DATA = torch.tensor([[-1.0, 0.0], [2.0, 0.0], [0.5, 1.5]])
+SPACE = torch.tensor([[0.0, 0.0, 0.0], [1.0, 0.0, 0.0], [0.0, 1.0, 1.0]])  # in the plane a mean is half of a sum
 TIES = torch.tensor([[2.0, -2.0, 2.0, 1.0], [1.0, -1.0, 3.0, 1.0], [3.0, 1.0, -1.0, 1.0]])
 STAY = torch.tensor([[2.0, 2.0], [1.0, 3.0], [1.0, 3.0]])  # the magnitudes that stay in each row of TIES if k = 2
 
@@ -188,6 +189,7 @@ KEEP_LARGEST = by_cases(
         "negative entries": (Z, 2),
         "k = all": (Z, 4),
         "rows of different size": (Z * torch.tensor([[0.01], [100.0]]), 2),
+        "nearly equal": (torch.tensor([[1.0, 1.00005, 0.2, -1.0001]]), 2),
         "one row": (-Z[:1], 1),
     },
 )
@@ -208,6 +210,7 @@ exercise = Exercises(
             "one point": (torch.tensor([[0.2, 0.1]]), DATA, 1.0),
             "less noise": (torch.tensor([[0.2, 0.1]]), DATA, 0.5),
             "several points": (torch.tensor([[0.2, 0.1], [1.0, -1.0]]), DATA, 0.7),
+            "in space": (torch.tensor([[0.2, 0.1, -0.4]]), SPACE, 1.0),
             "far from all data": (torch.tensor([[0.2, 0.1], [100.0, -100.0]]), DATA, 0.1),
         },
         hints={

@@ -100,6 +100,20 @@ class Shortcuts(nn.Module):
         return x
 
 
+class Shifted(nn.Module):
+    """Convolutions that add to a corner of what they get."""
+
+    def __init__(self):
+        super().__init__()
+        self.layers = nn.ModuleList(nn.Conv2d(1, 1, 2, dilation=d) for d in (1, 2, 4, 8, 16, 31))
+
+    def forward(self, x):
+        for layer in self.layers:
+            d = layer.dilation[0]
+            x = x[..., d:, d:] + layer(x)
+        return x
+
+
 class Pooled(nn.Module):
     """Functional pooling, which no list of layers shows."""
 
@@ -203,6 +217,7 @@ def test_a_right_answer_is_praised(ask, name, answer, praise):
         ("wide_view", stack(nn.MaxPool2d(63, stride=1)), "joins pixels without weights"),
         ("wide_view", stack(nn.AvgPool2d(63, stride=1)), "joins pixels without weights"),
         ("wide_view", Pooled, "joins pixels without weights"),
+        ("wide_view", Shifted, "joins pixels without weights of its own, as pooling or a shifted skip connection does"),
         ("wide_view", Outer, "filters of other parameters; .* 63×1 and then 1×63"),
         ("wide_view", stack(nn.Conv2d(1, 1, 3), nn.MaxPool2d(61, stride=1)), "joins pixels without weights"),
         ("wide_view", stack(nn.Conv2d(1, 2, 3)), r"expected one map from each image, .* got shape \(2, 2,"),
