@@ -1,13 +1,17 @@
 """The pages of the site before Sphinx sees them; tests/browser/test_site.py looks at the site itself."""
 
+import base64
+import io
 import json
 import re
 import shutil
 import subprocess
 from pathlib import Path
 
+import numpy as np
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+from PIL import Image
 from typer.testing import CliRunner
 
 from coursekit import cli
@@ -130,11 +134,33 @@ def test_a_figure_with_frames_becomes_files_and_a_slider(tmp_path):
     )
     caption = new_output("display_data", {"text/markdown": "*Figure 1. A dot.*"})
     (cell,) = page(tmp_path, code("explore()", output, caption, tags=["hide-input"])).notebook().cells
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["05_rnn-1-0.webp", "05_rnn-1-1.webp", "05_rnn-1.webp"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["05_rnn-1-0.png", "05_rnn-1-1.png", "05_rnn-1.png"]
     markup = html_of(cell)
-    assert 'src="_static/figures/05_rnn-1.webp" alt="a dot"' in markup
+    assert 'src="_static/figures/05_rnn-1.png" alt="a dot"' in markup
     assert 'type="range" min="0" max="1"' in markup
     assert cell.outputs[1]["data"]["text/markdown"] == "{.caption}\n**Figure 1.** A dot."
+
+
+def test_a_large_png_becomes_a_smaller_file_of_the_same_pixels(tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 4, (300, 300, 3), dtype=np.uint8) * 64
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "PNG")
+    page(tmp_path).save(f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}", "noise")
+    (made,) = tmp_path.iterdir()
+    assert made.name == "noise.webp"
+    assert made.stat().st_size < len(file.getvalue())
+    assert (np.asarray(Image.open(made)) == pixels).all()
+
+
+def test_code_keeps_the_marks_that_colour_it():
+    marked = '<span class="n">f</span><span class="p">(</span><span class="mi">1</span><span class="p">)</span>'
+    assert extension.without_idle_marks(marked) == 'f(<span class="mi">1</span>)'
+
+
+def test_reading_is_shared_without_a_loss():
+    names = [f"page{k}" for k in range(11)]
+    assert extension.mixed(names, 4)[:3] == ["page0", "page4", "page8"]
+    assert sorted(extension.mixed(names, 4)) == sorted(names)
 
 
 def test_what_is_for_those_who_run_the_notebook_is_left_out(tmp_path):

@@ -78,15 +78,20 @@ def _reference(words: str, term: str) -> addnodes.pending_xref:
 
 
 def _share_reading(app: Sphinx, env: BuildEnvironment, names: list[str]) -> None:
-    """Reading is shared among processes, each of which takes pages that stand together.
-
-    So do once what all need, to import the package and to analyse its source, and mix its pages with the others.
-    """
+    """Reading is shared among processes: do once what all need, to import the package and to analyse its source."""
     for module in api.modules():
         import_module(module)
         ModuleAnalyzer.for_module(module).analyze()
-    shares = 2 * app.parallel
-    names[:] = [name for share in range(shares) for name in names[share::shares]]
+    names[:] = mixed(names, 2 * app.parallel)
+
+
+def mixed(names: list[str], shares: int) -> list[str]:
+    """The names in an order in which each share holds pages of all kinds: those of the reference take longest.
+
+    >>> mixed(["a", "api", "b", "bpi"], 2)
+    ['a', 'b', 'api', 'bpi']
+    """
+    return [name for share in range(shares) for name in names[share::shares]]
 
 
 def _plain(app: Sphinx, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
@@ -101,9 +106,17 @@ def _plain(app: Sphinx, what: str, name: str, obj: Any, options: Any, lines: lis
 
 
 def _mend(app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: nodes.document | None) -> None:
-    """A fold is called what it shows, and what code shows in its own colour needs no mark, a third of many pages."""
-    body = context.get("body", "").replace(' aria-label="Toggle hidden content"', "")
-    context["body"] = UNCOLOURED.sub(r"\1", body)
+    """A fold is called what it shows: myst-nb gives all of them one name that is not to be seen."""
+    context["body"] = without_idle_marks(context.get("body", "").replace(' aria-label="Toggle hidden content"', ""))
+
+
+def without_idle_marks(body: str) -> str:
+    """A page without the marks around code that has the colour of all code, which are a third of many pages.
+
+    >>> without_idle_marks('<span class="n">f</span><span class="p">(</span><span class="mi">1</span>')
+    'f(<span class="mi">1</span>'
+    """
+    return UNCOLOURED.sub(r"\1", body)
 
 
 def _sharing_contents() -> Callable[..., None]:

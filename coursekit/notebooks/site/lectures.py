@@ -20,6 +20,7 @@ from coursekit.notebooks.slides.deck import CAPTION, without_records
 from coursekit.notebooks.student import without_solutions
 
 HERE = Path(__file__).parent
+SMALL = 40_000  # bytes of a PNG
 SETTING_UP = ("imports", "parameters", "setup")  # tags of cells that become one
 ERRATUM = re.compile(r"^(> \*\*Erratum (E\d+)\.?\*\*)", re.MULTILINE)
 READING = re.compile(r"\*\*Reading\*\* takes about (\d+ minutes)")
@@ -142,11 +143,12 @@ class Page:
     def save(self, uri: str, name: str) -> str:
         """Write the image in a data URI to a file; return its address from a page.
 
-        A PNG that stands still becomes a lossless WebP, which is a quarter smaller.
+        A large PNG that stands still becomes a lossless WebP, which is a quarter smaller; for small ones that takes
+        longer than it is worth.
         """
         kind, text = uri.removeprefix("data:").split(";base64,", 1)
         suffix, content = kind.rpartition("/")[2].removesuffix("+xml"), base64.b64decode(text)
-        image = files.open_image(content) if suffix == "png" else None
+        image = files.open_image(content) if suffix == "png" and len(content) > SMALL else None
         if image and not getattr(image, "is_animated", False):
             smaller = io.BytesIO()
             image.save(smaller, "WEBP", lossless=True)
