@@ -164,6 +164,34 @@ def test_a_slider_moves_its_figure_by_keyboard(visit):
     expect(picture).not_to_have_attribute("src", moved)
 
 
+@pytest.mark.parametrize(
+    ("name", "width"), [("12_expectation_propagation", 1280), ("04_fooling", 1280), ("04_fooling", 390)]
+)
+def test_a_slider_keeps_its_place_when_its_figure_changes_height(visit, name, width):
+    page = visit(name, width=width)
+    slider = page.locator(".figure[data-frames] input").first
+    page.evaluate("document.querySelectorAll('img').forEach((it) => it.loading = 'eager')")
+    page.wait_for_function("[...document.images].every((it) => it.complete)")
+    slider.evaluate("(it) => scrollBy(0, it.getBoundingClientRect().top - 500)")
+    before = slider.bounding_box()["y"]
+    slider.evaluate("(it) => { it.value = it.min; it.dispatchEvent(new Event('input', { bubbles: true })); }")
+    page.wait_for_timeout(300)
+    assert abs(before - 500) < 2
+    assert abs(slider.bounding_box()["y"] - before) < 2
+
+
+@pytest.mark.parametrize("name", ["errata", "02_neighbours", "06_lstm_gru", "14_gan"])
+def test_no_formula_is_cut_on_a_telephone(visit, name):
+    page = visit(name, width=390)
+    page.wait_for_timeout(300)
+    cut = """(it) => it.filter((it) => it.getBoundingClientRect().right > 391
+        && !it.closest(".formula, .wide, .table-wrapper, pre, .toc-drawer, .sidebar-drawer")).length"""
+    assert page.locator("mjx-container").evaluate_all(cut) == 0
+    long = page.locator("mjx-container.long")
+    assert long.count()
+    assert long.evaluate_all("(it) => it.every((it) => it.tabIndex === 0)")
+
+
 def test_a_guess_is_told_again_when_the_answer_is_revealed_by_keyboard(visit):
     page = visit("04_fooling")
     page.locator("form.guess input").first.focus()

@@ -195,6 +195,12 @@ def test_errata_are_found_in_boxes_sentences_claims_and_checks():
     ]
 
 
+def test_boxes_in_one_quote_end_where_the_next_begins():
+    quote = "> **Erratum E06.** One.\n>\n> More.\n>\n> **Erratum E07.** Two.\n\nText."
+    found = tables.errata([source(new_markdown_cell(quote))])
+    assert [places[0]["box"] for places in found.values()] == ["One.\n\nMore.", "Two."]
+
+
 def test_every_erratum_box_of_the_course_is_on_the_page():
     course = [tables.Source(it, files.read(ROOT / "notebooks" / f"{it.name}.ipynb")) for it in lectures()[3:5]]
     boxes = re.findall(r"> \*\*Erratum (E\d+)", "\n".join(cell.source for it in course for cell in it.nb.cells))

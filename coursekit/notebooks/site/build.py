@@ -149,7 +149,9 @@ def _write_sources(root: Path, source: Path, inside: Path, decks: Path | None) -
         "look_up": LOOK_UP,
         "take_part": [name for name in TAKE_PART if (source / f"{name}.md").is_file()],
     }
-    counts = {"start": len(course), "claims": sum(map(len, claims.values()))}
+    number = sum(map(len, claims.values()))
+    values["measured"] = [it for name, made in claims.items() for claim in made if (it := full(name, claim.statement))]
+    counts = {"start": len(course), "claims": number, "results": number}
     for name in ("start", "claims", "errata", "results", "notation", "works"):
         text = environment.get_template(f"{name}.md.jinja").render(values, count=counts.get(name))
         write_text(source / f"{name.replace('start', 'index')}.md", text)
@@ -223,6 +225,7 @@ def _settings(source: Path, inside: Path) -> dict[str, Any]:
             "dark_css_variables": {f"color-{name}": it for name, it in COLOURS["dark"].items()},
             "top_of_page_buttons": [],
         },
+        "templates_path": [str(HERE / "templates")],
         "html_static_path": ["_static"],
         "html_extra_path": ["_extra"],
         "html_css_files": ["fonts/fonts.css", "formulas.css", "site.css"],

@@ -69,6 +69,17 @@ def _ancestors(node: nodes.Node) -> Any:
         yield node
 
 
+class LeaveCodeOut(SphinxTransform):
+    """Keeps the code of notebooks out of the search, which is for what they say."""
+
+    default_priority = 900
+
+    def apply(self, **kwargs: Any) -> None:
+        for cell in self.document.findall(nodes.container):
+            if "cell_input" in cell["classes"]:
+                cell["classes"].append("no-search")
+
+
 def _reference(words: str, term: str) -> addnodes.pending_xref:
     reference = addnodes.pending_xref(
         "", nodes.inline("", words), refdomain="std", reftype="term", reftarget=term, refexplicit=True, refwarn=True
@@ -150,6 +161,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.add_config_value("glossary_terms", {}, "env")
     app.add_html_math_renderer("static", (formulas.visit_inline, None), (formulas.visit_display, None))
     app.add_transform(LinkTerms)
+    app.add_transform(LeaveCodeOut)
     app.connect("env-before-read-docs", _share_reading)
     app.connect("autodoc-process-docstring", _plain, priority=900)  # after napoleon
     app.connect("html-page-context", _sharing_contents(), priority=400)  # before the theme asks for it

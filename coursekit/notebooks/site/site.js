@@ -4,6 +4,7 @@
 for (const figure of document.querySelectorAll(".figure[data-frames]")) {
   const [sliders, still] = [figure.querySelector(".sliders"), figure.querySelector("img")];
   const begin = () => {
+    const place = sliders.getBoundingClientRect().top; // a frame may be less high than the still
     still.removeAttribute("width");
     still.removeAttribute("height");
     still.style.aspectRatio = `${sliders.dataset.w} / ${sliders.dataset.h}`;
@@ -11,6 +12,7 @@ for (const figure of document.querySelectorAll(".figure[data-frames]")) {
     still.removeAttribute("loading");
     joinSliders(sliders, still, JSON.parse(figure.dataset.frames));
     for (const frame of JSON.parse(figure.dataset.frames)) new Image().src = frame; // so that none is late
+    scrollBy({ top: sliders.getBoundingClientRect().top - place, behavior: "instant" });
   };
   sliders.addEventListener("input", begin, { once: true });
 }
@@ -36,9 +38,18 @@ for (const form of document.querySelectorAll("form.guess")) {
   form.addEventListener("submit", (event) => event.preventDefault()); // Enter in the field
 }
 
+// A formula in a sentence that is wider than the page becomes a box that scrolls.
+function boxFormulas() {
+  for (const formula of document.querySelectorAll("article :is(p, li, dd) > mjx-container")) {
+    formula.classList.remove("long");
+    formula.classList.toggle("long", formula.scrollWidth > formula.parentElement.clientWidth);
+  }
+}
+
 // What scrolls sideways can be reached with the keyboard.
 function reachScrolling() {
-  for (const box of document.querySelectorAll("article pre, .formula, .table-wrapper")) {
+  boxFormulas();
+  for (const box of document.querySelectorAll("article pre, .formula, .table-wrapper, mjx-container.long")) {
     if (box.scrollWidth > box.clientWidth) box.tabIndex = 0;
     else box.removeAttribute("tabindex");
   }
@@ -46,3 +57,14 @@ function reachScrolling() {
 addEventListener("resize", reachScrolling);
 document.addEventListener("toggle", reachScrolling, true); // folded code has no width
 document.fonts.ready.then(reachScrolling);
+
+// On the search page lectures come before functions, and excerpts leave code out.
+if (typeof Search !== "undefined") {
+  Object.assign(Scorer, { objNameMatch: 4, objPartialMatch: 1, objPrio: {} });
+  const asText = Search.htmlToText;
+  Search.htmlToText = (page, anchor) => {
+    const html = new DOMParser().parseFromString(page, "text/html");
+    for (const code of html.querySelectorAll(".cell_input")) code.remove();
+    return asText(html.documentElement.outerHTML, anchor);
+  };
+}

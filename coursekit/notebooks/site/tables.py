@@ -56,9 +56,13 @@ def environment() -> Environment:
     made = Environment(
         loader=FileSystemLoader(Path(__file__).parent), autoescape=True, trim_blocks=True, lstrip_blocks=True
     )
-    made.filters |= {"about": duration, "value": report.value, "duration": report.duration}
+    made.filters |= {"about": duration, "value": _value, "duration": report.duration}
     made.globals |= {"signs": SIGNS}
     return made
+
+
+def _value(value: Any) -> str:
+    return report.value(value).replace("-", "−")
 
 
 def parts_of(sources: Iterable[Source]) -> list[tuple[str, list[Source]]]:
@@ -101,8 +105,9 @@ def _boxes(source: Source) -> Iterator[tuple[str, str]]:
     for cell in source.nb.cells:
         if cell.cell_type == "markdown":
             starts = list(ERRATUM.finditer(cell.source))
-            for start in starts:
-                quoted = re.match(r"(?:^>.*(?:\n|\Z))+", cell.source[start.start() :], re.MULTILINE)
+            places = [*(it.start() for it in starts), len(cell.source)]  # one quote may hold several boxes
+            for start, end in zip(starts, places[1:], strict=True):
+                quoted = re.match(r"(?:^>.*(?:\n|\Z))+", cell.source[start.start() : end], re.MULTILINE)
                 lines = [line.removeprefix(">").strip() for line in quoted[0].splitlines()] if quoted else []
                 yield start[2], "\n".join(lines).removeprefix(start[1].removeprefix("> ")).strip()
 
