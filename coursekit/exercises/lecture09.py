@@ -156,7 +156,7 @@ def _record(encoder: Callable[[Tensor], Tensor], images: Tensor, others: Tensor)
 def _digits() -> tuple[Tensor, Tensor]:
     """The 8×8 digits to learn from and those to test on, one a row, less the mean of the former.
 
-    They are turned by 90° and each is bent a little, so that a table of the known digits does not hold them. PCA and
+    Each is turned by about 90° and moved a little, so that a table of the known digits does not hold them. PCA and
     nets do not mind.
     """
     data, generator = datasets.digits(), torch.Generator().manual_seed(0)
