@@ -214,6 +214,15 @@ def test_folded_code_opens_by_keyboard(visit):
     expect(fold.locator("pre")).to_be_visible()
 
 
+def test_the_search_puts_lectures_before_functions_and_shows_prose(visit):
+    page = visit("search")
+    expect(page.get_by_role("heading", level=1)).to_have_text("Search")
+    page.locator(".seek input").fill("KL divergence")
+    page.keyboard.press("Enter")
+    expect(page.locator("#search-results li a").first).to_have_text("10 · Variational inference")
+    expect(page.locator("#search-results p.context").first).not_to_contain_text("import")
+
+
 def test_the_search_finds_a_word_without_another_server(visit):
     page = visit("index")
     page.locator("input[name=q]").first.fill("perplexity")

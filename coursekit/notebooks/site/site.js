@@ -42,7 +42,7 @@ for (const form of document.querySelectorAll("form.guess")) {
 function boxFormulas() {
   for (const formula of document.querySelectorAll("article :is(p, li, dd) > mjx-container")) {
     formula.classList.remove("long");
-    formula.classList.toggle("long", formula.scrollWidth > formula.parentElement.clientWidth);
+    formula.classList.toggle("long", formula.getBoundingClientRect().width > formula.parentElement.clientWidth);
   }
 }
 
