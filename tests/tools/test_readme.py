@@ -42,7 +42,7 @@ def test_the_citation_names_the_same_address():
 
 
 def test_make_readme_updates_what_is_old(monkeypatch, tmp_path):
-    for name in ("pyproject.toml", "notebooks"):
+    for name in ("pyproject.toml", "notebooks", "docs"):
         (tmp_path / name).symlink_to(ROOT / name)
     file = tmp_path / "README.md"
     file.write_text(README.replace("[Start here]", "[An old title]"), encoding="utf-8")
