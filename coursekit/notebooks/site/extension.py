@@ -1,4 +1,4 @@
-"""Our extension of Sphinx: formulas without a script, and every term linked to the glossary at its first use."""
+"""Our extension of Sphinx: formulas without a script, terms linked to the glossary, search of prose, lighter pages."""
 
 import re
 from collections.abc import Callable
@@ -69,6 +69,14 @@ def _ancestors(node: nodes.Node) -> Any:
         yield node
 
 
+def _reference(words: str, term: str) -> addnodes.pending_xref:
+    reference = addnodes.pending_xref(
+        "", nodes.inline("", words), refdomain="std", reftype="term", reftarget=term, refexplicit=True, refwarn=True
+    )
+    reference["classes"].append("term")
+    return reference
+
+
 class LeaveCodeOut(SphinxTransform):
     """Keeps the code of notebooks out of the search, which is for what they say."""
 
@@ -78,14 +86,6 @@ class LeaveCodeOut(SphinxTransform):
         for cell in self.document.findall(nodes.container):
             if "cell_input" in cell["classes"]:
                 cell["classes"].append("no-search")
-
-
-def _reference(words: str, term: str) -> addnodes.pending_xref:
-    reference = addnodes.pending_xref(
-        "", nodes.inline("", words), refdomain="std", reftype="term", reftarget=term, refexplicit=True, refwarn=True
-    )
-    reference["classes"].append("term")
-    return reference
 
 
 def _share_reading(app: Sphinx, env: BuildEnvironment, names: list[str]) -> None:
