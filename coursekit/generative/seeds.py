@@ -72,6 +72,7 @@ class Draws:
 
     Args:
         seeds: one for each slice.
+        device: where the numbers are drawn. A GPU's are others than the CPU's.
 
     Raises:
         TypeError: a seed is not an integer.
@@ -81,26 +82,28 @@ class Draws:
     True
     """
 
-    def __init__(self, seeds: Sequence[int]) -> None:
-        self.generators = [torch.Generator().manual_seed(it) for it in _require_seeds(seeds)]
+    def __init__(self, seeds: Sequence[int], device: torch.device | str = "cpu") -> None:
+        self.device = torch.device(device)
+        self.generators = [torch.Generator(device).manual_seed(it) for it in _require_seeds(seeds)]
 
     def normal(self, n: int, d: int) -> Float[Tensor, "s n d"]:
         """Noise N(0, I)."""
         n = require_integer(n, "n", low=1)
         d = require_integer(d, "d", low=1)
-        return torch.stack([torch.randn(n, d, generator=it) for it in self.generators])
+        return torch.stack([torch.randn(n, d, generator=it, device=self.device) for it in self.generators])
 
     def uniform(self, n: int, d: int) -> Float[Tensor, "s n d"]:
         """Numbers from 0 to 1."""
         n = require_integer(n, "n", low=1)
         d = require_integer(d, "d", low=1)
-        return torch.stack([torch.rand(n, d, generator=it) for it in self.generators])
+        return torch.stack([torch.rand(n, d, generator=it, device=self.device) for it in self.generators])
 
     def rows(self, points: Float[Tensor, "m d"], n: int) -> Float[Tensor, "s n d"]:
         """Points of a data set, drawn with replacement."""
         require_tensor(points, "points", "m d")
         n = require_integer(n, "n", low=1)
-        return points[torch.stack([torch.randint(len(points), (n,), generator=it) for it in self.generators])]
+        index = [torch.randint(len(points), (n,), generator=it, device=self.device) for it in self.generators]
+        return points[torch.stack(index)]
 
 
 def _require_seeds(seeds: Sequence[int]) -> list[int]:

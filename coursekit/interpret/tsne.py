@@ -17,9 +17,11 @@ from coursekit.interpret.neighbours import as_vectors, squared_distances
 from coursekit.validation import require_integer, require_number, require_tensor
 
 EXACT_UP_TO = 3000  # points: 15 s on one core
+EXACT_ON_GPU_UP_TO = 60_000  # points: 60 GB at the peak
 EXAGGERATION, EARLY_STEPS = 4, 100  # the paper's factor; today's usual 12 makes a few hundred points fall on a line
 BARNES_HUT_STEPS = 300  # the fewest: during the first 250, P is exaggerated and no KL is reported
-BLOCK = 128  # rows of a matrix of pairs, few enough to stay in the processor's cache
+BLOCK = 128  # rows of a matrix of pairs, few enough to stay in the processor's cache; on a GPU, `_rows` takes more
+PAIRS = 2**27  # numbers in the largest temporary matrix: 1 GB in double precision
 RECORD_EVERY = 10  # steps
 
 
@@ -66,42 +68,55 @@ def conditional_probabilities(x: Float[Tensor, " n *d"], perplexity: float) -> F
             [0., 1., 0.]], dtype=torch.float64)
     """
     points, perplexity = _require_points(x, perplexity)
-    d = squared_distances(points, points)  # (n, n)
-    rounding = 1e-12 * d.mean(dim=1, keepdim=True)  # (n, 1)
+    p = points.new_empty(len(points), len(points))  # (n, n)
+    rows = max(1, PAIRS // len(points))
+    for i in range(0, len(points), rows):
+        p[i : i + rows] = _conditional_rows(points, i, rows, perplexity)
+    return p
+
+
+def _conditional_rows(points: Float64[Tensor, "n d"], i: int, rows: int, perplexity: float) -> Float64[Tensor, "r n"]:
+    """The rows of p_{j|i} from the i-th on. Each row is found alone, so large matrices can be made in parts."""
+    d = squared_distances(points[i : i + rows], points)  # (r, n)
+    itself = d.diagonal(offset=i)  # (r,): ‖xᵢ − xᵢ‖², written below
+    rounding = 1e-12 * d.mean(dim=1, keepdim=True)  # (r, 1)
 
     # Shift each row so that its smallest distance is 0. This changes no p, and the largest exp(−βd) becomes 1.
-    d.fill_diagonal_(math.inf)
+    itself.fill_(math.inf)
     d -= d.min(dim=1, keepdim=True).values
-    nearest = d <= rounding  # (n, n)
+    nearest = d <= rounding  # (r, n)
 
     # Scale each row to mean 1, so that the search for β starts at the right size.
-    d.fill_diagonal_(0)
+    itself.fill_(0)
     d /= d.mean(dim=1, keepdim=True).clamp_min(1e-300)
 
     # Where too many points are nearest, the row is uniform on them.
-    count = nearest.sum(dim=1, keepdim=True)  # (n, 1)
+    count = nearest.sum(dim=1, keepdim=True)  # (r, 1)
     uniform = count >= perplexity
-    p = _match_perplexity(d, perplexity, skip=uniform[:, 0])
+    p = _match_perplexity(d, i, perplexity, skip=uniform[:, 0])
     return torch.where(uniform, nearest.to(p) / count, p)
 
 
-def _match_perplexity(d: Float64[Tensor, "n n"], perplexity: float, skip: Bool[Tensor, " n"]) -> Float64[Tensor, "n n"]:
-    """p_{j|i} ∝ exp(−βᵢdᵢⱼ) with the given perplexity in every row, except in those to skip.
+def _match_perplexity(
+    d: Float64[Tensor, "r n"], i: int, perplexity: float, skip: Bool[Tensor, " r"]
+) -> Float64[Tensor, "r n"]:
+    """p_{j|i} ∝ exp(−βᵢdᵢⱼ) with the given perplexity in every row from the i-th on, except in those to skip.
 
     Newton's method finds log βᵢ, usually within ten steps. Bisection takes over where Newton's step is not trusted.
     """
-    log_beta = torch.zeros_like(d[:, 0])  # (n,)
+    log_beta = torch.zeros_like(d[:, 0])  # (r,)
     low, high = torch.full_like(log_beta, -math.inf), torch.full_like(log_beta, math.inf)
     for _ in range(200):
         # Probabilities at the current β.
         beta = log_beta.exp()
-        p = torch.exp(-beta[:, None] * d).fill_diagonal_(0)  # (n, n)
+        p = torch.exp(-beta[:, None] * d)  # (r, n)
+        p.diagonal(offset=i).fill_(0)
         z = p.sum(dim=1)
         p /= z[:, None]
 
         # How much the entropy, log z + β E[d] in nats, exceeds the one wanted.
         mean, square = torch.einsum("ij,ij->i", p, d), torch.einsum("ij,ij,ij->i", p, d, d)  # E[d], E[d²]
-        excess = z.log() + beta * mean - math.log(perplexity)  # (n,)
+        excess = z.log() + beta * mean - math.log(perplexity)  # (r,)
         done = skip | (excess.abs() < 1e-10)
         if bool(done.all()):
             break
@@ -137,7 +152,7 @@ def joint_probabilities(x: Float[Tensor, " n *d"], perplexity: float) -> Float64
             [0.0000, 0.1667, 0.0000]], dtype=torch.float64)
     """
     p = conditional_probabilities(x, perplexity)
-    return (p + p.T) / (2 * len(p))
+    return (p + p.T).div_(2 * len(p))
 
 
 def student_kernel(y: Float[Tensor, "n dim"]) -> Float[Tensor, "n n"]:
@@ -196,8 +211,9 @@ def tsne(
 ) -> Embedding:
     """Find a map y of the rows of x that minimizes KL(P‖Q), by gradient descent with early exaggeration.
 
-    Up to ``EXACT_UP_TO`` points, every step computes all n² pairs. For more points scikit-learn's Barnes-Hut method
-    takes over. Its KL is a sum over near pairs only, and its history holds only the last value.
+    Up to ``EXACT_UP_TO`` points, on a GPU ``EXACT_ON_GPU_UP_TO``, every step computes all n² pairs. For more points
+    scikit-learn's Barnes-Hut method takes over. Its KL is a sum over near pairs only, and its history holds only the
+    last value.
 
     Args:
         x: points, images or activations, as rows of any shape.
@@ -226,17 +242,19 @@ def tsne(
     else:
         require_tensor(start, "start", f"{len(points)} {dim}")
 
-    if len(points) > EXACT_UP_TO:
+    most = EXACT_ON_GPU_UP_TO if points.is_cuda else EXACT_UP_TO
+    if len(points) > most:
         if snapshots or dim > 3:
             raise ValueError(
-                f"x: expected at most {EXACT_UP_TO} points with snapshots or dim > 3, got {len(points)} and dim={dim}. "
+                f"x: expected at most {most} points with snapshots or dim > 3, got {len(points)} and dim={dim}. "
                 "More points are mapped by Barnes-Hut, which keeps no snapshots and has at most 3 dimensions"
             )
         return _barnes_hut(points, perplexity, start.to(x), seed, steps, progress)
 
     p = joint_probabilities(points, perplexity)  # (n, n)
     y, history, kept = _descend(p.float(), start.to(p.device).float(), steps, snapshots, progress)
-    kl = kl_loss(p, y.double()).item()
+    w = _kernel(y.double())
+    kl = _kl(_upper(p), w, _sum_of_pairs(w))
     return Embedding(y.to(x), kl, history | {steps: kl}, kept, "exact")
 
 
@@ -249,8 +267,7 @@ def _descend(
     the momentum after 250. The learning rate grows with n (Belkina et al., Nature Communications 10, 2019).
     """
     rate = len(y) / EXAGGERATION
-    # P is symmetric, so the pairs i < j suffice. As in `_kernel` they come in blocks of rows.
-    true_p = [p[i : i + BLOCK, i:].triu(1) for i in range(0, len(y), BLOCK)]
+    true_p = _upper(p)
     exaggerated_p = [EXAGGERATION * block for block in true_p]
     history, kept = {}, {}
     for step in tqdm(range(steps), unit="step", delay=2, leave=False, disable=None if progress else True):
@@ -261,7 +278,7 @@ def _descend(
 
         # Q of the current map is w/z, with z the sum over all pairs.
         w = _kernel(y)
-        z = 2 * sum(block.sum().item() for block in w)
+        z = _sum_of_pairs(w)
 
         # Record the KL of the true P, also while the exaggerated one descends.
         if step % RECORD_EVERY == 0:
@@ -278,13 +295,29 @@ def _descend(
     return y, history, kept | ({steps: y} if steps in snapshots else {})
 
 
+def _rows(y: Tensor) -> int:
+    """How many rows a block of pairs has: a GPU has no use for small ones, each of which has to be asked for."""
+    return max(BLOCK, PAIRS // len(y)) if y.is_cuda else BLOCK
+
+
+def _upper(p: Float[Tensor, "n n"]) -> list[Tensor]:
+    """The pairs i < j of a symmetric matrix, 0 elsewhere: blocks of rows i, from column i of the first on."""
+    rows = _rows(p)
+    return [p[i : i + rows, i:].triu(1) for i in range(0, len(p), rows)]
+
+
+def _sum_of_pairs(blocks: list[Tensor]) -> float:
+    """The sum over all pairs, from those with i < j."""
+    return 2 * sum(block.sum().item() for block in blocks)
+
+
 def _kernel(y: Float[Tensor, "n dim"]) -> list[Tensor]:
-    """`student_kernel` for the pairs i < j, 0 elsewhere: blocks of ``BLOCK`` rows i, from column i of the first on."""
-    blocks = []
-    for i in range(0, len(y), BLOCK):
-        w = y.new_ones(len(y[i : i + BLOCK]), len(y) - i)  # (BLOCK, n − i)
+    """`student_kernel` for the pairs i < j, in blocks as `_upper` makes them."""
+    blocks, rows = [], _rows(y)
+    for i in range(0, len(y), rows):
+        w = y.new_ones(len(y[i : i + rows]), len(y) - i)  # (rows, n − i)
         for column in y.T:
-            difference = column[i : i + BLOCK, None] - column[i:]
+            difference = column[i : i + rows, None] - column[i:]
             w.addcmul_(difference, difference)  # 1 + ‖yᵢ − yⱼ‖²
         blocks.append(w.reciprocal_().triu_(1))
     return blocks
@@ -300,11 +333,11 @@ def _gradient(p: list[Tensor], w: list[Tensor], z: float, y: Float[Tensor, "n di
     """`kl_gradient` from the pairs i < j: Σⱼ sᵢⱼ(yᵢ − yⱼ) = (Σⱼ sᵢⱼ) yᵢ − Σⱼ sᵢⱼyⱼ with s = (p − w/z) w."""
     # One product with (1, y) gives both sums.
     one_y = torch.cat([torch.ones_like(y[:, :1]), y], dim=1).T.contiguous()  # (1 + dim, n)
-    sums = torch.zeros_like(one_y)
-    for i, p_block, w_block in zip(range(0, len(y), BLOCK), p, w, strict=True):
-        spring = torch.add(p_block, w_block, alpha=-1 / z).mul_(w_block)  # (BLOCK, n − i)
-        sums[:, i : i + BLOCK] += one_y[:, i:] @ spring.T  # the pairs i < j
-        sums[:, i:] += one_y[:, i : i + BLOCK] @ spring  # the pairs j < i
+    sums, rows = torch.zeros_like(one_y), _rows(y)
+    for i, p_block, w_block in zip(range(0, len(y), rows), p, w, strict=True):
+        spring = torch.add(p_block, w_block, alpha=-1 / z).mul_(w_block)  # (rows, n − i)
+        sums[:, i : i + rows] += one_y[:, i:] @ spring.T  # the pairs i < j
+        sums[:, i:] += one_y[:, i : i + rows] @ spring  # the pairs j < i
     return 4 * (sums[0] * y.T - sums[1:]).T
 
 

@@ -20,12 +20,14 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from coursekit import autoencoders
-from coursekit.datasets import digits, shapes
+from coursekit.datasets import digits, grid, ring, shapes
 from coursekit.generative.vae import VAE
-from coursekit.interpret import occlusion, tsne
+from coursekit.interpret import nearest_neighbours, occlusion, tsne
 from coursekit.nets import ResidualNet, pretrained
 from coursekit.recurrent import LSTM
 from coursekit.training import Descent, fit
+from coursekit.validation import checks_put_off
+from tests.benchmarks.games import seeds_at_once
 from tests.benchmarks.harness import interleave, ratio
 from tests.gpu.target import DEVICE, DRY_RUN
 
@@ -163,6 +165,90 @@ def _fit_against_plain_loop(
     return Result(rates["fit"], f"plain loop: {rates['plain loop']}", f"{faster:.2f}", notes)
 
 
+def vae_as_graph() -> Result:
+    """A step of a small VAE, whose operators Python asks for one by one, and the same recorded once as a CUDA graph."""
+    images = torch.rand(512 if DRY_RUN else 60_000, 784, device=DEVICE)
+    steps = len(images) // BATCH
+
+    def step_on(x: Tensor) -> Callable[[], Tensor]:
+        net = VAE(784, hidden=512, latent=16).to(DEVICE)
+        optimizer = torch.optim.Adam(net.parameters(), fused=True, capturable=DEVICE == "cuda")
+
+        def step() -> Tensor:
+            with checks_put_off({}):
+                loss = -net.elbo(x).mean()
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            return loss.detach()
+
+        return step
+
+    def epoch(step: Callable[[], Tensor], x: Tensor) -> Callable[[], float]:
+        def run() -> float:
+            for batch in images.split(BATCH)[:steps]:
+                x.copy_(batch)
+                loss = step()
+            return loss.item()  # waits for the device
+
+        return run
+
+    one_by_one, recorded = images[:BATCH].clone(), images[:BATCH].clone()
+    runs = {
+        "one by one": epoch(step_on(one_by_one), one_by_one),
+        "graph": epoch(_as_graph(step_on(recorded)), recorded),
+    }
+    seconds = interleave(runs, ROUNDS)
+    rates = {name: f"{steps * BATCH / min(taken):,.0f} samples/s" for name, taken in seconds.items()}
+    faster = ratio(seconds["one by one"], seconds["graph"])
+    losses = {name: run() for name, run in runs.items()}
+    notes = f"float32, batch {BATCH}; loss {losses['graph']:.1f}, one by one {losses['one by one']:.1f}"
+    return Result(rates["graph"], f"one by one: {rates['one by one']}", f"{faster:.2f}", notes)
+
+
+def _as_graph(step: Callable[[], Tensor]) -> Callable[[], Tensor]:
+    """The step, recorded: to replay it, Python asks the device once. A CPU has no such graphs."""
+    if DRY_RUN:
+        return step
+    side = torch.cuda.Stream()
+    side.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(side):  # libraries and the optimizer's state are made ready before the recording
+        for _ in range(3):
+            step()
+    torch.cuda.current_stream().wait_stream(side)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        loss = step()
+
+    def replay() -> Tensor:
+        graph.replay()
+        return loss
+
+    return replay
+
+
+def ten_seeds(points: Callable[[int], Any]) -> Result:
+    """The game of a GAN for ten seeds at once, on the GPU and on the CPU."""
+    data, steps = points(1000 if DRY_RUN else 100_000).points, 5 if DRY_RUN else 1000
+    there, here = (seeds_at_once(range(10), data.to(device), steps) for device in (DEVICE, "cpu"))
+    seeds_at_once(range(10), data.to(DEVICE), 1)()  # the first call pays for loading CUDA's libraries
+    on_gpu, on_cpu = _seconds(there)[0], _seconds(here)[0]
+    return Result(f"{on_gpu:.2f} s", f"CPU: {on_cpu:.2f} s", f"{on_cpu / on_gpu:.1f}", f"{steps} steps of batch 64")
+
+
+def map_of_many() -> Result:
+    """The exact t-SNE of as many points as MNIST has; a CPU would take hours."""
+    n = 200 if DRY_RUN else 60_000
+    centres = 4 * torch.randn(10, 1, 50, device=DEVICE)
+    x = (centres + torch.randn(10, n // 10, 50, device=DEVICE)).flatten(0, 1)  # (n, 50)
+    taken, found = _seconds(lambda: tsne(x, progress=False))
+    nearest = nearest_neighbours(found.embedding[:: n // 100], found.embedding, 2).indices[:, 1]
+    same = (nearest // (n // 10) == torch.arange(0, n, n // 100, device=DEVICE) // (n // 10)).float().mean().item()
+    peak = "" if DRY_RUN else f", {torch.cuda.max_memory_allocated() / 1e9:.0f} GB"
+    notes = f"{len(x)} points, {found.method}; KL {found.kl:.2f}; {same:.0%} next to a point of their cloud{peak}"
+    return Result(f"{taken:.0f} s", notes=notes)
+
+
 def map_of_digits() -> Result:
     """The exact t-SNE of the digits."""
     x = digits().train.images[: 100 if DRY_RUN else None].flatten(1)  # (n, 64)
@@ -228,8 +314,12 @@ ROWS = [
     Row("`fit`, VAE 784-512-16, batch 8192", partial(fit_vae, 8192), limit=40),
     Row("`fit`, residual net", fit_residual, limit=60),
     Row("LSTM, forward and backward", lstm_against_cudnn, limit=40),
+    Row("VAE 784-512-16, CUDA graph", vae_as_graph, limit=40),
+    Row("GAN on the ring, ten seeds at once", partial(ten_seeds, ring), limit=40),
+    Row("GAN on the grid, ten seeds at once", partial(ten_seeds, grid), limit=40),
     Row("`tsne`", map_of_digits, limit=60),
     Row("`occlusion`, residual net", occlusion_of_shapes, limit=60),
     Row("`occlusion`, 1000 images", occlusion_of_many, limit=60),
+    Row("`tsne`, 60 000 points", map_of_many, limit=150),
     Row("notebook 03", notebook, limit=240),
 ]

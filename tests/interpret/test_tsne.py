@@ -131,6 +131,12 @@ def test_a_map_of_a_simplex_in_the_plane_is_without_loss_only_if_it_is_one_point
     assert found.embedding.abs().max() < 0.1
 
 
+def test_a_large_matrix_is_made_in_parts(monkeypatch, x):
+    whole = joint_probabilities(x, 10)
+    monkeypatch.setattr(module, "PAIRS", 17 * 60)  # 17, 17, 17 and 9 rows
+    torch.testing.assert_close(joint_probabilities(x, 10), whole, rtol=1e-9, atol=0)
+
+
 @pytest.mark.parametrize("dim", [1, 2, 3])
 def test_the_gradient_is_that_of_automatic_differentiation(x, dim):
     p, y = joint_probabilities(x, 10), x[:, :dim].clone().requires_grad_()
