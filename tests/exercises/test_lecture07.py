@@ -274,6 +274,10 @@ WRONG_PAIRS = {
         "this pair fools bigrams, with 10 words; there is a pair with fewer",
     ),
     "no contrast": (("not good", "good not"), "'not good' has no contrast: one of but and although is wanted"),
+    "one clause": (
+        ("all not all good all", "all good all not all"),
+        "'all not all good all' has no contrast: one of but and although is wanted, between two clauses",
+    ),
     "no adjective": (("so but good", "good but so"), "the course's rule cannot read it: words: expected one adjective"),
     "two contrasts": (("good but bad but good", "bad but good but good"), "expected one of but and although at most"),
     "one sentence": (("so good but so bad",), "expected two sentences, got tuple"),

@@ -216,6 +216,11 @@ def without_divergence(model, x, progress):
     return -model.log_likelihood(x, model.encode(x)[0]).mean()
 
 
+def without_noise(model, x, progress):
+    mean, log_variance = model.encode(x)
+    return (kl_to_prior(mean, log_variance) - model.log_likelihood(x, mean)).mean()
+
+
 def ignores_the_model(model, x, progress):
     return -VAE(64, 64, 8).elbo(x).mean()
 
@@ -253,6 +258,7 @@ def judges_itself(model, x, progress):
         (weighted(beta=2), r"8 of 8 units are active, but −ELBO on the test digits is 26\.\d nats"),
         (never_warm, "8 of 8 units are active, but −ELBO"),
         (without_divergence, "8 of 8 units are active, but −ELBO"),
+        (without_noise, "8 of 8 units are active, but −ELBO"),
         (weighted(pixels=-1.0), "after 10 epochs"),
         (ignores_the_model, "0 of 8 units are active"),
         (no_gradient, "the loss has no gradient"),
