@@ -80,6 +80,10 @@ def check_witness(answer: Answer) -> str:
             )
         gain = (values[: len(x)].mean() - values[len(x) : len(x) + len(y)].mean()).item()
         best = wasserstein(x, y).distance
+        if gain <= -REACH * best:
+            raise Wrong(
+                f"for {name}, the mean of f over y exceeds the mean over x; it should be the other way round. Return −f"
+            )
         if gain < REACH * best:
             raise Wrong(
                 f"for {name}, the means of f over x and y differ by {gain:.3g}; W₁ is {best:.3g}, wanted at least "

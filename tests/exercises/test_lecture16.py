@@ -186,7 +186,7 @@ WRONG_WITNESSES = {
         lambda x, y: lambda points: (torch.cdist(points, x).amin(dim=1) < torch.cdist(points, y).amin(dim=1)).double(),
         "times their distance; wanted at most 1",
     ),
-    "the wrong way round": (lambda x, y: lambda points: -witness(x, y)(points), "the means of f over x and y differ"),
+    "the wrong way round": (lambda x, y: lambda points: -witness(x, y)(points), "it should be the other way round"),
     "a constant": (lambda x, y: lambda points: torch.zeros(len(points)), "the means of f over x and y differ"),
     "a number": (lambda x, y: 1.0, "expected a function of points, got float"),
     "one value for all": (lambda x, y: lambda points: points.sum(), "expected one value for each point"),
