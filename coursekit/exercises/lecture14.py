@@ -28,7 +28,7 @@ def optimal_d(p_data: Tensor, p_model: Tensor, share: float = 0.5) -> Tensor:
 
 
 def gan_losses(real: Tensor, fake: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """From the logits of D, (n,) and (m,): what D minimizes, and the saturating and the non-saturating loss of G."""
+    """From the logits of D, (n,) and (m,): −v, and the saturating and the non-saturating loss of G."""
     return discriminator_loss(real, fake), generator_loss(fake, "saturating"), generator_loss(fake)
 
 
@@ -65,6 +65,12 @@ def check_my_generator(answer: Answer) -> str:
         raise Wrong(
             f"{measured}: {copied:.0%} of the samples lie on a training digit or very near it, wanted at most "
             f"{COPIED:.0%}. Copies are not new digits, even where other samples are new"
+        )
+    leaks = torch.cdist(drawn, held_out).amin(dim=1) < CLOSE * torch.cdist(drawn, training).amin(dim=1)  # (n,)
+    leaked = leaks.double().mean().item()
+    if leaked > COPIED:
+        raise Wrong(
+            f"{measured}: {leaked:.0%} of the samples lie on a held-out digit or very near it. Learn from x alone"
         )
     if nearer < FURTHER:
         raise Wrong(

@@ -208,6 +208,10 @@ WRONG_GENERATORS = {
     "35 % copies with noise 0.05": (copies_among_centres(0.35, 0.05), HIDDEN),
     "35 % copies with noise 0.1": (copies_among_centres(0.35, 0.1), HIDDEN),
     "the held-out digits": (held_out, "Learn from x alone"),
+    "half held-out digits, half a Gaussian": (
+        lambda x, n: torch.cat([held_out(x, n // 2), one_gaussian(x, n - n // 2)]),
+        "Learn from x alone",
+    ),
     "class means": (class_means, NARROW),
     "class means with noise": (lambda x, n: class_means(x, n) + 0.1 * torch.randn(n, 64), NARROW),
     "a Gaussian": (one_gaussian, NARROW),
