@@ -172,9 +172,12 @@ def check_log_probability(answer: Answer) -> str:
         with torch.no_grad():
             wanted = [-len(it[1]) * seq2seq.teacher_forcing_loss(decoder, *it).item() for it in alone]
         target = nn.utils.rnn.pad_sequence([column[:, 0] for column in columns], padding_value=PAD)  # (t, n)
-        got = answer(decoder, state.clone(), target)
+        given_state, given_target = state.clone(), target.clone()
+        got = answer(decoder, given_state, given_target)
         if got is None or got is Ellipsis:
             raise Wrong(NOTHING_YET)
+        if not (torch.equal(given_state, state) and torch.equal(given_target, target)):
+            raise Wrong(f"{case}: it changes its argument in place; work on a copy")
         if not isinstance(got, Tensor) or not got.is_floating_point() or got.shape != (len(columns),):
             kind = f"{got.dtype} of shape {tuple(got.shape)}" if isinstance(got, Tensor) else type(got).__name__
             raise Wrong(f"{case}: expected numbers of shape ({len(columns)},), one for each sentence, got {kind}")

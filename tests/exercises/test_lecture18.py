@@ -75,7 +75,7 @@ RIGHT_MMD = {"the package": distances.mmd2, "loops": by_loops, "products": by_pr
 
 @pytest.mark.parametrize("answer", RIGHT_MMD.values(), ids=RIGHT_MMD)
 def test_mmd_in_any_form(ask, answer):
-    assert ask(exercise, "mmd2", answer) == "✓ mmd2: right on unequal sizes, more draws, near samples"
+    assert ask(exercise, "mmd2", answer) == "✓ mmd2: right on unequal sizes, more draws, near samples, a sum of kernels"
 
 
 def with_distances(x, y, kernel):
@@ -99,7 +99,15 @@ def by_roots(x, y, kernel):
     return within(x) - 2 * values(x, y).mean() + within(y)
 
 
+def as_if_1_at_0(x, y, kernel):
+    def within(a):
+        return (kernel(torch.cdist(a, a).square()).sum() - len(a)) / (len(a) * (len(a) - 1))
+
+    return within(x) - 2 * kernel(torch.cdist(x, y).square()).mean() + within(y)
+
+
 WRONG_MMD = {
+    "k(0) = 1 taken for granted": (as_if_1_at_0, "near samples; wrong on a sum of kernels"),
     "diagonal kept": (lambda x, y, kernel: distances.mmd2(x, y, kernel, unbiased=False), "wrong on unequal sizes"),
     "clipped at 0": (
         lambda x, y, kernel: distances.mmd2(x, y, kernel).clamp(min=0),
@@ -135,7 +143,21 @@ def five_errors(train):
     return 100 * train(0.0)[0]
 
 
-@pytest.mark.parametrize("answer", [lambda train: choose_weight(train), five_errors])
+def powers_of_ten(train):
+    """It returns a number of NumPy."""
+    plain = train(0.0)[0]
+    for weight in 10 ** np.arange(8):
+        error, mmd = train(weight)
+        if mmd <= 0.01 and error <= 1.5 * plain:
+            return weight
+    return weight
+
+
+def in_single_precision(train):
+    return np.float32(five_errors(train))
+
+
+@pytest.mark.parametrize("answer", [choose_weight, five_errors, powers_of_ten, in_single_precision])
 def test_weights_of_any_rule(ask, answer):
     assert ask(exercise, "choose_weight", answer).startswith("✓ choose_weight: MMD² at most 0.01")
 
