@@ -1,4 +1,4 @@
-"""Exercises of lecture 5: the loss of one step, a better model of the next letter, backpropagation through time."""
+"""Exercises of lecture 5: the loss of a step, a model of the next letter, backpropagation through time, Jacobians."""
 
 import functools
 import math
@@ -52,6 +52,13 @@ def bptt(h: Tensor, o: Tensor, y: Tensor, w: Tensor, V: Tensor) -> tuple[Tensor,
         to_state = (o[k].softmax(dim=0) - y[k]) @ V  # ∂L_k/∂h_k, (H,)
         total, to_start = total + torch.einsum("i,ijl->jl", to_state, S), to_start + to_state @ J
     return total, to_start
+
+
+def jacobian_norms(h: Tensor, w: Tensor) -> Tensor:
+    """‖∂h_t/∂h_0‖ for t = 1, …, T, (T,), from the states h_0, …, h_T of a tanh net, (T + 1, H), and w (H, H)."""
+    factors = (1 - h[1:] ** 2)[:, :, None] * w  # D_k w, (T, H, H)
+    products = [functools.reduce(torch.matmul, reversed(factors[:t].unbind())) for t in range(1, len(h))]
+    return torch.stack([torch.linalg.svdvals(product)[0] for product in products])
 
 
 def my_model(text: str, characters: str) -> Predict:
@@ -145,6 +152,12 @@ def _run(T: int, seed: int) -> tuple[Tensor, ...]:
     return torch.stack(h), torch.stack(o), y, w, V
 
 
+def _far(T: int, seed: int) -> tuple[Tensor, ...]:
+    """As `_run`, with small states and an orthogonal w, so that nothing fades: a sum that is cut off is far off."""
+    h, o, y, w, V = _run(T, seed)
+    return 0.1 * h, o - 0.9 * h[1:] @ V.T, y, torch.linalg.qr(w)[0], V
+
+
 class _Calls(TorchFunctionMode):
     """Counts the calls of torch's functions and methods."""
 
@@ -201,7 +214,9 @@ def _in_one_pass(check: Check) -> Check:
 
 OVERFLOW = "is it the formula, in numbers too large or too small for exp? Take the logarithm of softmax in one step"
 FIGURE = (torch.tensor([1.0, 2.2, -3.0, 4.1]), torch.tensor([0.0, 1.0, 0.0, 0.0]))
-BPTT_CASES = {"one step": _run(1, 0), "two steps": _run(2, 1), "six steps": _run(6, 2)}
+RUNS = {"one step": _run(1, 0), "two steps": _run(2, 1), "six steps": _run(6, 2)}
+BPTT_CASES = RUNS | {"25 steps": _far(25, 3)}
+JACOBIAN_CASES = {name: (h, w) for name, (h, _, _, w, _) in RUNS.items()}
 exercise = Exercises(
     by_cases(
         step_loss,
@@ -215,4 +230,5 @@ exercise = Exercises(
     ),
     Exercise(my_model, check_my_model),
     Exercise(bptt, _in_one_pass(by_cases(bptt, BPTT_CASES).check)),
+    by_cases(jacobian_norms, JACOBIAN_CASES),
 )

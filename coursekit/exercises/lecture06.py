@@ -1,5 +1,6 @@
-"""Exercises of lecture 6: a step of the LSTM, a step of the GRU, and the start of an LSTM that remembers 100 steps."""
+"""Exercises of lecture 6: the bias of a forget gate, a step of LSTM and GRU, and a start that remembers 100 steps."""
 
+import math
 from typing import Any
 
 import torch
@@ -16,6 +17,12 @@ HIDDEN = 24  # numbers in its hidden state
 STEPS, BATCH = 500, 32  # of its training, at most
 SEEDS = (0, 1)  # of its parameters and of its sequences: a start must not pass by luck
 WANTED = 1 / 60  # the mean squared error, a tenth of what predicting the mean has
+
+
+def bias_for(kept: float, steps: int) -> float:
+    """The forget bias b for which σ(b)^steps = kept."""
+    f = kept ** (1 / steps)
+    return math.log(f / (1 - f))
 
 
 def lstm_step(x: Tensor, h: Tensor, c: Tensor, U: Tensor, w: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
@@ -176,6 +183,10 @@ def _gradients(step: Answer, arguments: tuple[Tensor, ...]) -> tuple[Tensor, ...
 
 
 exercise = Exercises(
+    by_cases(
+        bias_for,
+        {"a half after 1 step": (0.5, 1), "a half after 50": (0.5, 50), "a tenth after 100": (0.1, 100)},
+    ),
     _step(lstm_step, _cases(4, memory=True), "x h c U w b"),
     _step(gru_step, _cases(3, memory=False), "x h U w b"),
     Exercise(my_start, check_my_start),

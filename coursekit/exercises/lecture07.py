@@ -48,7 +48,7 @@ FILMS = {  # directions (t, n), and whether each step was in view; the first one
 }
 HELD = "the direction wanted is that of the last step in view, of the same film and before, however long ago"
 MOST_CALLS = 50  # of the decoder, for an answer that never stops
-FEWEST = 6  # words in the shortest sentence that fools bigrams; a test looks at all shorter ones
+FEWEST = 6  # words in the shortest sentence of two clauses that fools bigrams; a test looks at all shorter ones
 
 
 def greedy_to_the_end(decoder: nn.Module, state: Tensor, limit: int) -> Tensor:
@@ -66,7 +66,7 @@ def bag_of_ngrams(review: list[list[str]], n: int) -> Bag:
 
 
 def fool_bigrams() -> tuple[str, str]:
-    """The shortest two sentences with the same words and bigrams of which one praises."""
+    """The shortest two sentences of two clauses with the same words and bigrams of which one praises."""
     return "so not good but so good", "so good but so not good"
 
 
@@ -154,7 +154,10 @@ def check_fool_bigrams(answer: Answer) -> str:
             )
     if len(first) > FEWEST:
         raise Wrong(f"this pair fools bigrams, with {len(first)} words; there is a pair with fewer")
-    return f"two sentences of {FEWEST} words with the same bigrams and opposite verdicts; no shorter pair exists"
+    return (
+        f"two sentences of {FEWEST} words with the same bigrams and opposite verdicts; "
+        "no shorter pair of two clauses each exists"
+    )
 
 
 def check_log_probability(answer: Answer) -> str:
@@ -169,9 +172,12 @@ def check_log_probability(answer: Answer) -> str:
         with torch.no_grad():
             wanted = [-len(it[1]) * seq2seq.teacher_forcing_loss(decoder, *it).item() for it in alone]
         target = nn.utils.rnn.pad_sequence([column[:, 0] for column in columns], padding_value=PAD)  # (t, n)
-        got = answer(decoder, state.clone(), target)
+        given_state, given_target = state.clone(), target.clone()
+        got = answer(decoder, given_state, given_target)
         if got is None or got is Ellipsis:
             raise Wrong(NOTHING_YET)
+        if not (torch.equal(given_state, state) and torch.equal(given_target, target)):
+            raise Wrong(f"{case}: it changes its argument in place; work on a copy")
         if not isinstance(got, Tensor) or not got.is_floating_point() or got.shape != (len(columns),):
             kind = f"{got.dtype} of shape {tuple(got.shape)}" if isinstance(got, Tensor) else type(got).__name__
             raise Wrong(f"{case}: expected numbers of shape ({len(columns)},), one for each sentence, got {kind}")
@@ -268,7 +274,8 @@ def _words(sentence: Any) -> list[str]:
 
 def _verdict(words: list[str]) -> bool:
     if not any(word in sentences.CONTRASTS for word in words):
-        raise Wrong(f"{' '.join(words)!r} has no contrast: one of {' and '.join(sentences.CONTRASTS)} is wanted")
+        one_of = " and ".join(sentences.CONTRASTS)
+        raise Wrong(f"{' '.join(words)!r} has no contrast: one of {one_of} is wanted, between two clauses")
     try:
         return verdict(words)
     except ValueError as error:

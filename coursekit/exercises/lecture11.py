@@ -61,7 +61,9 @@ def _sweep(mu: Tensor, Lambda: Tensor, m: Tensor, order: Iterable[int]) -> Tenso
 
 def check_cavi_step(answer: Answer) -> str:
     """The means are those of a sweep in some order of the factors, the same order or another one in each case."""
-    for case, (mu, Lambda, start) in {"two variables": TWO, "three variables": THREE}.items():
+    for case, tensors in {"two variables": TWO, "three variables": THREE}.items():
+        # of the type that the notebook set after the import, so that tensors which the answer makes go with them
+        mu, Lambda, start = (it.to(torch.get_default_dtype()) for it in tensors)
         given = [mu.clone(), Lambda.clone(), start.clone()]
         got = require_result(answer(*given), tuple(start.shape), "one mean for each variable")
         if not all(torch.equal(before, after) for before, after in zip((mu, Lambda, start), given, strict=True)):
@@ -197,9 +199,9 @@ def _elbo(points: tuple[float, ...], K: int, seed: int) -> float:
 
 
 OBSERVATIONS = {
-    "three observations": (torch.tensor([1.0, 2.0, 6.0]),),
-    "ten observations": (torch.tensor([4.1, 5.3, 8.8, 2.2, 6.0, 5.1, 3.9, 7.4, 4.6, 5.5]),),
-    "observations far from 0": (torch.tensor([-100.5, -99.0, -101.5, -100.0]),),
+    "three observations": (torch.tensor([1.0, 2.0, 6.0], dtype=torch.float64),),
+    "ten observations": (torch.tensor([4.1, 5.3, 8.8, 2.2, 6.0, 5.1, 3.9, 7.4, 4.6, 5.5], dtype=torch.float64),),
+    "observations far from 0": (torch.tensor([-100.5, -99.0, -101.5, -100.0], dtype=torch.float64),),
 }
 
 exercise = Exercises(

@@ -20,6 +20,7 @@ HALF, SAMPLES = 700, 500  # digits to learn from, as many held out, and samples 
 CONFIDENT, COVERED = 0.5, 0.6  # at least so much: the mixture below has 0.70 and 0.80, one Gaussian 0.21 and 0.28
 FURTHER, NEARER = 0.25, 0.75  # between which the fraction nearer to training digits must lie: the mixture has 0.63
 CLOSE, COPIED = 0.6, 0.1  # a copy is that much closer to training than to held-out digits; at most so many are copies
+FOLLOWS = 0.9  # given the negatives of the digits, at least so many samples are nearer to these than to the digits
 
 
 def optimal_d(p_data: Tensor, p_model: Tensor, share: float = 0.5) -> Tensor:
@@ -28,7 +29,7 @@ def optimal_d(p_data: Tensor, p_model: Tensor, share: float = 0.5) -> Tensor:
 
 
 def gan_losses(real: Tensor, fake: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """From the logits of D, (n,) and (m,): what D minimizes, and the saturating and the non-saturating loss of G."""
+    """From the logits of D, (n,) and (m,): −v, and the saturating and the non-saturating loss of G."""
     return discriminator_loss(real, fake), generator_loss(fake, "saturating"), generator_loss(fake)
 
 
@@ -51,7 +52,9 @@ def check_my_generator(answer: Answer) -> str:
     confidence = _classifier()(drawn).softmax(dim=1).amax(dim=1)  # (n,)
     confident = (confidence >= 0.9).double().mean().item()
     covered, nearer = coverage(held_out, drawn), nearer_to_training(drawn, training, held_out)
-    closer = torch.cdist(drawn, training).amin(dim=1) < CLOSE * torch.cdist(drawn, held_out).amin(dim=1)  # (n,)
+    # Every digit may also move by a pixel, or moved copies would pass.
+    to_training, to_held_out = (torch.cdist(drawn, _moved(it)).amin(dim=1) for it in (training, held_out))  # (n,)
+    closer = to_training < CLOSE * to_held_out
     copied = closer.double().mean().item()
     measured = f"confident {confident:.0%}, covered {covered:.0%}, nearer to training {nearer:.0%}"
     if nearer > NEARER:
@@ -63,8 +66,13 @@ def check_my_generator(answer: Answer) -> str:
     # The fraction above is an average: new samples that are nearer to held-out digits would hide copies in it.
     if copied > COPIED:
         raise Wrong(
-            f"{measured}: {copied:.0%} of the samples lie on a training digit or very near it, wanted at most "
-            f"{COPIED:.0%}. Copies are not new digits, even where other samples are new"
+            f"{measured}: {copied:.0%} of the samples lie on a training digit, moved by a pixel or not, or very near "
+            f"it, wanted at most {COPIED:.0%}. Copies are not new digits, even where other samples are new"
+        )
+    leaked = (to_held_out < CLOSE * to_training).double().mean().item()
+    if leaked > COPIED:
+        raise Wrong(
+            f"{measured}: {leaked:.0%} of the samples lie on a held-out digit or very near it. Learn from x alone"
         )
     if nearer < FURTHER:
         raise Wrong(
@@ -81,10 +89,25 @@ def check_my_generator(answer: Answer) -> str:
             f"{measured}: a classifier is 90 % certain of too few samples, wanted {CONFIDENT:.0%}. A mixture of two "
             "digits is no digit, and blur costs certainty too"
         )
+    # What it draws must come from x: from the negatives of the digits it learns to draw negatives.
+    negatives = require_result(answer(1 - training, SAMPLES), (SAMPLES, 64), f"{SAMPLES} digits of 64 pixels")
+    away = [torch.cdist(negatives.to(training), it).amin(dim=1) for it in (1 - training, training)]  # (n,) each
+    if (away[0] < away[1]).double().mean() < FOLLOWS:
+        raise Wrong(
+            "given the negatives of the digits, 1 − x, it does not draw negatives: it does not learn from x. Draw what "
+            "x teaches, and nothing else"
+        )
     return (
         f"a classifier is certain of {CONFIDENT:.0%} of the samples or more, they cover {COVERED:.0%} of the held-out "
-        f"digits or more, at most {NEARER:.0%} are nearer to training digits, and at most {COPIED:.0%} are copies"
+        f"digits or more, at most {NEARER:.0%} are nearer to training digits, and at most {COPIED:.0%} are copies, "
+        "moved by a pixel or not"
     )
+
+
+def _moved(rows: Tensor) -> Tensor:
+    """Digits (m, 64), and each moved by a pixel in every direction → (9m, 64)."""
+    wide = nn.functional.pad(rows.view(-1, 8, 8), (1, 1, 1, 1))
+    return torch.cat([wide[:, i : i + 8, j : j + 8].flatten(1) for i in range(3) for j in range(3)])
 
 
 @functools.cache

@@ -19,6 +19,7 @@ SHORTEST, LONGEST = 0.35, 2.5  # steps that are accepted, in units of η times t
 ARRIVED = 1e-6  # of the first distance: a step from so near has no direction to judge
 MOST_LEFT = 0.5  # of the first distance, after all steps of a bilinear game
 MOST_LEFT_DIRAC = 0.95  # the field of the Dirac game is flatter
+FOOLED = 200  # times nearer than another sample of the data: a slight blur is not
 
 
 def mode_coverage(samples: Tensor, modes: Tensor, std: float) -> tuple[int, float]:
@@ -114,7 +115,7 @@ def require_nearer(radius: Tensor, most_left: float, solution: str) -> None:
 
 
 def check_fool(answer: Answer) -> str:
-    """The Fréchet distance is as small as between two samples of the data, and no more than a tenth is any good."""
+    """The Fréchet distance is far smaller than between two samples of the data, and at most a tenth is any good."""
     n = 2500
     for seed in (0, 1, 2):
         data = ring(n, seed)
@@ -122,12 +123,12 @@ def check_fool(answer: Answer) -> str:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             fake = require_result(answer(real.clone()), (n, 2), "as many points as in the data").to(real)
-        floor = frechet_distance(real, other).item()
-        distance = frechet_distance(real, fake).item()
-        if distance > floor:
+        floor = frechet_distance(real.double(), other.double()).item()
+        distance = frechet_distance(real.double(), fake.double()).item()
+        if not distance <= floor / FOOLED:
             raise Wrong(
-                f"the Fréchet distance is {distance:.2g}, and {floor:.2g} between two samples of the data; wanted no "
-                "more than that. It sees the mean and the covariance only"
+                f"the Fréchet distance is {distance:.2g}, and {floor:.2g} between two samples of the data; wanted at "
+                "most a two-hundredth of that. It sees the mean and the covariance only: match both exactly"
             )
         found = covered(fake, data.modes, data.std)
         if found.high_quality > 0.1:

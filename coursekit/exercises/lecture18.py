@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -13,6 +14,8 @@ from coursekit.nets import fully_connected
 
 POINTS, TIMES = 200, 150  # the size of a data set, and the updates of a training
 MMD_LIMIT, ERROR_LIMIT = 0.01, 1.5  # MMD² of the codes, and the error as a multiple of that with λ = 0
+
+NO_GRADIENT = "no gradient passes through it; stay with tensors, without .item(), .detach() and NumPy"
 
 Train = Callable[[float], tuple[float, float]]
 
@@ -40,7 +43,7 @@ def choose_weight(train: Train) -> float:
     plain = train(0.0)[0]
     for weight in (10 * plain * 4.0**k for k in range(12)):
         error, mmd = train(weight)
-        if mmd <= 0.7 * MMD_LIMIT and error <= ERROR_LIMIT * plain:
+        if mmd <= MMD_LIMIT and error <= ERROR_LIMIT * plain:
             return weight
     return weight
 
@@ -48,7 +51,7 @@ def choose_weight(train: Train) -> float:
 def make_train(scale: float) -> Train:
     """A function λ → (error, MMD²) of a WAE that is trained on a curved sheet in six dimensions, ``scale`` times."""
 
-    def train(weight: float) -> tuple[float, float]:
+    def train(weight: float | Tensor | np.generic) -> tuple[float, float]:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(18)
             u = torch.rand(POINTS, 2) * 2 - 1  # the two numbers that make a point
@@ -77,11 +80,11 @@ class _Scaled(nn.Module):
 
 
 def check_weight(answer: Answer) -> str:
-    """On data in two units of measurement, λ passes both tests."""
-    for unit, scale in (("the unit of the data", 1.0), ("a unit thirty times as small", 30.0)):
+    """On data in two units of measurement, so far apart that no constant fits both, λ passes both tests."""
+    for unit, scale in (("the unit of the data", 1.0), ("a unit a thousand times as small", 1000.0)):
         train = make_train(scale)
         weight = answer(train)
-        if isinstance(weight, Tensor):
+        if isinstance(weight, Tensor | np.generic):
             weight = weight.item()
         if isinstance(weight, bool) or not isinstance(weight, int | float) or not 0 <= weight < math.inf:
             raise Wrong(f"expected a number λ ≥ 0, got {weight!r}")
@@ -95,27 +98,69 @@ def check_weight(answer: Answer) -> str:
     return f"MMD² at most {MMD_LIMIT} at an error of at most {ERROR_LIMIT} times that of λ = 0, in both units"
 
 
+def learnable(exercise: Exercise, at: Callable[[Answer, Tensor], Tensor], start: Tensor) -> Exercise:
+    """The same exercise, whose answer must also pass the right gradient on: the encoder learns through it.
+
+    Args:
+        exercise: judges the values of an answer.
+        at: calls an answer at a tensor, and keeps its other arguments fixed.
+        start: where the gradient is compared with that of the solution.
+    """
+
+    def check(answer: Answer) -> str:
+        praise = exercise.check(answer)
+        slopes: list[Tensor] = []
+        for function in (exercise.solution, answer):
+            z = start.clone().requires_grad_()
+            try:
+                value = at(function, z)
+            except Exception as error:  # NumPy refuses a tensor that a gradient passes through
+                raise Wrong(f"right numbers, but {NO_GRADIENT}") from error
+            if not isinstance(value, Tensor) or not value.requires_grad:
+                raise Wrong(f"right numbers, but {NO_GRADIENT}")
+            slopes.append(torch.autograd.grad(value.sum(), z)[0])
+        if not torch.allclose(slopes[0], slopes[1], rtol=1e-4, atol=1e-6):  # nor is NaN, of a root at 0, close
+            raise Wrong("right numbers, but a wrong gradient: is a part detached, or is there a root of 0?")
+        return praise
+
+    return Exercise(exercise.solution, check)
+
+
 _SQUARED = torch.tensor([0.0, 1.0, 16.0, 400.0], dtype=torch.float64)
 _Z = torch.tensor([[0.0, 1.0], [2.0, -1.0], [0.5, 0.5], [3.0, 3.0]], dtype=torch.float64)
 _NEAR = torch.tensor([[0.1, 0.9], [1.9, -1.0], [0.6, 0.4]], dtype=torch.float64)  # here the estimate is negative
 
+
+def _three_kernels(squared: Tensor) -> Tensor:
+    return distances.imq(4.0)(squared) + 2 * distances.imq(1.0)(squared)  # 3 at 0, as sums of kernels are not 1 there
+
+
 exercise = Exercises(
-    by_cases(
-        imq,
-        {
-            "eight dimensions": (_SQUARED, 8, 1.0),
-            "two dimensions": (_SQUARED, 2, 1.0),
-            "a wide prior": (_SQUARED, 8, 3.0),
-            "a narrow prior": (_SQUARED[:2], 1, 0.5),
-        },
+    learnable(
+        by_cases(
+            imq,
+            {
+                "eight dimensions": (_SQUARED, 8, 1.0),
+                "two dimensions": (_SQUARED, 2, 1.0),
+                "a wide prior": (_SQUARED, 8, 3.0),
+                "a narrow prior": (_SQUARED[:2], 1, 0.5),
+            },
+        ),
+        lambda kernel, squared: kernel(squared, 8, 1.0),
+        _SQUARED,
     ),
-    by_cases(
-        mmd2,
-        {
-            "unequal sizes": (_Z, 2 * _Z[:3] + 1, distances.rbf(1.0)),
-            "more draws": (_Z[:2], _Z + 5, distances.imq(4.0)),
-            "near samples": (_Z[:3], _NEAR, distances.imq(4.0)),
-        },
+    learnable(
+        by_cases(
+            mmd2,
+            {
+                "unequal sizes": (_Z, 2 * _Z[:3] + 1, distances.rbf(1.0)),
+                "more draws": (_Z[:2], _Z + 5, distances.imq(4.0)),
+                "near samples": (_Z[:3], _NEAR, distances.imq(4.0)),
+                "a sum of kernels": (_Z, 2 * _Z[:3] + 1, _three_kernels),
+            },
+        ),
+        lambda estimate, codes: estimate(codes, _NEAR, distances.imq(4.0)),
+        _Z,
     ),
     Exercise(choose_weight, check_weight),
 )

@@ -24,9 +24,11 @@ class CharModel(nn.Module):
         characters: those that may occur; their numbers are their places.
         hidden: the length of the state h_t.
         kind: the recurrent layer, "RNN", "LSTM" or "GRU".
-        dropout: the fraction of the numbers of h_t that the readout does without in training, against overfitting.
+        dropout: the fraction of the numbers of h_t that the readout does without in training, against overfitting:
+            the same numbers at all times of a sequence.
 
-    Source: A. Karpathy, The unreasonable effectiveness of recurrent neural networks, 2015.
+    Source: A. Karpathy, The unreasonable effectiveness of recurrent neural networks, 2015; Y. Gal and Z. Ghahramani, A
+    theoretically grounded application of dropout in recurrent neural networks, NeurIPS 2016.
 
     >>> model = CharModel("helo", hidden=3)
     >>> numbers = model.alphabet.encode("hell")[:, None]  # (T, B) = (4, 1)
@@ -50,7 +52,9 @@ class CharModel(nn.Module):
         one_hot = torch.eye(len(self.alphabet), dtype=self.readout.weight.dtype, device=numbers.device)  # (V, V)
         x = one_hot[numbers]  # (T, B, V)
         h, state = self.recurrent(x, state)  # (T, B, H)
-        return self.readout(self.dropout(h)), state
+        if self.training and self.dropout.p:
+            h = h * self.dropout(torch.ones_like(h[:1]))  # one mask (1, B, H) for all times
+        return self.readout(h), state
 
     def loss(self, windows: Int[Tensor, "b t"]) -> Float[Tensor, ""]:
         """The mean of −log p of each window's characters but the first, in nats; the state begins at 0."""

@@ -138,7 +138,7 @@ def in_numpy(*given):
 
 @pytest.mark.parametrize("answer", [backward, by_autograd, in_numpy, lecture05.bptt])
 def test_bptt_is_accepted_in_any_form(ask, answer):
-    assert ask(exercise, "bptt", answer) == "✓ bptt: right on one step, two steps, six steps, in one pass"
+    assert ask(exercise, "bptt", answer) == "✓ bptt: right on one step, two steps, six steps, 25 steps, in one pass"
 
 
 def followed_back(h, o, y, w, V):
@@ -162,7 +162,7 @@ def double_sum_in_numpy(*given):
 @pytest.mark.parametrize("answer", [double_sum, followed_back, double_sum_in_numpy])
 def test_the_double_sum_is_right_but_not_in_one_pass(ask, answer):
     said = ask(exercise, "bptt", answer)
-    assert "right on one step, two steps, six steps, but its steps grow like T²" in said
+    assert "right on one step, two steps, six steps, 25 steps, but its steps grow like T²" in said
 
 
 def total_derivative(h, o, y, w, V):
@@ -195,6 +195,20 @@ def one_step_back(h, o, y, w, V):
     return total, backward(h, o, y, w, V)[1]
 
 
+def ten_steps_back(h, o, y, w, V):
+    """The double sum without what comes from more than ten steps away: its steps grow like T."""
+    total, start = torch.zeros_like(w), torch.zeros_like(h[0])
+    for t in range(1, len(h)):
+        v = V.T @ (o[t - 1].softmax(dim=0) - y[t - 1])
+        for k in range(t, max(t - 10, 0), -1):
+            d = (1 - h[k] ** 2) * v
+            total = total + torch.outer(d, h[k - 1])
+            v = w.T @ d
+        if t <= 10:
+            start = start + v
+    return total, start
+
+
 def changed(how):
     """The right ∂L/∂w, changed; ∂L/∂h_0 is right."""
 
@@ -223,6 +237,7 @@ WRONG_BPTT = {
     "E08": (total_derivative, "right on one step; wrong on two steps"),
     "E09": (powers_of_w, "right on one step"),
     "truncated after one step": (one_step_back, "right on one step; wrong on two steps"),
+    "truncated after ten steps": (ten_steps_back, "right on one step, two steps, six steps; wrong on 25 steps"),
     "no outer product": (changed(lambda total, T: total.sum(dim=1)), "value 1: expected shape (3, 3), got (3,)"),
     "transposed": (changed(lambda total, T: total.T), "wrong on one step: value 1: at index"),
     "the mean over time": (changed(lambda total, T: total / T), "right on one step; wrong on two steps"),
@@ -240,6 +255,85 @@ WRONG_BPTT = {
 @pytest.mark.parametrize(("answer", "message"), WRONG_BPTT.values(), ids=WRONG_BPTT)
 def test_wrong_bptt_is_told(ask, answer, message):
     assert message in ask(exercise, "bptt", answer)
+
+
+# --- the norms of the Jacobians
+
+
+def norms_forward(h, w, *, D=lambda h: 1 - h[1:] ** 2, step=lambda d, w, J: d[:, None] * (w @ J), norm=2):
+    """‖∂h_t/∂h_0‖ for each t, right unless an argument spoils it."""
+    J, norms = torch.eye(len(w)).to(w), []
+    for d in D(h):
+        J = step(d, w, J)
+        norms.append(torch.linalg.matrix_norm(J, norm))
+    return torch.stack(norms)
+
+
+def norms_by_autograd(h, w):
+    """The states as functions of h_0, with b + Ux read off the given ones."""
+    rest = h[1:].atanh() - h[:-1] @ w.T
+
+    def last(start, t):
+        for k in range(t):
+            start = torch.tanh(rest[k] + w @ start)
+        return start
+
+    found = [torch.autograd.functional.jacobian(lambda it, t=t: last(it, t), h[0]) for t in range(1, len(h))]
+    return torch.stack([torch.linalg.matrix_norm(J, 2) for J in found])
+
+
+def norms_in_numpy(h, w):
+    return norms_forward(h.double(), w.double()).numpy()
+
+
+@pytest.mark.parametrize("answer", [norms_forward, norms_by_autograd, norms_in_numpy, lecture05.jacobian_norms])
+def test_the_norms_of_the_jacobians_are_accepted_in_any_form(ask, answer):
+    assert ask(exercise, "jacobian_norms", answer) == "✓ jacobian_norms: right on one step, two steps, six steps"
+
+
+def norms_by_powers(h, w):
+    """E09: all D first, and then a power of w."""
+    D = (1 - h[1:] ** 2).cumprod(dim=0)
+    found = [d[:, None] * torch.linalg.matrix_power(w, t) for t, d in enumerate(D, 1)]
+    return torch.stack([torch.linalg.matrix_norm(J, 2) for J in found])
+
+
+def products_of_norms(h, w):
+    return torch.linalg.matrix_norm((1 - h[1:] ** 2)[:, :, None] * w, 2).cumprod(dim=0)
+
+
+def largest_eigenvalues(h, w):
+    return torch.linalg.eigvals((1 - h[1:] ** 2)[:, :, None] * w).abs().amax(dim=1)
+
+
+WRONG_NORMS = {
+    "w D for D w": (lambda h, w: norms_forward(h, w, step=lambda d, w, J: w @ (d[:, None] * J)), "wrong on one step"),
+    "the state before": (lambda h, w: norms_forward(h, w, D=lambda h: 1 - h[:-1] ** 2), "wrong on one step"),
+    "no derivative of tanh": (lambda h, w: norms_forward(h, w, D=lambda h: 1 + 0 * h[1:]), "wrong on one step"),
+    "the transpose of w": (
+        lambda h, w: norms_forward(h, w, step=lambda d, w, J: d[:, None] * (w.T @ J)),
+        "wrong on one step",
+    ),
+    "the other order": (
+        lambda h, w: norms_forward(h, w, step=lambda d, w, J: J @ (d[:, None] * w)),
+        "right on one step; wrong on two steps",
+    ),
+    "E09": (norms_by_powers, "right on one step; wrong on two steps"),
+    "the product of the norms": (products_of_norms, "right on one step; wrong on two steps"),
+    "Frobenius": (lambda h, w: norms_forward(h, w, norm="fro"), "wrong on one step"),
+    "eigenvalues": (largest_eigenvalues, "wrong on one step"),
+    "only the last": (lambda h, w: norms_forward(h, w)[-1], "wrong on one step"),
+    "one too many": (
+        lambda h, w: torch.cat([torch.ones(1), norms_forward(h, w)]),
+        "wrong on one step: expected shape (1,), got (2,)",
+    ),
+    "nothing": (lambda h, w: None, "it returns nothing yet"),
+}
+
+
+@pytest.mark.parametrize(("answer", "message"), WRONG_NORMS.values(), ids=WRONG_NORMS)
+def test_wrong_norms_are_told(ask, answer, message):
+    assert message in ask(exercise, "jacobian_norms", answer)
 
 
 # --- a model of the next character

@@ -1,12 +1,48 @@
 """The exercises on LSTM and GRU accept what is right in any form, and say what is wrong."""
 
 import contextlib
+import math
 
 import pytest
 import torch
 from torch import nn
 
 from coursekit.exercises.lecture06 import exercise
+
+# --- the bias of a forget gate
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        lambda kept, steps: -math.log(kept ** (-1 / steps) - 1),
+        lambda kept, steps: -math.log(math.expm1(-math.log(kept) / steps)),
+        lambda kept, steps: torch.tensor(kept ** (1 / steps)).logit(),
+    ],
+    ids=["−log(1/f − 1)", "by expm1", "a tensor's logit"],
+)
+def test_a_bias_is_accepted_in_any_form(ask, answer):
+    said = ask(exercise, "bias_for", answer)
+    assert said == "✓ bias_for: right on a half after 1 step, a half after 50, a tenth after 100"
+
+
+WRONG_BIASES = {
+    "of all steps at once": (lambda kept, steps: math.log(kept / (1 - kept)), "wrong on a half after 50"),
+    "the steps' logarithm": (lambda kept, steps: math.log(steps), "wrong on a half after 50"),
+    "an equal part for each step": (lambda kept, steps: math.log(kept / (steps - kept)), "wrong on a half after 50"),
+    "the gate": (lambda kept, steps: kept ** (1 / steps), "wrong on a half after 1 step"),
+    "the sign": (lambda kept, steps: math.log(kept ** (-1 / steps) - 1), "wrong on a half after 50"),
+    "log f": (lambda kept, steps: math.log(kept) / steps, "wrong on a half after 1 step"),
+    "by tanh": (lambda kept, steps: math.atanh(kept ** (1 / steps)), "wrong on a half after 1 step"),
+    "the example's": (lambda kept, steps: 4.272 if steps == 50 else 0.0, "wrong on a half after 50"),
+    "nothing yet": (lambda kept, steps: None, "it returns nothing yet"),
+}
+
+
+@pytest.mark.parametrize(("answer", "message"), WRONG_BIASES.values(), ids=WRONG_BIASES)
+def test_a_wrong_bias_is_refused(ask, answer, message):
+    assert message in ask(exercise, "bias_for", answer)
+
 
 # --- the LSTM
 

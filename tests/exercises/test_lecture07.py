@@ -274,6 +274,10 @@ WRONG_PAIRS = {
         "this pair fools bigrams, with 10 words; there is a pair with fewer",
     ),
     "no contrast": (("not good", "good not"), "'not good' has no contrast: one of but and although is wanted"),
+    "one clause": (
+        ("all not all good all", "all good all not all"),
+        "'all not all good all' has no contrast: one of but and although is wanted, between two clauses",
+    ),
     "no adjective": (("so but good", "good but so"), "the course's rule cannot read it: words: expected one adjective"),
     "two contrasts": (("good but bad but good", "bad but good but good"), "expected one of but and although at most"),
     "one sentence": (("so good but so bad",), "expected two sentences, got tuple"),
@@ -395,6 +399,12 @@ def scores_alone(decoder, state, target):
     return without_padding(scores.gather(2, target[..., None])[..., 0], target).sum(dim=0)
 
 
+def marks_padding_in_place(decoder, state, target):
+    scores, _ = decoder(shifted(target), state)
+    target[target == PAD] = -100  # what cross_entropy ignores
+    return -F.cross_entropy(scores.permute(1, 2, 0), target.T, reduction="none").sum(dim=1)
+
+
 def from_nothing(decoder, state, target):
     return by_cross_entropy(decoder, torch.zeros_like(state), target)
 
@@ -429,6 +439,7 @@ WRONG_LOG_P = {
         r"one sentence: expected numbers of shape \(1,\), one for each sentence, got torch.float32 of shape \(4, 1\)",
     ),
     "a list": (lambda *arguments: by_cross_entropy(*arguments).tolist(), "one for each sentence, got list"),
+    "changes the target": (marks_padding_in_place, "three sentences: it changes its argument in place"),
     "nothing": (lambda *arguments: None, "it returns nothing yet"),
 }
 

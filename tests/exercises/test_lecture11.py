@@ -55,6 +55,26 @@ def test_a_sweep_is_accepted_in_any_order_and_form(ask, answer):
     assert ask(exercise, "cavi_step", answer) == "✓ cavi_step: right for two and three variables"
 
 
+def with_a_mask(mu, Lambda, m):
+    m = m.clone()
+    for i in range(len(m)):
+        others = torch.ones(len(m))
+        others[i] = 0
+        m[i] = mu[i] - Lambda[i] @ (others * (m - mu)) / Lambda[i, i]
+    return m
+
+
+@pytest.mark.parametrize("default", [torch.float32, torch.float64])
+def test_a_sweep_may_make_tensors_of_the_default_type(ask, default):
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(default)  # the notebook does so after the import
+    try:
+        told = ask(exercise, "cavi_step", with_a_mask)
+    finally:
+        torch.set_default_dtype(before)
+    assert told == "✓ cavi_step: right for two and three variables"
+
+
 def all_at_once(mu, Lambda, m):
     return m - Lambda @ (m - mu) / Lambda.diagonal()
 

@@ -152,7 +152,7 @@ def gaussians_around_centres(x, n):
 def test_honest_generators_are_accepted(ask, answer):
     praise = (
         "a classifier is certain of 50% of the samples or more, they cover 60% of the held-out digits or more, "
-        "at most 75% are nearer to training digits, and at most 10% are copies"
+        "at most 75% are nearer to training digits, and at most 10% are copies, moved by a pixel or not"
     )
     assert ask(exercise, "my_generator", answer) == f"✓ my_generator: {praise}"
 
@@ -184,6 +184,34 @@ def held_out(x, n):
     return choose(torch.cat([data.train.images, data.test.images]).flatten(1)[len(x) :], n)
 
 
+def moved_by_a_pixel(rows):
+    wide = F.pad(rows.view(-1, 8, 8), (1, 1, 1, 1))
+    up, down, left, right = wide[:, 2:, 1:-1], wide[:, :-2, 1:-1], wide[:, 1:-1, 2:], wide[:, 1:-1, :-2]
+    each = torch.stack([it.flatten(1) for it in (up, down, left, right)])
+    return each[torch.randint(4, (len(rows),)), torch.arange(len(rows))]
+
+
+def moved_copies_among_a_mixture(fraction):
+    """Copies moved by a pixel, which a comparison pixel by pixel lets pass, and honest samples."""
+
+    def generator(x, n):
+        copies = round(fraction * n)
+        honest = my_generator(x, n)[torch.randperm(n)[: n - copies]]
+        return torch.cat([moved_by_a_pixel(choose(x, copies)), honest])
+
+    return generator
+
+
+def ignores_x(rows):
+    """A mixture of the course's digits in these rows, whatever it is given: no copies, but not learned from x."""
+
+    def generator(x, n):
+        data = datasets.digits()
+        return my_generator(torch.cat([data.train.images, data.test.images]).flatten(1)[rows], n)
+
+    return generator
+
+
 def copies_among_centres(fraction, noise=0.0):
     """Copies, mixed with ten centres, which are nearer to held-out digits as often as not."""
 
@@ -207,7 +235,15 @@ WRONG_GENERATORS = {
     "20 % copies among centres": (copies_among_centres(0.2), HIDDEN),
     "35 % copies with noise 0.05": (copies_among_centres(0.35, 0.05), HIDDEN),
     "35 % copies with noise 0.1": (copies_among_centres(0.35, 0.1), HIDDEN),
+    "20 % moved copies among a mixture": (moved_copies_among_a_mixture(0.2), HIDDEN),
+    "40 % moved copies among a mixture": (moved_copies_among_a_mixture(0.4), HIDDEN),
+    "a mixture of the held-out digits": (ignores_x(slice(700, 1400)), "it does not learn from x"),
+    "a mixture of all digits": (ignores_x(slice(0, 1400)), "it does not learn from x"),
     "the held-out digits": (held_out, "Learn from x alone"),
+    "half held-out digits, half a Gaussian": (
+        lambda x, n: torch.cat([held_out(x, n // 2), one_gaussian(x, n - n // 2)]),
+        "Learn from x alone",
+    ),
     "class means": (class_means, NARROW),
     "class means with noise": (lambda x, n: class_means(x, n) + 0.1 * torch.randn(n, 64), NARROW),
     "a Gaussian": (one_gaussian, NARROW),

@@ -265,6 +265,8 @@ WRONG_FOOLS = {
     "the data themselves": (lambda real: real, "an honest sampler fools nobody"),
     "the data in another order": (lambda real: real.flip(0), "an honest sampler fools nobody"),
     "the wrong covariance": (lambda real: torch.randn_like(real), "It sees the mean and the covariance only"),
+    "a slight blur": (lambda real: real + 0.08 * torch.randn_like(real), "match both exactly"),
+    "hardly any blur": (lambda real: real + 0.065 * torch.randn_like(real), "open"),
     "one mode": (lambda real: real[:1].expand_as(real), "It sees the mean and the covariance only"),
     "too few points": (lambda real: fool(real)[:10], "expected as many points as in the data"),
     "nothing": (lambda real: None, "it returns nothing yet"),

@@ -140,13 +140,25 @@ def in_numpy(x, y):
 
 @pytest.mark.parametrize("answer", [witness, by_dual_program, from_the_other_side, shifted, in_numpy])
 def test_witnesses_of_any_form(ask, answer):
-    praise = "slope at most 1, and 90% of W₁ or more on three pairs of samples"
+    praise = "slope at most 1, and 90% of W₁ or more on four pairs of samples"
     assert ask(exercise, "witness", answer) == f"✓ witness: {praise}"
 
 
 def along_the_means(x, y):
     direction = x.mean(dim=0) - y.mean(dim=0)
     return lambda points: points @ direction / direction.norm()
+
+
+def best_of_three_formulas(x, y):
+    """One function for each way in which the first three pairs differ; no plan and no prices."""
+    direction, middle = x.mean(dim=0) - y.mean(dim=0), y.mean(dim=0)
+    formulas = (
+        lambda points: points @ direction / direction.norm(),
+        lambda points: (points - middle).norm(dim=1),
+        lambda points: (points[:, 0].abs() - points[:, 1].abs()) / math.sqrt(2),
+    )
+    both = [*formulas, *(lambda points, f=f: -f(points) for f in formulas)]
+    return max(both, key=lambda f: (f(x).mean() - f(y).mean()).item())
 
 
 def divided_by_the_slope_of_the_call(x, y):
@@ -175,6 +187,7 @@ WRONG_WITNESSES = {
         lambda x, y: lambda points: (points - y.mean(dim=0)).norm(dim=1),
         "the means of f over x and y differ",
     ),
+    "three memorized formulas": (best_of_three_formulas, "for two samples of one law, the means of f over x and y"),
     "the distance to the nearest y": (nearest, "wanted at least 90% of it"),
     "twice as steep": (
         lambda x, y: lambda points: 2 * witness(x, y)(points),
@@ -186,7 +199,7 @@ WRONG_WITNESSES = {
         lambda x, y: lambda points: (torch.cdist(points, x).amin(dim=1) < torch.cdist(points, y).amin(dim=1)).double(),
         "times their distance; wanted at most 1",
     ),
-    "the wrong way round": (lambda x, y: lambda points: -witness(x, y)(points), "the means of f over x and y differ"),
+    "the wrong way round": (lambda x, y: lambda points: -witness(x, y)(points), "it should be the other way round"),
     "a constant": (lambda x, y: lambda points: torch.zeros(len(points)), "the means of f over x and y differ"),
     "a number": (lambda x, y: 1.0, "expected a function of points, got float"),
     "one value for all": (lambda x, y: lambda points: points.sum(), "expected one value for each point"),

@@ -1,7 +1,10 @@
 """The exercises on WGANs accept what is right in any form, and say what is wrong."""
 
+import math
+
 import pytest
 import torch
+from scipy.optimize import linear_sum_assignment
 from torch import nn
 
 from coursekit.distances import mmd2, rbf, sliced_wasserstein, wasserstein
@@ -143,30 +146,34 @@ def between(real, fake, u):
     return (u * real + (1 - u) * fake).requires_grad_()
 
 
-def from_the_other_end(critic, real, fake, u):
+def from_the_other_end(critic, real, fake, u, one_sided=False):
     points = (fake + u * (real - fake)).requires_grad_()
     values = critic(points)
     [gradient] = torch.autograd.grad(values, points, torch.ones_like(values), create_graph=True)
-    return torch.mean((gradient.pow(2).sum(1).sqrt() - 1) ** 2)
+    slopes = gradient.pow(2).sum(1).sqrt()
+    return torch.mean((torch.clamp(slopes, min=1) - 1 if one_sided else slopes - 1) ** 2)
 
 
-def point_by_point(critic, real, fake, u):
+def point_by_point(critic, real, fake, u, one_sided):
     total = 0.0
     for x, y, v in zip(real, fake, u, strict=True):
         point = (v * x + (1 - v) * y).requires_grad_()
         [gradient] = torch.autograd.grad(critic(point[None]).sum(), point, create_graph=True)
-        total = total + (gradient.norm() - 1) ** 2
+        if not one_sided or gradient.norm() > 1:
+            total = total + (gradient.norm() - 1) ** 2
     return total / len(real)
 
 
-def by_functorch(critic, real, fake, u):
+def by_functorch(critic, real, fake, u, one_sided):
     gradient = torch.func.vmap(torch.func.grad(lambda point: critic(point[None])[0, 0]))(u * real + (1 - u) * fake)
-    return (gradient.norm(dim=1) - 1).square().mean()
+    excess = gradient.norm(dim=1) - 1
+    return (torch.where(excess > 0, excess, 0 * excess) if one_sided else excess).square().mean()
 
 
 @pytest.mark.parametrize("answer", [from_the_other_end, point_by_point, by_functorch])
 def test_the_penalty_in_any_form(ask, answer):
-    praise = "the value and its gradient by the weights, on a linear critic, a net, a steep net"
+    critics = "a linear critic, one with slope 0.5, a net, a steep net"
+    praise = f"the value and its gradient by the weights, two-sided and one-sided, on {critics}"
     assert ask(exercise, "penalty", answer) == f"✓ penalty: {praise}"
 
 
@@ -212,7 +219,7 @@ WRONG_PENALTIES = {
     ),
     "only slopes above 1": (
         lambda f, x, y, u: by_gradient(f, between(x, y, u), lambda g: (g.norm(dim=1) - 1).clamp(min=0).square().mean()),
-        "Slopes below 1 cost as much as slopes above 1",
+        "Two-sided, slopes below 1 cost as much as slopes above 1",
     ),
     "the sum": (lambda f, x, y, u: len(x) * from_the_other_end(f, x, y, u), "wrong on a linear critic"),
     "no square": (
@@ -225,75 +232,108 @@ WRONG_PENALTIES = {
 
 @pytest.mark.parametrize(("answer", "message"), WRONG_PENALTIES.values(), ids=WRONG_PENALTIES)
 def test_a_wrong_penalty_is_open(ask, answer, message):
+    said = ask(exercise, "penalty", lambda f, x, y, u, one_sided: answer(f, x, y, u))
+    assert "penalty is open" in said
+    assert message in said
+
+
+def one_sided_by(excess):
+    """The right two-sided penalty, and the mean square of this function of slopes − 1 as the one-sided one."""
+
+    def answer(f, x, y, u, one_sided):
+        if not one_sided:
+            return from_the_other_end(f, x, y, u)
+        return by_gradient(f, between(x, y, u), lambda g: excess(g.norm(dim=1) - 1).square().mean())
+
+    return answer
+
+
+WRONG_ONE_SIDED = {
+    "two-sided again": (one_sided_by(lambda it: it), "One-sided, slopes below 1 cost nothing"),
+    "the absolute value": (one_sided_by(torch.abs), "One-sided, slopes below 1 cost nothing"),
+    "the other side": (one_sided_by(lambda it: it.clamp(max=0)), "wrong on a linear critic, one-sided"),
+    "of the mean slope": (one_sided_by(lambda it: it.mean().relu()), "wrong on a steep net, one-sided"),
+    "cut off": (one_sided_by(lambda it: it.relu().detach()), "the critic cannot learn from it"),
+    "all slopes": (one_sided_by(lambda it: it + 1), "wrong on a linear critic, one-sided"),
+}
+
+
+@pytest.mark.parametrize(("answer", "message"), WRONG_ONE_SIDED.values(), ids=WRONG_ONE_SIDED)
+def test_a_wrong_one_sided_penalty_is_open(ask, answer, message):
     said = ask(exercise, "penalty", answer)
     assert "penalty is open" in said
     assert message in said
 
 
-# --- ranking generators
+# --- estimating W₁
 
 
-def by_critics(real, fakes):
-    """One critic with a penalty for each generator."""
-    torch.manual_seed(0)
-    estimates = []
-    for fake in fakes:
-        critic = nn.Sequential(nn.Linear(2, 32), nn.ReLU(), nn.Linear(32, 32), nn.ReLU(), nn.Linear(32, 1))
-        optimizer = torch.optim.Adam(critic.parameters(), 5e-3, (0.5, 0.9))
-        for _ in range(300):
-            x, y = real[torch.randint(len(real), (64,))], fake[torch.randint(len(fake), (64,))]
-            # `norm` has gradient 0 at 0, where the root of a sum of squares gives NaN.
-            cost = by_gradient(critic, between(x, y, torch.rand(64, 1)), lambda g: (g.norm(dim=1) - 1).square().mean())
-            loss = critic(y).mean() - critic(x).mean() + 10 * cost
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-        estimates.append((critic(real).mean() - critic(fake).mean()).item())
-    return estimates
+def assigned(x, y):
+    """W₁ by a solver that was imported before the exercise was asked."""
+    apart = torch.cdist(x.double(), y.double(), compute_mode="donot_use_mm_for_euclid_dist")
+    return apart[linear_sum_assignment(apart.numpy())].mean()
 
 
-RIGHT_RANKS = {
-    "the exact distance": lambda x, ys: [wasserstein(x, y).distance for y in ys],
-    "its square, in float64": lambda x, ys: torch.tensor([wasserstein(x, y).distance ** 2 for y in ys]).double(),
-    "a part of each sample": lambda x, ys: [wasserstein(x[:150], y[:150]).distance for y in ys],
-    "the sliced distance": lambda x, ys: [sliced_wasserstein(x, y, 1) for y in ys],
-    "critics": by_critics,
+def by_linear_critics(real, fakes):
+    """The best direction of 64: the critics are of slope 1, and see one direction each."""
+    angle = torch.arange(64) * math.pi / 64
+    along = torch.stack([angle.cos(), angle.sin()])  # (2, 64)
+    return [((real @ along).sort(dim=0).values - (y @ along).sort(dim=0).values).abs().mean(dim=0).max() for y in fakes]
+
+
+RIGHT_ESTIMATES = {
+    "critics": exercise.by_name["estimate_w1"].solution,
+    "in float64": lambda x, ys: exercise.by_name["estimate_w1"].solution(x, ys).double(),
 }
 
 
-@pytest.mark.parametrize("answer", RIGHT_RANKS.values(), ids=RIGHT_RANKS)
-def test_ranks_in_any_form(ask, answer):
-    praise = "a Spearman correlation of at least 0.9 with the exact W₁ over eleven generators"
-    assert ask(exercise, "rank_generators", answer) == f"✓ rank_generators: {praise}"
+@pytest.mark.parametrize("answer", RIGHT_ESTIMATES.values(), ids=RIGHT_ESTIMATES)
+def test_estimates_in_any_form(ask, answer):
+    praise = "a median relative error of at most 0.2, over all generators and over those that are not round"
+    assert ask(exercise, "estimate_w1", answer) == f"✓ estimate_w1: {praise}"
 
 
-WRONG_RANKS = {
-    "means": (lambda x, ys: (ys.mean(dim=1) - x.mean(dim=0)).norm(dim=1), "wanted at least 0.9"),
-    "standard deviations": (lambda x, ys: (ys.std(dim=1) - x.std(dim=0)).norm(dim=1), "wanted at least 0.9"),
-    "spread": (lambda x, ys: ys.norm(dim=2).mean(dim=1), "wanted at least 0.9"),
-    "a narrow kernel": (
-        lambda x, ys: [mmd2(x, y, rbf(0.1), unbiased=False) for y in ys],
-        "wanted at least 0.9",
+def by_radii(x, ys):
+    return (x.norm(dim=1).sort().values - ys.norm(dim=2).sort(dim=1).values).abs().mean(dim=1)
+
+
+def by_marginals(x, ys):
+    return (x.sort(dim=0).values - ys.sort(dim=1).values).abs().mean(dim=1)  # (k, 2)
+
+
+TOO_FAR = "wanted at most 0.2"
+ASSIGNS = "that assigns points to points"
+
+WRONG_ESTIMATES = {
+    "the exact distance": (lambda x, ys: [assigned(x, y) for y in ys], "that is W₁ itself"),
+    "by the package": (lambda x, ys: [wasserstein(x, y).distance for y in ys], ASSIGNS),
+    "a part of each sample": (lambda x, ys: [wasserstein(x[:200], y[:200]).distance for y in ys], ASSIGNS),
+    "sizes that differ": (lambda x, ys: [wasserstein(x[:30], y[:40]).distance for y in ys], ASSIGNS),
+    "its square": (lambda x, ys: [assigned(x, y) ** 2 for y in ys], TOO_FAR),
+    "the sliced distance": (lambda x, ys: [sliced_wasserstein(x, y, 1) for y in ys], TOO_FAR),
+    "the sliced distance, rescaled": (
+        lambda x, ys: [math.pi / 2 * sliced_wasserstein(x, y, 1) for y in ys],
+        "over the 5 that are not round",
     ),
-    "the nearest point": (
-        lambda x, ys: [torch.cdist(y, x).amin(dim=1).mean() for y in ys],
-        "wanted at least 0.9",
-    ),
-    "both marginals": (
-        lambda x, ys: [sum(wasserstein(x[:, [i]], y[:, [i]]).distance for i in range(2)) for y in ys],
-        "some also its marginals",
-    ),
-    "the order of the list": (lambda x, ys: torch.arange(len(ys)), "wanted at least 0.9"),
-    "turned round": (lambda x, ys: [-wasserstein(x, y).distance for y in ys], "the ranks are turned round"),
-    "all the same": (lambda x, ys: torch.ones(len(ys)), "all generators get the same number"),
-    "one number": (lambda x, ys: wasserstein(x, ys[0]).distance, "expected one number for each generator"),
+    "distances from the centre": (by_radii, "over the 5 that are not round"),
+    "both marginals": (lambda x, ys: by_marginals(x, ys).sum(dim=1), TOO_FAR),
+    "both marginals, as a vector": (lambda x, ys: by_marginals(x, ys).norm(dim=1), TOO_FAR),
+    "means": (lambda x, ys: (ys.mean(dim=1) - x.mean(dim=0)).norm(dim=1), TOO_FAR),
+    "standard deviations": (lambda x, ys: (ys.std(dim=1) - x.std(dim=0)).norm(dim=1), TOO_FAR),
+    "a narrow kernel": (lambda x, ys: [mmd2(x, y, rbf(0.1), unbiased=False) for y in ys], TOO_FAR),
+    "the nearest point": (lambda x, ys: [torch.cdist(y, x).amin(dim=1).mean() for y in ys], TOO_FAR),
+    "one direction": (by_linear_critics, TOO_FAR),
+    "the order of the list": (lambda x, ys: torch.arange(len(ys)), TOO_FAR),
+    "turned round": (lambda x, ys: [-assigned(x, y) for y in ys], TOO_FAR),
+    "all the same": (lambda x, ys: torch.ones(len(ys)), TOO_FAR),
+    "one number": (lambda x, ys: assigned(x, ys[0]), "expected one number for each generator"),
     "NaN": (lambda x, ys: torch.full((len(ys),), torch.nan), "NaN"),
     "nothing": (lambda x, ys: None, "it returns nothing yet"),
 }
 
 
-@pytest.mark.parametrize(("answer", "message"), WRONG_RANKS.values(), ids=WRONG_RANKS)
-def test_wrong_ranks_are_open(ask, answer, message):
-    said = ask(exercise, "rank_generators", answer)
-    assert "rank_generators is open" in said
+@pytest.mark.parametrize(("answer", "message"), WRONG_ESTIMATES.values(), ids=WRONG_ESTIMATES)
+def test_wrong_estimates_are_open(ask, answer, message):
+    said = ask(exercise, "estimate_w1", answer)
+    assert "estimate_w1 is open" in said
     assert message in said

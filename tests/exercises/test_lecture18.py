@@ -14,7 +14,7 @@ from coursekit.exercises.lecture18 import choose_weight, exercise
 RIGHT_KERNELS = {
     "the package": lambda squared, k, sigma: distances.imq(2 * k * sigma**2)(squared),
     "divided": lambda squared, k, sigma: 1 / (1 + squared / (2 * k * sigma**2)),
-    "NumPy": lambda squared, k, sigma: 1 / (1 + squared.numpy() / (2 * k * sigma**2)),
+    "in single precision": lambda squared, k, sigma: 1 / (1 + squared.float() / (2 * k * sigma**2)),
 }
 
 
@@ -23,6 +23,8 @@ def test_kernel_in_any_form(ask, answer):
     assert ask(exercise, "imq", answer).startswith("✓ imq: right on eight dimensions, two dimensions, a wide prior")
 
 
+NO_GRADIENT = "right numbers, but no gradient passes through it"  # so that no encoder could learn
+
 WRONG_KERNELS = {
     "no σ²": (lambda squared, k, sigma: 2 * k / (2 * k + squared), "two dimensions; wrong on a wide prior"),
     "σ for σ²": (lambda squared, k, sigma: 2 * k * sigma / (2 * k * sigma + squared), "wrong on a wide prior"),
@@ -30,6 +32,12 @@ WRONG_KERNELS = {
     "the distance": (lambda squared, k, sigma: 2 * k * sigma**2 / (2 * k * sigma**2 + squared.sqrt()), "wrong on"),
     "not 1 at 0": (lambda squared, k, sigma: 1 / (2 * k * sigma**2 + squared), "wrong on eight dimensions"),
     "its root": (lambda squared, k, sigma: (1 + squared / (2 * k * sigma**2)) ** -0.5, "wrong on eight dimensions"),
+    "NumPy": (lambda squared, k, sigma: 1 / (1 + squared.numpy() / (2 * k * sigma**2)), NO_GRADIENT),
+    "detached": (lambda squared, k, sigma: 1 / (1 + squared.detach() / (2 * k * sigma**2)), NO_GRADIENT),
+    "the root of 0": (
+        lambda squared, k, sigma: 1 / (1 + squared.sqrt().square() / (2 * k * sigma**2)),
+        "right numbers, but a wrong gradient",
+    ),
     "nothing": (lambda squared, k, sigma: None, "it returns nothing yet"),
 }
 
@@ -50,24 +58,56 @@ def by_loops(x, y, kernel):
     return mean(x, x, True) - 2 * mean(x, y, False) + mean(y, y, True)
 
 
-RIGHT_MMD = {
-    "the package": distances.mmd2,
-    "loops": by_loops,
-    "a number": lambda x, y, kernel: distances.mmd2(x, y, kernel).item(),
-    "NumPy": lambda x, y, kernel: np.float64(distances.mmd2(x, y, kernel)),
-}
+def by_products(x, y, kernel):
+    """Without cdist: ‖a − b‖² = ‖a‖² − 2ab + ‖b‖²."""
+
+    def values(a, b):
+        return kernel(a.square().sum(dim=1)[:, None] - 2 * a @ b.T + b.square().sum(dim=1))
+
+    def within(a):
+        return values(a, a).masked_fill(torch.eye(len(a), dtype=torch.bool), 0).sum() / (len(a) * (len(a) - 1))
+
+    return within(x) - 2 * values(x, y).mean() + within(y)
+
+
+RIGHT_MMD = {"the package": distances.mmd2, "loops": by_loops, "products": by_products}
 
 
 @pytest.mark.parametrize("answer", RIGHT_MMD.values(), ids=RIGHT_MMD)
 def test_mmd_in_any_form(ask, answer):
-    assert ask(exercise, "mmd2", answer) == "✓ mmd2: right on unequal sizes, more draws, near samples"
+    assert ask(exercise, "mmd2", answer) == "✓ mmd2: right on unequal sizes, more draws, near samples, a sum of kernels"
 
 
 def with_distances(x, y, kernel):
     return distances.mmd2(x, y, lambda squared: kernel(squared.sqrt()))
 
 
+@torch.no_grad()
+def without_gradient(x, y, kernel):
+    return distances.mmd2(x, y, kernel)
+
+
+def by_roots(x, y, kernel):
+    """Distances by a root, whose slope at 0 is infinite: a point and itself make the gradient NaN."""
+
+    def values(a, b):
+        return kernel((a[:, None] - b).square().sum(dim=2).sqrt().square())
+
+    def within(a):
+        return (values(a, a).sum() - values(a, a).diagonal().sum()) / (len(a) * (len(a) - 1))
+
+    return within(x) - 2 * values(x, y).mean() + within(y)
+
+
+def as_if_1_at_0(x, y, kernel):
+    def within(a):
+        return (kernel(torch.cdist(a, a).square()).sum() - len(a)) / (len(a) * (len(a) - 1))
+
+    return within(x) - 2 * kernel(torch.cdist(x, y).square()).mean() + within(y)
+
+
 WRONG_MMD = {
+    "k(0) = 1 taken for granted": (as_if_1_at_0, "near samples; wrong on a sum of kernels"),
     "diagonal kept": (lambda x, y, kernel: distances.mmd2(x, y, kernel, unbiased=False), "wrong on unequal sizes"),
     "clipped at 0": (
         lambda x, y, kernel: distances.mmd2(x, y, kernel).clamp(min=0),
@@ -79,6 +119,14 @@ WRONG_MMD = {
         lambda x, y, kernel: distances.mmd2(x, y, kernel) + kernel(torch.cdist(x, y).square()).mean(),
         "wrong on unequal sizes",
     ),
+    "a number": (lambda x, y, kernel: distances.mmd2(x, y, kernel).item(), NO_GRADIENT),
+    "NumPy": (lambda x, y, kernel: np.float64(distances.mmd2(x, y, kernel)), NO_GRADIENT),
+    "without a gradient": (without_gradient, NO_GRADIENT),
+    "half detached": (
+        lambda x, y, kernel: by_loops(x, y, kernel) / 2 + by_loops(x, y, kernel).detach() / 2,
+        "right numbers, but a wrong gradient",
+    ),
+    "a root at 0": (by_roots, "right numbers, but a wrong gradient"),
     "nothing": (lambda x, y, kernel: None, "it returns nothing yet"),
 }
 
@@ -95,7 +143,21 @@ def five_errors(train):
     return 100 * train(0.0)[0]
 
 
-@pytest.mark.parametrize("answer", [lambda train: choose_weight(train), five_errors])
+def powers_of_ten(train):
+    """It returns a number of NumPy."""
+    plain = train(0.0)[0]
+    for weight in 10 ** np.arange(8):
+        error, mmd = train(weight)
+        if mmd <= 0.01 and error <= 1.5 * plain:
+            return weight
+    return weight
+
+
+def in_single_precision(train):
+    return np.float32(five_errors(train))
+
+
+@pytest.mark.parametrize("answer", [choose_weight, five_errors, powers_of_ten, in_single_precision])
 def test_weights_of_any_rule(ask, answer):
     assert ask(exercise, "choose_weight", answer).startswith("✓ choose_weight: MMD² at most 0.01")
 
@@ -103,12 +165,18 @@ def test_weights_of_any_rule(ask, answer):
 WRONG_WEIGHTS = {
     "none": (lambda train: 0.0, "Raise λ"),
     "collapse": (lambda train: 1e6, "lower λ"),
-    "the λ of a paper": (lambda train: 10.0, "in a unit thirty times as small"),
+    "the λ of a paper": (lambda train: 10.0, "in a unit a thousand times as small"),
     "negative": (lambda train: -1.0, "expected a number λ ≥ 0, got -1.0"),
     "infinite": (lambda train: math.inf, "expected a number λ ≥ 0, got inf"),
     "a text": (lambda train: "10", "expected a number λ ≥ 0, got '10'"),
     "nothing": (lambda train: None, "expected a number λ ≥ 0, got None"),
 }
+
+
+@pytest.mark.parametrize("power", range(8))
+def test_no_constant_fits_both_units(ask, power):
+    message = "in a unit a thousand times as small" if power < 2 else "in the unit of the data"
+    assert message in ask(exercise, "choose_weight", lambda train: 10.0**power)
 
 
 @pytest.mark.parametrize(("answer", "message"), WRONG_WEIGHTS.values(), ids=WRONG_WEIGHTS)
