@@ -12,7 +12,7 @@ from coursekit.exercises.checking import Answer, Exercise, Exercises, Wrong, by_
 
 WORST = 1.7  # the median ISE of the answer's bandwidths, as a multiple of the best
 SETS = 15  # data sets of each density
-POINTS = 300  # in each data set
+SIZES = (150, 300, 450)  # points in a data set, in turn
 
 
 def kernel_density(points: Tensor, data: Tensor, h: float) -> Tensor:
@@ -48,6 +48,10 @@ class Modes:
     def scaled(self, factor: float) -> "Modes":
         """The density of ``factor`` times its points."""
         return Modes(tuple(factor * centre for centre in self.centres), factor * self.sd)
+
+    def moved(self, by: float) -> "Modes":
+        """The density of its points, each moved by ``by``."""
+        return Modes(tuple(centre + by for centre in self.centres), self.sd)
 
     def draw(self, n: int, generator: torch.Generator) -> Tensor:
         """Points (n, 1)."""
@@ -89,7 +93,7 @@ def check_my_bandwidth(answer: Answer) -> str:
             f"on data of {name}, the median of ∫(p̂ − p)² is {worst:.1f} times the least; wanted at most {WORST} times. "
             "If your rule knows only the spread of the data, it takes modes for spread: which quantity can be computed "
             "without p and tells whether h is too large or too small? If it tries a grid of bandwidths: the data sets "
-            "have scales from 0.001 to 1000, so the grid must follow the data."
+            "have scales from 0.001 to 1000 and lie anywhere, so the grid must follow their spread about their mean."
         )
     return f"on three densities the median of ∫(p̂ − p)² is at most {WORST} times the least"
 
@@ -98,16 +102,21 @@ def check_my_bandwidth(answer: Answer) -> str:
 def _judged() -> dict[str, list[tuple[Modes, Tensor, float]]]:
     """For each density, data sets with their own densities and the least ISE of any bandwidth on each.
 
-    Each data set has a scale of its own, from 0.001 to 1000: no fixed bandwidth will do, and the spread does not tell
-    which of the densities it comes from.
+    Each data set has a scale of its own, from 0.001 to 1000, and a place of its own: no fixed bandwidth will do, the
+    distance from 0 tells nothing, and the spread does not tell which of the densities it comes from.
     """
     generator = torch.Generator().manual_seed(8)
+
+    def uniform(low: float, high: float) -> float:
+        return low + (high - low) * torch.rand(1, generator=generator, dtype=torch.float64).item()
+
     judged: dict[str, list[tuple[Modes, Tensor, float]]] = {}
     for name, density in DENSITIES.items():
         judged[name] = []
-        for _ in range(SETS):
-            own = density.scaled(10 ** (6 * torch.rand(1, generator=generator, dtype=torch.float64).item() - 3))
-            data = own.draw(POINTS, generator)
+        for k in range(SETS):
+            scale = 10 ** uniform(-3, 3)
+            own = density.scaled(scale).moved(scale * uniform(-100, 100))
+            data = own.draw(SIZES[k % len(SIZES)], generator)
             bandwidths = [own.sd * 0.85**k for k in range(20)]
             judged[name].append((own, data, min(own.ise(data, h) for h in bandwidths)))
     return judged

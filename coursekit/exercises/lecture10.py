@@ -1,4 +1,4 @@
-"""Exercises of lecture 10: all optima of KL(q‖p), the ELBO on a grid, a score-function gradient with a baseline."""
+"""Exercises of lecture 10: all optima of KL(q‖p), the ELBO on a grid, gradients in σ and with a baseline."""
 
 import functools
 import itertools
@@ -33,6 +33,11 @@ MIXTURES = {
 def elbo(log_joint: Tensor, q: Tensor, dz: float) -> Tensor:
     """∫ q log(p/q) from log p(x, z) (n,) and q(z) (n,) on a grid of spacing dz: E_q[log p] plus the entropy of q."""
     return dz * (torch.dot(q, log_joint) + torch.special.entr(q).sum())
+
+
+def sigma_terms(slope: Density, noise: Tensor, mu: float, sigma: float) -> Tensor:
+    """The terms f′(z) ∂z/∂σ for z = μ + σε, from the slope f′ and noise ε (n,)."""
+    return slope(mu + sigma * noise) * noise
 
 
 def score_gradient(values: Tensor, z: Tensor, mu: float, sigma: float) -> Tensor:
@@ -141,7 +146,8 @@ def check_local_optima(answer: Answer) -> str:
         near = (found[:, None] - optima).abs().amax(dim=2) <= NEAR  # (found, optima)
         if len(found) and not near.any():
             raise Wrong(
-                f"on {name} none of your answers is a local optimum of KL(q‖p): which divergence do you minimize?"
+                f"on {name} none of your answers is a local optimum of KL(q‖p) (within {NEAR:g}): which divergence do "
+                "you minimize?"
             )
         if missing := int((~near.any(dim=0)).sum()):
             raise Wrong(
@@ -183,8 +189,20 @@ def _on_a_line() -> dict[str, tuple[Tensor, Tensor, float]]:
     }
 
 
+def _slopes() -> dict[str, tuple[Density, Tensor, float, float]]:
+    """Derivatives of functions, noise, and the mean and standard deviation of a Gaussian."""
+    noise = torch.tensor([-1.7, -0.4, 0.3, 2.1], dtype=torch.float64)
+    slopes: dict[str, Density] = {"x²": lambda z: 2 * z, "cos 2x": lambda z: -2 * torch.sin(2 * z)}
+    return {
+        f"{name}, N({mu:g}, {sigma:g}²)": (slope, noise, mu, sigma)
+        for name, slope in slopes.items()
+        for mu, sigma in ((1.3, 0.7), (-0.5, 2.0))
+    }
+
+
 exercise = Exercises(
     Exercise(local_optima, check_local_optima),
     by_cases(elbo, _on_a_line()),
+    by_cases(sigma_terms, _slopes()),
     Exercise(score_gradient, check_score_gradient),
 )

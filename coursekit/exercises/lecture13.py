@@ -32,11 +32,11 @@ def iwae(log_weights: Tensor) -> Tensor:
 
 
 def revive(model: VAE, x: Tensor, progress: float) -> Tensor:
-    """The loss of a batch (n, 64): −ELBO with a weight of the KL that grows to 1 in the first half of the training."""
+    """The loss of a batch (n, 64): −ELBO per pixel; the weight of the KL grows to 1 in the first half of training."""
     mean, log_variance = model.encode(x)  # (n, k) each
     z = mean + (0.5 * log_variance).exp() * torch.randn_like(mean)
     weight = min(1.0, 2 * progress)
-    return (weight * kl_to_prior(mean, log_variance) - model.log_likelihood(x, z)).mean()
+    return (weight * kl_to_prior(mean, log_variance) - model.log_likelihood(x, z)).mean() / x.shape[1]
 
 
 def check_kl(answer: Answer) -> str:
@@ -67,8 +67,8 @@ def check_revive(answer: Answer) -> str:
     if active < ACTIVE:
         raise Wrong(
             f"after {EPOCHS} epochs {active} of {LATENT} units are active on the test digits, wanted {ACTIVE} or more. "
-            "A unit wakes only if what it saves in the likelihood is worth its KL: is the cross-entropy summed over "
-            "the pixels?"
+            "A unit wakes only if what it saves in the likelihood is worth its KL: are both terms sums, or both "
+            "divided by the number of pixels?"
         )
     if nats > NATS:
         raise Wrong(

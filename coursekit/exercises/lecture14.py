@@ -17,6 +17,7 @@ from coursekit.generative import (
 )
 
 HALF, SAMPLES = 700, 500  # digits to learn from, as many held out, and samples that the check asks for
+RAREST = 0.03  # of the samples at least are of each digit, as a classifier sees them
 CONFIDENT, COVERED = 0.5, 0.6  # at least so much: the mixture below has 0.70 and 0.80, one Gaussian 0.21 and 0.28
 FURTHER, NEARER = 0.25, 0.75  # between which the fraction nearer to training digits must lie: the mixture has 0.63
 CLOSE, COPIED = 0.6, 0.1  # a copy is that much closer to training than to held-out digits; at most so many are copies
@@ -49,7 +50,8 @@ def check_my_generator(answer: Answer) -> str:
     drawn = require_result(answer(given, SAMPLES), (SAMPLES, 64), f"{SAMPLES} digits of 64 pixels").to(training)
     if not torch.equal(given, training):
         raise Wrong("it changes the digits that it learns from; return new ones instead")
-    confidence = _classifier()(drawn).softmax(dim=1).amax(dim=1)  # (n,)
+    p = _classifier()(drawn).softmax(dim=1)  # (n, 10)
+    confidence, rarest = p.amax(dim=1), p.argmax(dim=1).bincount(minlength=10).min().item() / len(p)
     confident = (confidence >= 0.9).double().mean().item()
     covered, nearer = coverage(held_out, drawn), nearer_to_training(drawn, training, held_out)
     # Every digit may also move by a pixel, or moved copies would pass.
@@ -84,6 +86,11 @@ def check_my_generator(answer: Answer) -> str:
             f"{measured}: the samples cover too few of the held-out digits, wanted {COVERED:.0%}. Do they vary as "
             "much as real digits do, and in the same directions?"
         )
+    if rarest < RAREST:
+        raise Wrong(
+            f"{measured}: a classifier finds one of the ten digits in {rarest:.0%} of the samples, wanted at least "
+            f"{RAREST:.0%}. Does it leave a digit out (mode collapse)?"
+        )
     if confident < CONFIDENT:
         raise Wrong(
             f"{measured}: a classifier is 90 % certain of too few samples, wanted {CONFIDENT:.0%}. A mixture of two "
@@ -99,7 +106,7 @@ def check_my_generator(answer: Answer) -> str:
         )
     return (
         f"a classifier is certain of {CONFIDENT:.0%} of the samples or more, they cover {COVERED:.0%} of the held-out "
-        f"digits or more, at most {NEARER:.0%} are nearer to training digits, and at most {COPIED:.0%} are copies, "
+        f"digits or more, no digit is rarer than {RAREST:.0%}, at most {NEARER:.0%} are nearer to training digits, and at most {COPIED:.0%} are copies, "
         "moved by a pixel or not"
     )
 

@@ -280,7 +280,9 @@ def by_gibbs(x, y, prior_variance):
         if sweep >= 500:
             kept.append(beta)
     samples = torch.cat(kept)
-    return samples.mean(dim=0), samples.T.cov()
+    draws = math.sqrt(prior_variance) * torch.randn(400_000, x.shape[1], dtype=torch.float64)  # from the prior
+    likelihoods = torch.special.log_ndtr(draws @ (sign[:, None] * x).T).sum(dim=1)
+    return samples.mean(dim=0), samples.T.cov(), likelihoods.logsumexp(dim=0) - math.log(len(draws))
 
 
 def by_importance_sampling(x, y, prior_variance):
@@ -289,14 +291,21 @@ def by_importance_sampling(x, y, prior_variance):
     noise = torch.randn(100_000, x.shape[1], dtype=torch.float64)
     samples = start.mean + noise @ root.T
     joint = bayes.probit_log_joint(samples, x, y, prior_variance)
-    weights = (joint + 0.5 * noise.square().sum(dim=1)).softmax(dim=0)
+    proposal = torch.distributions.MultivariateNormal(start.mean, scale_tril=root).log_prob(samples)
+    weights = (joint - proposal).softmax(dim=0)
     mean = weights @ samples
-    return mean.numpy(), ((samples - mean).T @ (weights[:, None] * (samples - mean))).numpy()
+    log_evidence = (joint - proposal).logsumexp(dim=0) - math.log(len(samples))
+    covariance = (samples - mean).T @ (weights[:, None] * (samples - mean))
+    return mean.numpy(), covariance.numpy(), float(log_evidence)
+
+
+def three(q):
+    return q.mean, q.covariance, q.log_evidence
 
 
 def a_few_sweeps(x, y, prior_variance):
     q = bayes.probit_posterior(x, y, "ep", prior_variance, sweeps=4)
-    return q.mean, q.covariance
+    return three(q)
 
 
 @pytest.mark.parametrize("answer", [by_gibbs, by_importance_sampling, a_few_sweeps])
@@ -308,23 +317,33 @@ def test_a_posterior_is_accepted_from_any_method(ask, answer):
 
 def laplace(x, y, prior_variance):
     q = bayes.probit_posterior(x, y, "laplace", prior_variance)
-    return q.mean, q.covariance
+    return three(q)
 
 
 def one_sweep(x, y, prior_variance):
     q = bayes.probit_posterior(x, y, "adf", prior_variance)
-    return q.mean, q.covariance
+    return three(q)
 
 
 def least_squares(x, y, prior_variance):
     precision = x.T @ x + torch.eye(4) / prior_variance
-    return torch.linalg.solve(precision, x.T @ (2 * y.double() - 1)), torch.linalg.inv(precision)
+    return torch.linalg.solve(precision, x.T @ (2 * y.double() - 1)), torch.linalg.inv(precision), -10.0
 
 
-def changed(mean=lambda m: m, covariance=lambda c: c):
+def changed(mean=lambda m: m, covariance=lambda c: c, evidence=lambda e: e):
     def answer(x, y, prior_variance):
         q = bayes.probit_posterior(x, y, "ep", prior_variance)
-        return mean(q.mean), covariance(q.covariance)
+        return mean(q.mean), covariance(q.covariance), evidence(q.log_evidence)
+
+    return answer
+
+
+def with_evidence(evidence):
+    """Mean and covariance by EP, and another log evidence."""
+
+    def answer(x, y, prior_variance):
+        q = bayes.probit_posterior(x, y, "ep", prior_variance)
+        return q.mean, q.covariance, evidence(x, y, prior_variance)
 
     return answer
 
@@ -332,18 +351,18 @@ def changed(mean=lambda m: m, covariance=lambda c: c):
 WRONG_POSTERIORS = {
     "Laplace": (laplace, "If yours is the peak: the mean of a skewed density is elsewhere"),
     "one sweep": (one_sweep, "a mean is off by"),
-    "the prior": (lambda x, y, v: (torch.zeros(4), v * torch.eye(4)), "a mean is off by"),
+    "the prior": (lambda x, y, v: (torch.zeros(4), v * torch.eye(4), -10.0), "a mean is off by"),
     "least squares": (least_squares, "a mean is off by"),
     "labels turned round": (
-        lambda x, y, v: (lambda q: (q.mean, q.covariance))(bayes.probit_posterior(x, 1 - y, "ep", v)),
+        lambda x, y, v: three(bayes.probit_posterior(x, 1 - y, "ep", v)),
         "a mean is off by",
     ),
     "always the prior variance 4": (
-        lambda x, y, v: (lambda q: (q.mean, q.covariance))(bayes.probit_posterior(x, y, "ep", 4.0)),
+        lambda x, y, v: three(bayes.probit_posterior(x, y, "ep", 4.0)),
         "a mean is off by",
     ),
     "always the prior variance 1": (
-        lambda x, y, v: (lambda q: (q.mean, q.covariance))(bayes.probit_posterior(x, y, "ep", 1.0)),
+        lambda x, y, v: three(bayes.probit_posterior(x, y, "ep", 1.0)),
         "a mean is off by",
     ),
     "the precision": (changed(covariance=torch.linalg.inv), "the means are right; a standard deviation is off by"),
@@ -359,7 +378,25 @@ WRONG_POSTERIORS = {
     "half of the variance": (changed(covariance=lambda c: c / 2), "the means are right; a standard deviation is off"),
     "a triangle": (changed(covariance=torch.linalg.cholesky), "not symmetric and positive definite"),
     "standard deviations": (changed(covariance=lambda c: c.diagonal().sqrt()), "the covariance of the coefficients"),
-    "one value": (lambda x, y, v: torch.zeros(4), "expected two values"),
+    "Laplace's evidence": (with_evidence(lambda *a: laplace(*a)[2]), "the log evidence is off by 0.24, wanted at most"),
+    "one sweep's evidence": (with_evidence(lambda *a: one_sweep(*a)[2]), "the log evidence is off by"),
+    "the largest log joint": (
+        with_evidence(lambda x, y, v: bayes.probit_log_joint(laplace(x, y, v)[0][None], x, y, v)[0]),
+        "the log evidence is off by",
+    ),
+    "the likelihood at the mode": (
+        with_evidence(lambda x, y, v: torch.special.log_ndtr((2 * y - 1) * (x @ laplace(x, y, v)[0])).sum()),
+        "the log evidence is off by",
+    ),
+    "the evidence, not its logarithm": (changed(evidence=math.exp), "the log evidence is off by"),
+    "minus the log evidence": (changed(evidence=lambda e: -e), "the log evidence is off by"),
+    "without the prior's variance": (
+        with_evidence(lambda x, y, v: bayes.probit_posterior(x, y, "ep", v).log_evidence + 2 * math.log(v)),
+        "mean and covariance are right; the log evidence is off by 2.",
+    ),
+    "an evidence of four numbers": (changed(evidence=lambda e: torch.full((4,), e)), "expected the log evidence"),
+    "no evidence": (lambda *a: laplace(*a)[:2], "expected three values"),
+    "one value": (lambda x, y, v: torch.zeros(4), "expected three values"),
     "NaN": (changed(mean=lambda m: m * math.nan), "NaN"),
 }
 
@@ -372,7 +409,7 @@ def test_a_wrong_posterior_is_named(ask, answer, message):
 
 
 def test_the_hint_at_the_peak_is_kept_for_small_errors(ask):
-    said = ask(exercise, "my_posterior", lambda x, y, v: (torch.zeros(4), v * torch.eye(4)))
+    said = ask(exercise, "my_posterior", lambda x, y, v: (torch.zeros(4), v * torch.eye(4), -10.0))
     assert "a mean is off by" in said
     assert "peak" not in said
 
@@ -381,7 +418,7 @@ def tampers(x, y, prior_variance):
     q = bayes.probit_posterior(x, y, "ep", prior_variance)
     x.zero_()
     y.zero_()
-    return q.mean, q.covariance
+    return three(q)
 
 
 def test_an_answer_that_tampers_with_its_arguments_spoils_nothing(ask):

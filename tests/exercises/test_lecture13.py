@@ -191,7 +191,11 @@ def all_divided(model, x, progress):
     return plain(model, x, progress)[None] / 64
 
 
-@pytest.mark.parametrize("answer", [plain, warm_up, free_bits, all_divided])
+def warm_up_divided(model, x, progress):
+    return warm_up(model, x, progress) / 64
+
+
+@pytest.mark.parametrize("answer", [plain, warm_up, free_bits, all_divided, warm_up_divided, lecture13.revive])
 def test_a_code_may_be_revived_in_any_way(ask, answer):
     active, nats = r"[4-8] of 8 units are active", r"−ELBO on the test digits is 2[56]\.\d nats"
     praise = rf"{active}, and {nats} \(wanted: 4 or more, at most 26\.4\)"
@@ -260,6 +264,7 @@ def judges_itself(model, x, progress):
     ("answer", "message"),
     [
         (weighted(pixels=1 / 64), "0 of 8 units are active on the test digits, wanted 4 or more"),
+        (weighted(pixels=1 / 64, beta=64**-2), r"\d of 8 units are active, but −ELBO"),
         (weighted(beta=2), r"8 of 8 units are active, but −ELBO on the test digits is 26\.\d nats"),
         (never_warm, "8 of 8 units are active, but −ELBO"),
         (without_divergence, "8 of 8 units are active, but −ELBO"),

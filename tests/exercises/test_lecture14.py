@@ -152,7 +152,7 @@ def gaussians_around_centres(x, n):
 def test_honest_generators_are_accepted(ask, answer):
     praise = (
         "a classifier is certain of 50% of the samples or more, they cover 60% of the held-out digits or more, "
-        "at most 75% are nearer to training digits, and at most 10% are copies, moved by a pixel or not"
+        "no digit is rarer than 3%, at most 75% are nearer to training digits, and at most 10% are copies, moved by a pixel or not"
     )
     assert ask(exercise, "my_generator", answer) == f"✓ my_generator: {praise}"
 
@@ -212,6 +212,13 @@ def ignores_x(rows):
     return generator
 
 
+def nine_digits(x, n):
+    """Mode collapse: a mixture that never learned the digit 0."""
+    data = datasets.digits()
+    labels = torch.cat([data.train.labels, data.test.labels])[: len(x)]
+    return my_generator(x[labels != 0], n)
+
+
 def copies_among_centres(fraction, noise=0.0):
     """Copies, mixed with ten centres, which are nearer to held-out digits as often as not."""
 
@@ -244,6 +251,7 @@ WRONG_GENERATORS = {
         lambda x, n: torch.cat([held_out(x, n // 2), one_gaussian(x, n - n // 2)]),
         "Learn from x alone",
     ),
+    "nine digits": (nine_digits, "leave a digit out"),
     "class means": (class_means, NARROW),
     "class means with noise": (lambda x, n: class_means(x, n) + 0.1 * torch.randn(n, 64), NARROW),
     "a Gaussian": (one_gaussian, NARROW),
