@@ -106,8 +106,8 @@ def check_my_generator(answer: Answer) -> str:
         )
     return (
         f"a classifier is certain of {CONFIDENT:.0%} of the samples or more, they cover {COVERED:.0%} of the held-out "
-        f"digits or more, no digit is rarer than {RAREST:.0%}, at most {NEARER:.0%} are nearer to training digits, and at most {COPIED:.0%} are copies, "
-        "moved by a pixel or not"
+        f"digits or more, no digit is rarer than {RAREST:.0%}, at most {NEARER:.0%} are nearer to training "
+        f"digits, and at most {COPIED:.0%} are copies, moved by a pixel or not"
     )
 
 

@@ -152,7 +152,8 @@ def gaussians_around_centres(x, n):
 def test_honest_generators_are_accepted(ask, answer):
     praise = (
         "a classifier is certain of 50% of the samples or more, they cover 60% of the held-out digits or more, "
-        "no digit is rarer than 3%, at most 75% are nearer to training digits, and at most 10% are copies, moved by a pixel or not"
+        "no digit is rarer than 3%, at most 75% are nearer to training digits, and at most 10% are copies, "
+        "moved by a pixel or not"
     )
     assert ask(exercise, "my_generator", answer) == f"✓ my_generator: {praise}"
 
