@@ -56,9 +56,11 @@ def bptt(h: Tensor, o: Tensor, y: Tensor, w: Tensor, V: Tensor) -> tuple[Tensor,
 
 def jacobian_norms(h: Tensor, w: Tensor) -> Tensor:
     """‖∂h_t/∂h_0‖ for t = 1, …, T, (T,), from the states h_0, …, h_T of a tanh net, (T + 1, H), and w (H, H)."""
-    factors = (1 - h[1:] ** 2)[:, :, None] * w  # D_k w, (T, H, H)
-    products = [functools.reduce(torch.matmul, reversed(factors[:t].unbind())) for t in range(1, len(h))]
-    return torch.stack([torch.linalg.svdvals(product)[0] for product in products])
+    J, norms = torch.eye(len(w)).to(w), []
+    for h_t in h[1:]:
+        J = (1 - h_t**2)[:, None] * (w @ J)  # D_t w times what was before, (H, H)
+        norms.append(torch.linalg.matrix_norm(J, 2))
+    return torch.stack(norms)
 
 
 def my_model(text: str, characters: str) -> Predict:

@@ -136,7 +136,7 @@ def _simulated() -> list[tuple[Tensor, Tensor, float, Tensor, Tensor, float]]:
         mean = weights @ samples
         covariance = (samples - mean).T @ (weights[:, None] * (samples - mean))
         # The density of the wide Gaussian also has the constant (2π)^(−d/2) / |factor|.
-        constant = torch.linalg.slogdet(factor)[1] + 0.5 * 4 * math.log(2 * math.pi)
+        constant = torch.linalg.slogdet(factor)[1] + 0.5 * x.shape[1] * math.log(2 * math.pi)
         log_evidence = (log_weights.logsumexp(dim=0) - math.log(SAMPLES) + constant).item()
         found.append((x, y, prior_variance, mean, covariance, log_evidence))
     return found

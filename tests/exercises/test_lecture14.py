@@ -158,9 +158,20 @@ def test_honest_generators_are_accepted(ask, answer):
     assert ask(exercise, "my_generator", answer) == f"✓ my_generator: {praise}"
 
 
-def class_means(x, n):
+def all_digits():
+    """The digits that the check divides into those to learn from and those held out: (1797, 64)."""
     data = datasets.digits()
-    labels = torch.cat([data.train.labels, data.test.labels])[: len(x)]
+    return torch.cat([data.train.images, data.test.images]).flatten(1)
+
+
+def labels_of(x):
+    """The labels of the digits to learn from, which come first."""
+    data = datasets.digits()
+    return torch.cat([data.train.labels, data.test.labels])[: len(x)]
+
+
+def class_means(x, n):
+    labels = labels_of(x)
     return choose(torch.stack([x[labels == k].mean(dim=0) for k in range(10)]), n)
 
 
@@ -181,8 +192,7 @@ def between_neighbours(x, n):
 
 
 def held_out(x, n):
-    data = datasets.digits()
-    return choose(torch.cat([data.train.images, data.test.images]).flatten(1)[len(x) :], n)
+    return choose(all_digits()[len(x) :], n)
 
 
 def moved_by_a_pixel(rows):
@@ -207,17 +217,14 @@ def ignores_x(rows):
     """A mixture of the course's digits in these rows, whatever it is given: no copies, but not learned from x."""
 
     def generator(x, n):
-        data = datasets.digits()
-        return my_generator(torch.cat([data.train.images, data.test.images]).flatten(1)[rows], n)
+        return my_generator(all_digits()[rows], n)
 
     return generator
 
 
 def nine_digits(x, n):
     """Mode collapse: a mixture that never learned the digit 0."""
-    data = datasets.digits()
-    labels = torch.cat([data.train.labels, data.test.labels])[: len(x)]
-    return my_generator(x[labels != 0], n)
+    return my_generator(x[labels_of(x) != 0], n)
 
 
 def copies_among_centres(fraction, noise=0.0):
