@@ -10,6 +10,7 @@
 - ``captioned_shapes``                       synthetic: one to three shapes in a row, and a sentence that names them
 - ``opinions``                               synthetic: sentences with negation and contrast, in pairs of the same words
 - ``draw_numbers``                           numbers, with their English and Korean names by rule
+- ``PieceTable``                             translates number names by a table of pieces
 - ``moving_shapes``                          synthetic: films of a shape that hides, pauses and turns
 - ``ring``, ``grid``, ``parallel_lines``     points of the plane whose law is known
 - ``adding``, ``copying``, ``reber``         synthetic: sequences that ask for memory, and strings of a grammar

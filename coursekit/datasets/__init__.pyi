@@ -25,6 +25,7 @@ from .number_names import english_name as english_name
 from .number_names import english_value as english_value
 from .number_names import korean_name as korean_name
 from .number_names import korean_value as korean_value
+from .number_pieces import PieceTable as PieceTable
 from .photos import photographs as photographs
 from .points import ModesOfThePlane as ModesOfThePlane
 from .points import grid as grid

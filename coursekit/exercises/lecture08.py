@@ -1,4 +1,4 @@
-"""Exercises of lecture 8: a kernel density estimate, its exact error, and a bandwidth from the data alone."""
+"""Exercises of lecture 8: a kernel density estimate, its exact error, its height, a bandwidth from the data alone."""
 
 import functools
 import math
@@ -29,6 +29,11 @@ def mise(n: int, h: float, d: int) -> float:
 
     smoothed = 2 + 2 * h * h  # two data points, each with its kernel
     return (overlap(2 * h * h) - overlap(smoothed)) / n + overlap(smoothed) - 2 * overlap(2 + h * h) + overlap(2)
+
+
+def height_at_peak(h: float, d: int) -> float:
+    """The mean of the estimate at the peak of N(0, I) on ℝᵈ, as a multiple of the peak."""
+    return (1 + h * h) ** (-d / 2)
 
 
 def my_bandwidth(data: Tensor) -> float:
@@ -90,12 +95,12 @@ def check_my_bandwidth(answer: Answer) -> str:
     worst, name = max(found)
     if worst > WORST:
         raise Wrong(
-            f"on data of {name}, the median of ∫(p̂ − p)² is {worst:.1f} times the least; wanted at most {WORST} times. "
+            f"on data of {name}, the median of ∫(p̂ − p)² ÷ its least value is {worst:.1f}; wanted at most {WORST}. "
             "If your rule knows only the spread of the data, it takes modes for spread: which quantity can be computed "
             "without p and tells whether h is too large or too small? If it tries a grid of bandwidths: the data sets "
             "have scales from 0.001 to 1000 and lie anywhere, so the grid must follow their spread about their mean."
         )
-    return f"on three densities the median of ∫(p̂ − p)² is at most {WORST} times the least"
+    return f"on three densities the median of ∫(p̂ − p)² ÷ its least value is at most {WORST}"
 
 
 @functools.cache
@@ -134,6 +139,7 @@ exercise = Exercises(
             "two dimensions": (PLANE, PLANE[:3].flip(0), 0.4),
             "three dimensions": (SPACE, torch.cat([SPACE, SPACE + 0.2]), 0.7),
         },
+        hints={"two dimensions": "each axis contributes its own factor 1/h and its own factor 1/√(2π)"},
     ),
     by_cases(
         mise,
@@ -143,6 +149,18 @@ exercise = Exercises(
             "three dimensions": (3, 0.9, 3),
             "many points": (10**6, 0.5, 1),
         },
+        hints={
+            "one dimension": (
+                "are all four terms there? n of the n² pairs are a point with itself, N(0; 0, 2h² I); "
+                "the other n(n − 1) have (2 + 2h²) I; ∫p̂p counts twice"
+            ),
+            "two dimensions": "which powers are right on a line only?",
+        },
+    ),
+    by_cases(
+        height_at_peak,
+        {"one dimension": (0.5, 1), "three dimensions": (0.9, 3), "ten dimensions": (0.65, 10)},
+        hints={"one dimension": "the kernel has the variance h² and p the variance 1; divide by p(0)"},
     ),
     Exercise(my_bandwidth, check_my_bandwidth),
 )

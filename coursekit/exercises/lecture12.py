@@ -179,6 +179,7 @@ exercise = Exercises(
             "the first step": (_pair(0.01, 0.0), _pair(0.0, 0.0), _clutter(2.0), 1.0),
             "a later step": (_pair(3.0, 5.0), _pair(0.8, 1.9), _clutter(2.4), 1.0),
             "damping": (_pair(3.0, 5.0), _pair(0.8, 1.9), _clutter(0.5), 0.3),
+            "a cavity with a negative mean": (_pair(2.0, -3.0), _pair(0.5, -1.0), _clutter(-2.4), 0.5),
             "a site of negative precision": (_pair(0.9, 1.2), _pair(-0.2, 0.4), _clutter(-3.0), 0.5),
             "an observation that makes q wider": (_pair(0.7, 1.5), _pair(0.1, 0.2), _clutter(-1.5), 1.0),
             "a cavity of negative precision": (_pair(0.5, 1.0), _pair(0.9, 1.2), _clutter(2.0), 1.0),

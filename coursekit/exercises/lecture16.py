@@ -77,7 +77,7 @@ def check_witness(answer: Answer) -> str:
         if steepest > STEEPEST:
             raise Wrong(
                 f"for {name}, its values at two points differ by {steepest:.4g} times their distance; wanted at most "
-                "1. Divide by the largest slope over all pairs of points, a number that you find once"
+                "1. Which function of slope at most 1 continues the values at y? Try min over j of value + distance"
             )
         gain = (values[: len(x)].mean() - values[len(x) : len(x) + len(y)].mean()).item()
         best = wasserstein(x, y).distance

@@ -86,6 +86,11 @@ def test_a_wrong_estimate_is_named(ask, answer, message):
     assert message in ask(exercise, "kernel_density", answer)
 
 
+def test_an_estimate_that_is_right_on_a_line_only_is_told_why(ask):
+    said = ask(exercise, "kernel_density", lambda x, y, h: written_out(x, y, h) * h ** (y.shape[1] - 1))
+    assert "each axis contributes its own factor 1/h and its own factor 1/√(2π)" in said
+
+
 def test_an_estimate_that_changes_its_points_is_refused(ask):
     def in_place(points, data, h):
         result = written_out(points, data, h)
@@ -157,6 +162,51 @@ WRONG_ERRORS = {
 @pytest.mark.parametrize(("answer", "message"), WRONG_ERRORS.values(), ids=WRONG_ERRORS)
 def test_a_wrong_error_is_named(ask, answer, message):
     assert message in ask(exercise, "mise", answer)
+
+
+def test_a_wrong_error_is_told_why(ask):
+    assert "are all four terms there?" in ask(exercise, "mise", asymptotic)
+    assert "which powers are right on a line only?" in ask(exercise, "mise", lambda n, h, d: formula(n, h, 1))
+
+
+# --- its height at the peak
+
+
+def by_quadrature_along_an_axis(h, d):
+    x = np.linspace(-12, 12, 24_001)
+    product = np.exp(-((x / h) ** 2) / 2 - x**2 / 2) / (h * math.sqrt(2 * math.pi))  # a kernel with p ÷ its peak
+    return np.trapezoid(product, x) ** d
+
+
+RIGHT_HEIGHTS = {
+    "the formula": lambda h, d: (1 + h**2) ** (-d / 2),
+    "a ratio of densities": lambda h, d: torch.tensor(
+        (2 * math.pi * (1 + h * h)) ** (-d / 2) * (2 * math.pi) ** (d / 2)
+    ),
+    "a quadrature": by_quadrature_along_an_axis,
+}
+
+
+@pytest.mark.parametrize("answer", RIGHT_HEIGHTS.values(), ids=RIGHT_HEIGHTS)
+def test_the_height_is_accepted_in_any_form(ask, answer):
+    praise = "right on one dimension, three dimensions, ten dimensions"
+    assert ask(exercise, "height_at_peak", answer) == f"✓ height_at_peak: {praise}"
+
+
+WRONG_HEIGHTS = {
+    "the factor of one axis": (lambda h, d: (1 + h**2) ** -0.5, "right on one dimension; wrong on three"),
+    "half the variance": (lambda h, d: (1 + h**2 / 2) ** (-d / 2), "wrong on one dimension"),
+    "d for d/2": (lambda h, d: (1 + h**2) ** -d, "wrong on one dimension"),
+    "h for h²": (lambda h, d: (1 + h) ** (-d / 2), "wrong on one dimension"),
+    "not divided by the peak": (lambda h, d: (2 * math.pi * (1 + h**2)) ** (-d / 2), "wrong on one dimension"),
+    "the height of a kernel": (lambda h, d: h**-d, "wrong on one dimension"),
+    "nothing": (lambda h, d: None, "it returns nothing yet"),
+}
+
+
+@pytest.mark.parametrize(("answer", "message"), WRONG_HEIGHTS.values(), ids=WRONG_HEIGHTS)
+def test_a_wrong_height_is_named(ask, answer, message):
+    assert message in ask(exercise, "height_at_peak", answer)
 
 
 # --- a bandwidth
@@ -231,7 +281,7 @@ RIGHT_BANDWIDTHS = [by_likelihood, by_least_squares, by_two_halves, by_plug_in, 
 
 @pytest.mark.parametrize("answer", RIGHT_BANDWIDTHS)
 def test_bandwidths_that_ask_the_data_are_accepted(ask, answer):
-    praise = "on three densities the median of ∫(p̂ − p)² is at most 1.7 times the least"
+    praise = "on three densities the median of ∫(p̂ − p)² ÷ its least value is at most 1.7"
     assert ask(exercise, "my_bandwidth", answer) == f"✓ my_bandwidth: {praise}"
 
 
@@ -274,7 +324,8 @@ WRONG_BANDWIDTHS = {
 def test_bandwidths_that_know_the_spread_alone_or_nothing_are_refused(ask, answer):
     said = ask(exercise, "my_bandwidth", answer)
     assert "my_bandwidth is open: on data of" in said
-    assert "times the least; wanted at most 1.7 times" in said
+    assert "the median of ∫(p̂ − p)² ÷ its least value is" in said
+    assert "wanted at most 1.7." in said
 
 
 @pytest.mark.parametrize(

@@ -227,6 +227,14 @@ WRONG_STEPS = {
         lambda *a: step(*a, improper=lambda cavity: cavity[0] < 0),
         "wrong on a cavity of precision zero",
     ),
+    "negative means are skipped": (
+        lambda *a: step(*a, improper=lambda cavity: cavity[0] <= 0 or cavity[1] < 0),
+        "wrong on a cavity with a negative mean",
+    ),
+    "the absolute value of the mean": (
+        lambda *a: step(*a, cavity_of=lambda q, site: torch.stack([(q - site)[0], (q - site)[1].abs()])),
+        "wrong on a cavity with a negative mean",
+    ),
     "the absolute value of the precision": (
         lambda *a: step(*a, cavity_of=lambda q, site: torch.stack([(q - site)[0].abs(), (q - site)[1]])),
         "wrong on a cavity of negative precision",
