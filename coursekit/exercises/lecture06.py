@@ -145,15 +145,16 @@ def _cases(gates: int, memory: bool) -> dict[str, tuple[Tensor, ...]]:
     }
 
 
-def _step(solution: Answer, cases: dict[str, tuple[Tensor, ...]], names: str) -> Exercise:
+def _step(solution: Answer, cases: dict[str, tuple[Tensor, ...]], names: str, hint: str) -> Exercise:
     """The exercise of a step: the values of the solution on every case, the same gradients, and float64 kept.
 
     Args:
         solution: the course's own function.
         cases: the arguments of each case.
         names: those of the arguments, for the message.
+        hint: what may be the reason when a value is wrong.
     """
-    by_value = by_cases(solution, cases)
+    by_value = by_cases(solution, cases, dict.fromkeys(cases, hint))
 
     def check(answer: Answer) -> str:
         praise = by_value.check(answer)
@@ -187,7 +188,17 @@ exercise = Exercises(
         bias_for,
         {"a half after 1 step": (0.5, 1), "a half after 50": (0.5, 50), "a tenth after 100": (0.1, 100)},
     ),
-    _step(lstm_step, _cases(4, memory=True), "x h c U w b"),
-    _step(gru_step, _cases(3, memory=False), "x h U w b"),
+    _step(
+        lstm_step,
+        _cases(4, memory=True),
+        "x h c U w b",
+        "are the rows in the order i, f, proposal, o, and does only the proposal have a tanh?",
+    ),
+    _step(
+        gru_step,
+        _cases(3, memory=False),
+        "x h U w b",
+        "does u multiply the old state, and r the product w h, after the matrix (not h before it, as in Cho et al.)?",
+    ),
     Exercise(my_start, check_my_start),
 )

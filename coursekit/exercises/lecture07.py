@@ -206,13 +206,17 @@ class _Scripted(nn.Module):
         self.calls += 1
         if self.calls > MOST_CALLS:
             raise Wrong(f"it asks the decoder more than {MOST_CALLS} times; it must stop at the limit")
-        if previous.shape != state.shape[:2]:
-            raise Wrong(f"the decoder takes words of shape {tuple(state.shape[:2])}, got {tuple(previous.shape)}")
-        scores = torch.zeros(1, previous.shape[1], LOST + 1)
-        scores[..., PAD] = -torch.inf
-        for k, (number, step) in enumerate(state[0].long().tolist()):
-            scores[0, k, self._next(self.scripts[number], step, int(previous[0, k]))] = 0.5
-        return scores, state + torch.tensor([0.0, 1.0])
+        if previous.dim() != 2 or previous.shape[1] != state.shape[1]:
+            raise Wrong(f"the decoder takes words of shape (t, {state.shape[1]}), got {tuple(previous.shape)}")
+        rows = []  # of scores, one for each of the t words
+        for words in previous.tolist():
+            scores = torch.zeros(previous.shape[1], LOST + 1)
+            scores[:, PAD] = -torch.inf
+            for k, (number, step) in enumerate(state[0].long().tolist()):
+                scores[k, self._next(self.scripts[number], step, words[k])] = 0.5
+            rows.append(scores)
+            state = state + torch.tensor([0.0, 1.0])
+        return torch.stack(rows), state
 
     @staticmethod
     def _next(script: list[int], step: int, previous: int) -> int:

@@ -50,7 +50,7 @@ def score_gradient(values: Tensor, z: Tensor, mu: float, sigma: float) -> Tensor
 
 
 def check_score_gradient(answer: Answer) -> str:
-    """The answer is unbiased, exactly, and the mean of n terms has a variance of at most 26/n for N(1, 1).
+    """The answer is unbiased, and the mean of n terms has a variance of at most 26/n for N(1, 1).
 
     That holds for x² and for x² + 100, so the baseline must come from the values, and not from the x² of the lecture.
     """
@@ -80,6 +80,15 @@ def check_score_gradient(answer: Answer) -> str:
                 f"it is unbiased, but for {name} and N(1, 1) the mean of n terms has variance {variance:.1f}/n; wanted "
                 f"at most {VARIANCE:g}/n. Without a baseline it is {without}"
             )
+
+    # Unbiased for as many terms as the variance is measured from, too, for an f that no other case uses.
+    mean, error = _mean_of_many(answer, torch.cos, 0.5)
+    wanted = -math.sin(0.5) * math.exp(-0.5)  # ∂/∂μ E[cos z] for N(μ, 1)
+    if abs(mean - wanted) > 6 * error:
+        raise Wrong(
+            f"for f = cos z, N(0.5, 1) and {TERMS} samples the mean of your estimate is {mean:.3f} ± {error:.3f}, but "
+            f"the gradient is {wanted:.3f}"
+        )
     return f"unbiased, and for x² and x² + 100 the mean of n terms has a variance of at most {VARIANCE:g}/n"
 
 
@@ -95,6 +104,17 @@ def _variance(answer: Answer, constant: float) -> float:
         terms = require_result(answer(*given), (TERMS,), "one term for each sample")
         means.append(terms.double().mean())
     return TERMS * torch.stack(means).var().item()
+
+
+def _mean_of_many(answer: Answer, f: Density, mu: float) -> tuple[float, float]:
+    """The mean of the estimate from many calls of `TERMS` samples of N(mu, 1), and its standard error."""
+    torch.manual_seed(1)
+    means = []
+    for z in mu + torch.randn(CALLS, TERMS, dtype=torch.float64):
+        terms = require_result(answer(f(z), z.clone(), mu, 1.0), (TERMS,), "one term for each sample")
+        means.append(terms.double().mean())
+    estimates = torch.stack(means)
+    return estimates.mean().item(), (estimates.std() / CALLS**0.5).item()
 
 
 def _mean_estimate(answer: Answer, f: Density, mu: float, sigma: float, n: int) -> float:

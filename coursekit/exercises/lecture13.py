@@ -1,23 +1,22 @@
-"""Exercises of lecture 13: the divergence from the prior, the importance-weighted bound, and a code brought to life."""
+"""Exercises of lecture 13: the divergence from the prior, the importance-weighted bound, and the units in use."""
 
 import copy
 import functools
-import itertools
 import math
+from collections.abc import Callable
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from coursekit import datasets
 from coursekit.exercises.checking import NOTHING_YET, TOLERANCE, Answer, Exercise, Exercises, Wrong, by_cases, differs
-from coursekit.generative import VAE, active_units, kl_to_prior
-from coursekit.training import Descent, fit
+from coursekit.generative import VAE
 
-HIDDEN, LATENT, EPOCHS, BATCH = 64, 8, 10, 64
-# What a revived code must reach on the test digits: active units, and −ELBO at most. Over four seeds −ELBO, warm-up and
-# free bits reach 7 or 8 units and 25.3 to 26.1 nats; with twice the KL it is 26.7 to 26.8, with a tenth 29.7 or more.
-# Weights of ½ to 1.5, and noise of standard deviation σ², stay below 26.4: the exercise says so.
-ACTIVE, NATS = 4, 26.4
+IMAGES = 600  # digits that a model is judged on
+TRUE, UNITS = 4, 8  # units in use, and in all
+HEARD, HIDDEN = 2 * TRUE, 16  # hidden units of the decoder that reach the pixels, and all of them
 
 
 def kl(mean: Tensor, log_variance: Tensor) -> Tensor:
@@ -31,12 +30,16 @@ def iwae(log_weights: Tensor) -> Tensor:
     return largest + (log_weights - largest).exp().mean(dim=0).log()
 
 
-def revive(model: VAE, x: Tensor, progress: float) -> Tensor:
-    """The loss of a batch (n, 64): −ELBO per pixel; the weight of the KL grows to 1 in the first half of training."""
-    mean, log_variance = model.encode(x)  # (n, k) each
-    z = mean + (0.5 * log_variance).exp() * torch.randn_like(mean)
-    weight = min(1.0, 2 * progress)
-    return (weight * kl_to_prior(mean, log_variance) - model.log_likelihood(x, z)).mean() / x.shape[1]
+def used(model: VAE, x: Tensor) -> Tensor:
+    """Which units tell the decoder something about the images (n, d): (k,), True or False."""
+    mean = model.encode(x)[0]  # (n, k)
+    told = model.log_likelihood(x, mean).mean()
+    lost = []
+    for j in range(mean.shape[1]):
+        other = mean.clone()
+        other[:, j] = mean[:, j].roll(1)  # unit j tells of another image, all the others of this one
+        lost.append(told - model.log_likelihood(x, other).mean())
+    return torch.stack(lost) > 0.1
 
 
 def check_kl(answer: Answer) -> str:
@@ -60,94 +63,141 @@ def check_kl(answer: Answer) -> str:
     return praise
 
 
-def check_revive(answer: Answer) -> str:
-    """The collapsed VAE, trained with the answer as its loss, has active units that tell of the test digits."""
-    trained = _retrained(answer)
-    active, nats = _quality(trained, _digits()[1])
-    if active < ACTIVE:
-        raise Wrong(
-            f"after {EPOCHS} epochs {active} of {LATENT} units are active on the test digits, wanted {ACTIVE} or more. "
-            "A unit wakes only if what it saves in the likelihood is worth its KL: are both terms sums, or both "
-            "divided by the number of pixels?"
-        )
-    if nats > NATS:
-        raise Wrong(
-            f"after {EPOCHS} epochs {active} of {LATENT} units are active, but −ELBO on the test digits is {nats:.1f} "
-            f"nats; wanted at most {NATS}. Are both terms weighted as in the ELBO when the training ends?"
-        )
-    return (
-        f"{active} of {LATENT} units are active, and −ELBO on the test digits is {nats:.1f} nats "
-        f"(wanted: {ACTIVE} or more, at most {NATS})"
-    )
+def check_used(answer: Answer) -> str:
+    """It finds the units in use of every model."""
+    for seed, (name, (alter, hint)) in enumerate(MODELS.items()):
+        model, wanted = _model(alter, seed)
+        got = _truths(answer(model, _digits().clone()), name)
+        for unit, (said, right) in enumerate(zip(got, wanted, strict=True)):
+            if said != right:
+                verdict = "not in use, but it is" if right else "in use, but it is not"
+                raise Wrong(f"wrong on {name}: it calls unit {unit} {verdict}. {hint}")
+    return f"right on {', '.join(MODELS)}"
 
 
-def _retrained(answer: Answer) -> VAE:
-    """A fresh VAE with the weights of the collapsed one after `EPOCHS` epochs on the answer as a loss."""
-    model, x = copy.deepcopy(_collapsed()), _digits()[0]
-    done, total = itertools.count(), EPOCHS * math.ceil(len(x) / BATCH)
-
-    def closed(*_: object, **__: object) -> Tensor:
-        raise Wrong("write the two terms yourself: model.elbo and model.iwae are switched off in this exercise")
-
-    model.elbo = model.iwae = closed  # type: ignore[method-assign]
-
-    def loss(batch: Tensor) -> Tensor:
-        before = copy.deepcopy(model.state_dict())
-        got = answer(model, batch, next(done) / total)
-        if got is None or got is Ellipsis:
-            raise Wrong(NOTHING_YET)
-        if not isinstance(got, Tensor) or got.numel() != 1:
-            raise Wrong(f"expected the loss of the batch, one number in a tensor, got {type(got).__name__}")
-        if not got.isfinite():
-            raise Wrong("the loss is NaN or infinite")
-        if not got.requires_grad:
-            raise Wrong("the loss has no gradient: compute it from the model, without detach() or item()")
-        after = model.state_dict()
-        if not all(torch.equal(value, after[name]) for name, value in before.items()):
-            raise Wrong("it changes the weights itself; return the loss, and leave the training to the check")
-        return got.squeeze()
-
-    with torch.random.fork_rng(devices=[]):  # the student's random numbers stay as they are
-        torch.manual_seed(0)
-        fit(Descent(model, loss, lr=3e-3), x, epochs=EPOCHS, batch_size=BATCH, device="cpu", progress=False)
-    # Only the weights count: an answer may have put another `elbo` into the model.
-    judged = VAE(64, HIDDEN, LATENT)
-    judged.load_state_dict(model.state_dict())
-    return judged
+def _truths(got: object, name: str) -> list[bool]:
+    """The answer, one truth value for each unit."""
+    if got is None or got is Ellipsis:
+        raise Wrong(NOTHING_YET)
+    values = got.detach().numpy() if isinstance(got, Tensor) else np.array(got)
+    if values.shape != (UNITS,):
+        raise Wrong(f"on {name}: expected one truth value for each of {UNITS} units, got the shape {values.shape}")
+    if values.dtype != bool and not np.isin(values, (0, 1)).all():
+        raise Wrong(f"on {name}: expected True or False for each unit, got numbers: where is the line between them?")
+    return [bool(it) for it in values]
 
 
+def _model(alter: Callable[[Any], set[int]], seed: int) -> tuple[VAE, list[bool]]:
+    """An altered model with its units in random order, and which of them are in use."""
+    model: Any = copy.deepcopy(_built())  # the parts of its nets have no types
+    order = torch.randperm(UNITS, generator=torch.Generator().manual_seed(seed))
+    with torch.no_grad():
+        in_use = alter(model)
+        for head in (model.encoder[2].mean, model.encoder[2].log_variance):
+            head.weight.copy_(head.weight[order])
+            head.bias.copy_(head.bias[order])
+        model.decoder[0].weight.copy_(model.decoder[0].weight[:, order])
+    return model, [it in in_use for it in order.tolist()]
+
+
+@functools.cache
+def _digits() -> Tensor:
+    return datasets.digits().train.images.flatten(1)[:IMAGES]
+
+
+@functools.cache
 @torch.no_grad()
-def _quality(model: VAE, test: Tensor) -> tuple[int, float]:
-    """The number of active units and −ELBO, of 20 samples, on the test digits (n, 64)."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        nats = -model.elbo(test, samples=20).mean().item()
-    nats = nats if math.isfinite(nats) else math.inf
-    return int(active_units(model.encode(test)[0]).sum()), nats
+def _built() -> VAE:
+    """A VAE whose first 4 units are principal components, each worth 1 nat or more; the rest are the prior.
+
+    Its nets are linear, each number in two hidden units: a = relu(a) − relu(−a).
+    """
+    x = _digits()
+    model: Any = VAE(64, HIDDEN, UNITS).requires_grad_(False)
+    for parameter in model.parameters():
+        parameter.zero_()
+    p = x.mean(dim=0).clamp(0.02, 0.98)
+    _, sizes, axes = torch.linalg.svd(x - p, full_matrices=False)
+    axes, spread = axes[:TRUE], sizes[:TRUE, None] / len(x) ** 0.5  # (4, 64), (4, 1)
+    narrow, heads = model.encoder[0], model.encoder[2]
+    narrow.weight[:HEARD] = torch.cat([axes / spread, -axes / spread])
+    narrow.bias.copy_(-narrow.weight @ p)
+    for unit in range(TRUE):
+        heads.mean.weight[unit, unit], heads.mean.weight[unit, unit + TRUE] = 1.0, -1.0
+    heads.log_variance.bias[:TRUE] = -2.0
+    first, last = model.decoder[0], model.decoder[2]
+    first.weight[:HEARD, :TRUE] = torch.cat([torch.eye(TRUE), -torch.eye(TRUE)])
+    pixels = (axes * spread).T / (p * (1 - p)).clamp(min=0.1)[:, None]  # (64, 4): a Newton step from the mean image
+    last.weight[:, :HEARD] = torch.cat([pixels, -pixels], dim=1)
+    last.bias.copy_(p.logit())
+    built: VAE = model
+    return built
 
 
-@functools.cache
-def _digits() -> tuple[Tensor, Tensor]:
-    data = datasets.digits()
-    return data.train.images.flatten(1), data.test.images.flatten(1)
+# What is done to a model whose first TRUE units are in use; it returns the units in use afterwards.
 
 
-@functools.cache
-def _collapsed() -> VAE:
-    """A VAE that has learned from the mean of the cross-entropy over the pixels instead of the sum."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        model = VAE(64, HIDDEN, LATENT)
-
-    def loss(x: Tensor) -> Tensor:
-        mean, log_variance = model.encode(x)
-        z = mean + (0.5 * log_variance).exp() * torch.randn_like(mean)
-        return (kl_to_prior(mean, log_variance) - model.log_likelihood(x, z) / x.shape[1]).mean()
-
-    fit(Descent(model, loss, lr=3e-3), _digits()[0], epochs=15, batch_size=BATCH, device="cpu", progress=False)
-    return model
+def _as_trained(model: Any) -> set[int]:
+    return set(range(TRUE))
 
 
+def _constant(model: Any) -> set[int]:
+    """The decoder listens to the idle units and counts on their constant mean."""
+    heads, first = model.encoder[2], model.decoder[0]
+    heads.mean.bias[TRUE:] = 3.0
+    heads.log_variance.bias[TRUE:] = -4.0
+    first.weight[:, TRUE:] = first.weight[:, :TRUE]
+    first.bias -= 3.0 * first.weight[:, TRUE:].sum(dim=1)
+    return set(range(TRUE))
+
+
+def _noise(model: Any) -> set[int]:
+    """The decoder listens a little to the noise of the idle units."""
+    first = model.decoder[0]
+    first.weight[:, TRUE:] = 0.3 * first.weight[:, :TRUE]
+    return set(range(TRUE))
+
+
+def _unheard(model: Any) -> set[int]:
+    """The idle units repeat what the others say, but the decoder has no weights for them."""
+    mean = model.encoder[2].mean
+    mean.weight[TRUE:], mean.bias[TRUE:] = mean.weight[:TRUE], mean.bias[:TRUE]
+    model.encoder[2].log_variance.bias[TRUE:] = -2.0
+    return set(range(TRUE))
+
+
+def _dead_end(model: Any) -> set[int]:
+    """As before, and the decoder's first layer hears them, in hidden units with no way to the pixels."""
+    in_use = _unheard(model)
+    model.decoder[0].weight[HEARD:, TRUE:] = 2.0
+    return in_use
+
+
+def _small_scale(model: Any) -> set[int]:
+    """The units in use speak softly, to a decoder that listens closely."""
+    heads, first = model.encoder[2], model.decoder[0]
+    heads.mean.weight[:TRUE] *= 0.01
+    heads.mean.bias[:TRUE] *= 0.01
+    heads.log_variance.bias[:TRUE] += 2 * math.log(0.01)
+    first.weight[:, :TRUE] *= 100
+    return set(range(TRUE))
+
+
+def _deaf(model: Any) -> set[int]:
+    """The decoder hears nothing."""
+    model.decoder[0].weight.zero_()
+    return set()
+
+
+MODELS = {
+    "idle units": (_as_trained, "Those not in use are the prior for every image."),
+    "constant means": (_constant, "A mean that is the same for every image tells nothing, whatever it costs."),
+    "noise that the decoder hears": (_noise, "A unit that moves the drawing need not tell of the image."),
+    "units that the decoder ignores": (_unheard, "A mean may vary, and the decoder may have no weight for it."),
+    "a dead end in the decoder": (_dead_end, "A weight into a hidden unit is no way to the pixels."),
+    "a code on a small scale": (_small_scale, "A mean of small variance is enough for large weights."),
+    "a deaf decoder": (_deaf, "No unit is in use: an order of the units does not tell that."),
+}
 MEAN, LOG_VARIANCE = (
     torch.tensor([[0.0, 1.5, -2.0], [0.3, 0.0, 1.0]]),
     torch.tensor([[0.0, -1.0, 0.7], [1.2, -3.0, 0.0]]),
@@ -176,5 +226,5 @@ exercise = Exercises(
             "samples of one image that differ by e⁹⁰⁰": (WEIGHTS - torch.tensor([[900.0], [0.0], [1800.0]]),),
         },
     ),
-    Exercise(revive, check_revive),
+    Exercise(used, check_used),
 )

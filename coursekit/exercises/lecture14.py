@@ -1,4 +1,4 @@
-"""Exercises of lecture 14: the best discriminator, the losses of both players, and samples that are no copies."""
+"""Exercises of lecture 14: the best discriminator, the losses of both players, a penalty, and samples, not copies."""
 
 import functools
 
@@ -14,6 +14,7 @@ from coursekit.generative import (
     generator_loss,
     nearer_to_training,
     optimal_discriminator,
+    real_gradient_penalty,
 )
 
 HALF, SAMPLES = 700, 500  # digits to learn from, as many held out, and samples that the check asks for
@@ -32,6 +33,37 @@ def optimal_d(p_data: Tensor, p_model: Tensor, share: float = 0.5) -> Tensor:
 def gan_losses(real: Tensor, fake: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """From the logits of D, (n,) and (m,): −v, and the saturating and the non-saturating loss of G."""
     return discriminator_loss(real, fake), generator_loss(fake, "saturating"), generator_loss(fake)
+
+
+def steepness(D: nn.Module, x: Tensor) -> Tensor:
+    """The gradient penalty without its weight: ½ E‖∇s(x)‖² of the logit s at the data x (m, d)."""
+    return real_gradient_penalty(D, x)
+
+
+def check_steepness(answer: Answer) -> str:
+    """The value, and its gradient by the weights of D, on a line and on a net."""
+    torch.manual_seed(0)
+    players = {"a line": nn.Linear(3, 1), "a net": nn.Sequential(nn.Linear(3, 8), nn.Tanh(), nn.Linear(8, 1))}
+    for name, D in players.items():
+        x = torch.randn(5, 3)
+        got, want = answer(D, x), real_gradient_penalty(D, x)
+        value = require_result(got, (), "one number")
+        if abs(value.item() - want.item()) > 1e-5 * (1 + want.item()):
+            raise Wrong(
+                f"on {name}: expected {want.item():.4f}, got {value.item():.4f}. Each image has a gradient of its own "
+                "(in that of a mean over the batch it is m times too small); sum its squares over the pixels, average "
+                "over the images, halve"
+            )
+        if not (isinstance(got, Tensor) and got.requires_grad):
+            raise Wrong("D cannot learn from it: the gradient needs create_graph=True")
+        # A gradient by a weight that the penalty does not depend on, the bias of a line, is 0.
+        mine, its = (
+            torch.autograd.grad(it, list(D.parameters()), allow_unused=True, materialize_grads=True)
+            for it in (got, want)
+        )
+        if any((a - b).abs().max() > 1e-4 for a, b in zip(mine, its, strict=True)):
+            raise Wrong(f"on {name}: the value is right, its gradient by the weights of D is not")
+    return "right on a line and on a net, and D can learn from it"
 
 
 def my_generator(x: Tensor, n: int) -> Tensor:
@@ -54,8 +86,11 @@ def check_my_generator(answer: Answer) -> str:
     confidence, rarest = p.amax(dim=1), p.argmax(dim=1).bincount(minlength=10).min().item() / len(p)
     confident = (confidence >= 0.9).double().mean().item()
     covered, nearer = coverage(held_out, drawn), nearer_to_training(drawn, training, held_out)
-    # Every digit may also move by a pixel, or moved copies would pass.
-    to_training, to_held_out = (torch.cdist(drawn, _moved(it)).amin(dim=1) for it in (training, held_out))  # (n,)
+    # Every digit may also move by a pixel and have another brightness and contrast, or such copies would pass.
+    alike = _in_one_contrast(drawn)
+    to_training, to_held_out = (
+        torch.cdist(alike, _in_one_contrast(_moved(it))).amin(dim=1) for it in (training, held_out)
+    )  # (n,)
     closer = to_training < CLOSE * to_held_out
     copied = closer.double().mean().item()
     measured = f"confident {confident:.0%}, covered {covered:.0%}, nearer to training {nearer:.0%}"
@@ -68,8 +103,8 @@ def check_my_generator(answer: Answer) -> str:
     # The fraction above is an average: new samples that are nearer to held-out digits would hide copies in it.
     if copied > COPIED:
         raise Wrong(
-            f"{measured}: {copied:.0%} of the samples lie on a training digit, moved by a pixel or not, or very near "
-            f"it, wanted at most {COPIED:.0%}. Copies are not new digits, even where other samples are new"
+            f"{measured}: {copied:.0%} of the samples lie on a training digit, moved by a pixel, dimmed or neither, or "
+            f"very near it, wanted at most {COPIED:.0%}. Copies are not new digits, even where other samples are new"
         )
     leaked = (to_held_out < CLOSE * to_training).double().mean().item()
     if leaked > COPIED:
@@ -107,7 +142,7 @@ def check_my_generator(answer: Answer) -> str:
     return (
         f"a classifier is certain of {CONFIDENT:.0%} of the samples or more, they cover {COVERED:.0%} of the held-out "
         f"digits or more, no digit is rarer than {RAREST:.0%}, at most {NEARER:.0%} are nearer to training "
-        f"digits, and at most {COPIED:.0%} are copies, moved by a pixel or not"
+        f"digits, and at most {COPIED:.0%} are copies, also moved by a pixel or dimmed"
     )
 
 
@@ -115,6 +150,12 @@ def _moved(rows: Tensor) -> Tensor:
     """Digits (m, 64), and each moved by a pixel in every direction → (9m, 64)."""
     wide = nn.functional.pad(rows.view(-1, 8, 8), (1, 1, 1, 1))
     return torch.cat([wide[:, i : i + 8, j : j + 8].flatten(1) for i in range(3) for j in range(3)])
+
+
+def _in_one_contrast(rows: Tensor) -> Tensor:
+    """Digits (m, 64) of mean 0 and length 1, so that their brightness and contrast do not matter."""
+    rows = rows - rows.mean(dim=1, keepdim=True)
+    return rows / rows.norm(dim=1, keepdim=True).clamp(min=1e-6)
 
 
 @functools.cache
@@ -165,5 +206,6 @@ exercise = Exercises(
             "a D that is wrong": (REAL - 800, FAKE + 800),
         },
     ),
+    Exercise(steepness, check_steepness),
     Exercise(my_generator, check_my_generator),
 )

@@ -110,7 +110,7 @@ exercise = Exercises(
     by_cases(
         tv,
         {
-            "four outcomes": (P, Q),
+            "four outcomes": (P[[0, 2, 1, 3]], Q[[0, 2, 1, 3]]),  # p − q changes sign three times
             "three outcomes": (P[:3], P.new_tensor([0.1, 0.3, 0.6])),
             "no common outcome": (P[[3, 0, 1, 2]], P.new_tensor([1.0, 0, 0, 0])),
         },

@@ -78,7 +78,8 @@ def _compare_weights(
     if all(torch.equal(a, b) for a, b in zip(before, after, strict=True)):
         raise Wrong(f"{name}: no weight of the critic has changed. Change them in place, as `w.data.clamp_(…)` does")
     kept = [w.grad for w in critic.parameters() if w.grad is not None]
-    if any(not torch.equal(a, b) for a, b in zip(gradients, kept, strict=False)):
+    cleared = not any(w.any() for w in kept)  # after the step, as `zero_grad` does
+    if not cleared and any(not torch.equal(a, b) for a, b in zip(gradients, kept, strict=False)):
         raise Wrong(f"{name}: it changes the gradients. The algorithm clips the weights, after a step along whole ones")
     if all(torch.equal(w, old.clamp(-c, c)) for w, old in zip(after, before, strict=True)):
         raise Wrong(f"{name}: the weights are clipped, but the optimizer made no step; call `optimizer.step()` first")
@@ -159,11 +160,16 @@ def check_estimate_w1(answer: Answer) -> str:
     real, fakes, exact = _generators()
     torch.manual_seed(17)  # the same verdict each time
     order = torch.randperm(len(fakes))
-    with patch("scipy.optimize.linear_sum_assignment", _refuse), patch("scipy.optimize.linprog", _refuse):
+    with (
+        patch("scipy.optimize.linear_sum_assignment", _refuse),
+        patch("scipy.optimize._linprog._linprog_highs", _refuse),  # behind every imported name of linprog
+        patch("torch.autograd.backward", wraps=torch.autograd.backward) as backward,
+        patch("torch.autograd.grad", wraps=torch.autograd.grad) as grad,
+    ):
         numbers = require_result(answer(real.clone(), fakes[order]), (len(fakes),), "one number for each generator")
     error = torch.empty(len(fakes), dtype=torch.float64)
     error[order] = ((numbers.double() - exact[order]) / exact[order]).abs()
-    if error.max() < 1e-5:
+    if error.max() < 1e-2:  # no trained critic is that near for all of them
         raise Wrong("that is W₁ itself, computed from all pairs of points: estimate it with a critic")
     for name, it in (("all generators", error), (f"the {NOT_ROUND} that are not round", error[-NOT_ROUND:])):
         if not it.median() <= LARGEST_ERROR:
@@ -171,6 +177,8 @@ def check_estimate_w1(answer: Answer) -> str:
                 f"the median relative error over {name} is {it.median():.2f}, wanted at most {LARGEST_ERROR}. A rank "
                 "is not enough, and neither are the distances from the centre: look at where the points are"
             )
+    if not (backward.called or grad.called):
+        raise Wrong("near enough, but nothing was trained: it took no gradient. Estimate W₁ with a critic")
     return f"a median relative error of at most {LARGEST_ERROR}, over all generators and over those that are not round"
 
 

@@ -1,4 +1,4 @@
-"""Exercises of lecture 18: a kernel for codes, the unbiased MMD², and a weight of the penalty that suits the data."""
+"""Exercises of lecture 18: a kernel for codes, the unbiased MMD², a weight that suits the data, a density of codes."""
 
 import math
 from collections.abc import Callable
@@ -8,12 +8,14 @@ import torch
 from torch import Tensor, nn
 
 from coursekit import distances
-from coursekit.exercises.checking import Answer, Exercise, Exercises, Wrong, by_cases
+from coursekit.exercises.checking import NOTHING_YET, Answer, Exercise, Exercises, Wrong, by_cases
+from coursekit.generative.measures import nearer_to_training
 from coursekit.generative.wae import WAE, latent_mmd2
 from coursekit.nets import fully_connected
 
 POINTS, TIMES = 200, 150  # the size of a data set, and the updates of a training
 MMD_LIMIT, ERROR_LIMIT = 0.01, 1.5  # MMD² of the codes, and the error as a multiple of that with λ = 0
+OF_GAUSSIAN, COPIES = 1 / 3, 0.65  # MMD² as a part of the fitted Gaussian's, and the share of near copies
 
 NO_GRADIENT = "no gradient passes through it; stay with tensors, without .item(), .detach() and NumPy"
 
@@ -46,6 +48,20 @@ def choose_weight(train: Train) -> float:
         if mmd <= MMD_LIMIT and error <= ERROR_LIMIT * plain:
             return weight
     return weight
+
+
+def new_codes(codes: Tensor, n: int) -> Tensor:
+    """Draws (n, k) from a density of the codes (N, k): each from a Gaussian fitted to a code and its neighbours."""
+    start = codes[torch.randint(len(codes), (n,))]
+    near = codes[torch.cdist(start, codes).topk(min(40, len(codes)), largest=False).indices]  # (n, 40, k)
+    middle = near.mean(dim=1, keepdim=True)
+    steps = torch.randn(near.shape[:2], dtype=codes.dtype)[:, :, None] * (near - middle)
+    return middle[:, 0] + steps.sum(dim=1) / math.sqrt(near.shape[1])
+
+
+def fitted_gaussian(codes: Tensor, n: int) -> Tensor:
+    """The poorest density: draws (n, k) from one Gaussian with the mean and the covariance of the codes."""
+    return codes.mean(dim=0) + torch.randn(n, codes.shape[1]) @ torch.linalg.cholesky(codes.T.cov()).T
 
 
 def make_train(scale: float) -> Train:
@@ -96,6 +112,41 @@ def check_weight(answer: Answer) -> str:
         if mmd > MMD_LIMIT:
             raise Wrong(f"{got}; wanted an MMD² of at most {MMD_LIMIT}. Raise λ. The error counts in squared units")
     return f"MMD² at most {MMD_LIMIT} at an error of at most {ERROR_LIMIT} times that of λ = 0, in both units"
+
+
+def check_new_codes(answer: Answer) -> str:
+    """New codes from five clusters in the plane are near codes that the answer never saw, and are no copies."""
+    torch.manual_seed(18)
+    angles = 2 * math.pi / 5 * torch.arange(5)
+    centres = 3 * torch.stack([angles.cos(), angles.sin()], dim=1)
+    codes, held_out = (centres[torch.randint(5, (400,))] + 0.4 * torch.randn(400, 2) for _ in range(2))
+
+    def distance(made: Tensor) -> float:
+        return distances.mmd2(made, held_out, distances.imq(0.5)).item()  # notices more than the means of clusters
+
+    limit = OF_GAUSSIAN * distance(fitted_gaussian(codes, 1000))
+    drawn: list[Tensor] = []
+    for seed in (1, 2):
+        torch.manual_seed(seed)
+        np.random.seed(seed)  # noqa: NPY002, the generator that students may use
+        got = answer(codes.clone(), 1000)
+        if got is None:
+            raise Wrong(NOTHING_YET)
+        if not isinstance(got, Tensor) or got.shape != (1000, 2):
+            shape = tuple(got.shape) if isinstance(got, Tensor) else got
+            raise Wrong(f"expected a tensor of 1000 codes of 2 numbers, shape (1000, 2), got {shape!r}")
+        drawn.append(got.detach().float())
+        if not drawn[-1].isfinite().all():
+            raise Wrong("a code is not finite: does a covariance come from too few codes?")
+    if torch.equal(drawn[0], drawn[1]):
+        raise Wrong("two calls return the same codes; draw new ones each time")
+    ratio = max(distance(made) for made in drawn) / limit * OF_GAUSSIAN
+    copies = max(nearer_to_training(made, codes, held_out) for made in drawn)
+    if copies > COPIES:
+        raise Wrong(f"{copies:.0%} of the codes are nearer to a given code than to any held-out one: copies, not draws")
+    if ratio > OF_GAUSSIAN:
+        raise Wrong(f"MMD² to held-out codes is {ratio:.2f} times the fitted Gaussian's; wanted at most a third")
+    return "MMD² to held-out codes is at most a third of the fitted Gaussian's, and the codes are no copies"
 
 
 def learnable(exercise: Exercise, at: Callable[[Answer, Tensor], Tensor], start: Tensor) -> Exercise:
@@ -163,4 +214,5 @@ exercise = Exercises(
         _Z,
     ),
     Exercise(choose_weight, check_weight),
+    Exercise(new_codes, check_new_codes),
 )

@@ -41,5 +41,5 @@ def _move(ax: Axes, symbol: str, here: tuple[float, float], there: tuple[float, 
         side = 1 if y > 0 else -1
         tail, head, bend, middle = (x - 0.1, y), (x + 0.1, y), -3.0 * side, (x, y + side)
     ax.annotate("", head, tail, arrowprops=ARROW | {"connectionstyle": f"arc3,rad={bend}"})
-    style = {"ha": "center", "va": "center", "fontsize": 15, "weight": "bold"}
-    ax.text(*middle, symbol, bbox={"color": "white", "pad": 1}, **style)
+    box = {"color": "white", "pad": 1}
+    ax.text(*middle, symbol, bbox=box, ha="center", va="center", fontsize=15, weight="bold")

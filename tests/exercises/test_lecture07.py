@@ -64,8 +64,19 @@ def without_finished_sentences(decoder, state, limit):
     return table
 
 
+def from_the_first_state(decoder, state, limit):
+    """All words so far are read again in each step."""
+    said = torch.full((1, state.shape[1]), END)
+    while len(said) <= limit and not (said[1:] == END).any(dim=0).all():
+        word = decoder(said, state)[0][-1:].argmax(dim=2)
+        said = torch.cat([said, word])
+    over = (said[1:] == END).cumsum(dim=0) - (said[1:] == END).int() > 0
+    return said[1:].masked_fill(over, PAD)
+
+
 RIGHT_DECODING = {
     "the package": seq2seq.greedy,
+    "all words again": from_the_first_state,
     "the parts": decoding(),
     "PAD fed back after END": decoding(feed=lambda word, said: said),
     "a full table": in_a_full_table,
@@ -130,7 +141,7 @@ WRONG_DECODING = {
     ),
     "words without a row": (
         lambda decoder, state, limit: decoder(torch.full((state.shape[1],), END), state),
-        "the decoder takes words of shape (1, 1), got (1,)",
+        "the decoder takes words of shape (t, 1), got (1,)",
     ),
     "transposed": (
         lambda *arguments: seq2seq.greedy(*arguments).T,

@@ -173,6 +173,11 @@ def regression(values, z, mu, sigma):
     return (values * (z - mu)).sum() / (z - mu).square().sum() * torch.ones_like(z)
 
 
+def told_by_length(values, z, mu, sigma):
+    """No baseline for few samples, where the mean is exact, and the gradient of x² + c for many."""
+    return values * (z - mu) / sigma**2 if len(z) < 4 else torch.full_like(z, 2 * mu)
+
+
 BIASED = {
     "baseline from the same sample": (own_mean, "the baseline of a sample must not contain its own value"),
     "best baseline from the same sample": (fitted, "and 2 samples the mean of your estimate is"),
@@ -183,6 +188,7 @@ BIASED = {
     "the derivative in σ": (lambda f, z, m, s: f * (((z - m) / s) ** 2 - 1) / s, "the mean of your estimate is"),
     "the sum for the mean": (lambda f, z, m, s: len(f) * f * (z - m) / s**2, "the mean of your estimate is"),
     "the regression of f on z": (regression, r"for f = z³, N\(1, 1²\) and 2 samples"),
+    "another estimate for many samples": (told_by_length, r"for f = cos z, N\(0.5, 1\) and 50 samples .* is -0.291"),
     "the baseline added to the product": (lambda f, z, m, s: f * (z - m) / s**2 - f.mean(), "for f = 1"),
 }
 

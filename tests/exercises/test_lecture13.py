@@ -1,7 +1,7 @@
 """The exercises on the variational autoencoder accept what is right in any form, and say what is wrong."""
 
 import math
-import re
+import time
 
 import numpy as np
 import pytest
@@ -10,7 +10,7 @@ from torch.distributions import Normal, kl_divergence
 
 from coursekit.exercises import lecture13
 from coursekit.exercises.lecture13 import exercise
-from coursekit.generative import VAE, kl_to_prior
+from coursekit.generative import active_units, kl_to_prior
 
 # --- the divergence from the prior
 
@@ -158,142 +158,153 @@ def test_wrong_bounds_are_refused(ask, answer, message):
     assert message in ask(exercise, "iwae", answer)
 
 
-# --- a code brought to life
+# --- the units in use
 
 
-def sampled(model, x):
+def codes(model, x):
+    return model.encode(x)[0]
+
+
+def samples(model, x):
     mean, log_variance = model.encode(x)
-    return mean, log_variance, mean + (0.5 * log_variance).exp() * torch.randn_like(mean)
+    return mean + (0.5 * log_variance).exp() * torch.randn_like(mean)
 
 
-def per_image(model, x):
-    mean, log_variance, z = sampled(model, x)
-    return kl_to_prior(mean, log_variance) - model.log_likelihood(x, z)
+def lost(model, x, z, replace):
+    """The nats that are lost, unit by unit, when its column of z is replaced."""
+    told, nats = model.log_likelihood(x, z).mean(), []
+    for j in range(z.shape[1]):
+        other = z.clone()
+        other[:, j] = replace(z[:, j])
+        nats.append(told - model.log_likelihood(x, other).mean())
+    return torch.stack(nats)
 
 
-def plain(model, x, progress):
-    return per_image(model, x).mean()
+def shuffled(column):
+    return column[torch.randperm(len(column))]
 
 
-def warm_up(model, x, progress):
-    mean, log_variance, z = sampled(model, x)
-    weight = 0.1 if progress < 1 / 3 else 1.0
-    return (weight * kl_to_prior(mean, log_variance) - model.log_likelihood(x, z)).mean()
+def slopes(model, x, z):
+    """How much the drawing moves with each unit: (n, k)."""
+    z = z.clone().requires_grad_()
+    return torch.autograd.grad(model.decode(z).square().sum(), z)[0].abs()
 
 
-def free_bits(model, x, progress):
-    mean, log_variance, z = sampled(model, x)
-    unit = 0.5 * (log_variance.exp() + mean**2 - 1 - log_variance).mean(dim=0)
-    return unit.clamp(min=0.3).sum() - model.log_likelihood(x, z).mean()
+def drawing(model, x):
+    """Units whose means, from another image, change the drawing."""
+    z = codes(model, x)
+    moved = [torch.where(torch.arange(8) == j, z.roll(7, dims=0), z) for j in range(8)]
+    return [bool((model.decode(it) - model.decode(z)).abs().mean() > 1e-3) for it in moved]
 
 
-def all_divided(model, x, progress):
-    return plain(model, x, progress)[None] / 64
+RIGHT_USED = {
+    "codes of other images": lecture13.used,
+    "shuffled codes": lambda m, x: lost(m, x, codes(m, x), shuffled) > 0.3,
+    "the mean code": lambda m, x: lost(m, x, codes(m, x), torch.mean) > 0.3,
+    "samples, shuffled": lambda m, x: lost(m, x, samples(m, x), shuffled) > 0.3,
+    "changes of the drawing, a list": drawing,
+    "slope times standard deviation": lambda m, x: slopes(m, x, codes(m, x)).mean(0) * codes(m, x).std(0) > 1e-3,
+    "zeros and ones": lambda m, x: lecture13.used(m, x).int(),
+    "NumPy": lambda m, x: lecture13.used(m, x).numpy(),
+}
 
 
-def warm_up_divided(model, x, progress):
-    return warm_up(model, x, progress) / 64
+@pytest.mark.parametrize("answer", RIGHT_USED.values(), ids=RIGHT_USED)
+def test_the_units_in_use_may_be_found_in_any_way(ask, answer):
+    assert ask(exercise, "used", answer).startswith("✓ used: right on idle units, constant means, ")
 
 
-@pytest.mark.parametrize("answer", [plain, warm_up, free_bits, all_divided, warm_up_divided, lecture13.revive])
-def test_a_code_may_be_revived_in_any_way(ask, answer):
-    active, nats = r"[4-8] of 8 units are active", r"−ELBO on the test digits is 2[56]\.\d nats"
-    praise = rf"{active}, and {nats} \(wanted: 4 or more, at most 26\.4\)"
-    assert re.fullmatch(f"✓ revive: {praise}", ask(exercise, "revive", answer))
+@pytest.mark.parametrize(("seed", "alter"), list(enumerate(it for it, _ in lecture13.MODELS.values())))
+def test_a_unit_in_use_is_worth_a_nat_and_the_others_nothing(seed, alter):
+    model, wanted = lecture13._model(alter, seed)
+    x = lecture13._digits()
+    nats = lost(model, x, codes(model, x), lambda column: column.roll(1))
+    assert all(it > 1 if in_use else it.abs() < 1e-3 for it, in_use in zip(nats, wanted, strict=True))
 
 
-def test_the_given_code_is_empty():
-    _, test = lecture13._digits()
-    active, nats = lecture13._quality(lecture13._collapsed(), test)
-    assert active == 0
-    assert nats > lecture13.NATS
-
-
-def weighted(pixels=1.0, beta=1.0):
-    def answer(model, x, progress):
-        mean, log_variance, z = sampled(model, x)
-        return (beta * kl_to_prior(mean, log_variance) - pixels * model.log_likelihood(x, z)).mean()
-
-    return answer
-
-
-def never_warm(model, x, progress):
-    return weighted(beta=0.1)(model, x, progress)
-
-
-def without_divergence(model, x, progress):
-    return -model.log_likelihood(x, model.encode(x)[0]).mean()
-
-
-def without_noise(model, x, progress):
+def kl_of_units(model, x):
     mean, log_variance = model.encode(x)
-    return (kl_to_prior(mean, log_variance) - model.log_likelihood(x, mean)).mean()
+    return (0.5 * (log_variance.exp() + mean**2 - 1 - log_variance)).mean(dim=0)
 
 
-def ignores_the_model(model, x, progress):
-    return -VAE(64, 64, 8).elbo(x).mean()
+def varies(model, x):
+    return active_units(codes(model, x))
 
 
-def no_gradient(model, x, progress):
-    return plain(model, x, progress).detach()
+def heard(model):
+    return model.decoder[0].weight.norm(dim=0) > 0
 
 
-def infinite(model, x, progress):
-    return plain(model, x, progress) * math.inf
+def upset(model, x):
+    """Units whose samples move the drawing."""
+    z = samples(model, x)
+    moved = [torch.where(torch.arange(8) == j, z.roll(1, dims=0), z) for j in range(8)]
+    return torch.stack([(model.decode(it) - model.decode(z)).abs().mean() for it in moved]) > 1e-3
 
 
-@torch.no_grad()
-def shifts_the_mean(model, x, progress):
-    model.encoder[2].mean.bias += 3
-    with torch.enable_grad():
-        return plain(model, x, progress)
+WRONG_USED = {
+    "active units": (varies, "units that the decoder ignores"),
+    "the KL of a unit": (lambda m, x: kl_of_units(m, x) > 0.1, "constant means"),
+    "weights of the decoder": (lambda m, x: heard(m), "constant means"),
+    "active, and the decoder has weights": (lambda m, x: varies(m, x) & heard(m), "a dead end in the decoder"),
+    "slopes of the decoder": (lambda m, x: slopes(m, x, codes(m, x)).mean(0) > 1e-3, "constant means"),
+    "active, and a slope": (
+        lambda m, x: varies(m, x) & (slopes(m, x, codes(m, x)).mean(0) > 1e-3),
+        "a code on a small scale",
+    ),
+    "KL, and a slope": (
+        lambda m, x: (kl_of_units(m, x) > 0.1) & (slopes(m, x, codes(m, x)).mean(0) > 1e-3),
+        "constant means",
+    ),
+    "zero for the code": (lambda m, x: lost(m, x, codes(m, x), torch.zeros_like) > 0.1, "constant means"),
+    "the prior for the code": (lambda m, x: lost(m, x, codes(m, x), torch.randn_like) > 0.1, "constant means"),
+    "samples that move the drawing": (upset, "constant means"),
+    "zero for a sample": (
+        lambda m, x: lost(m, x, samples(m, x), torch.zeros_like).abs() > 0.05,
+        "constant means",
+    ),
+    "more than the mean unit": (
+        lambda m, x: (it := lost(m, x, codes(m, x), shuffled)) > it.mean() / 2 - 1e-6,
+        "a deaf decoder",
+    ),
+    "the first half": (lambda m, x: torch.arange(8) < 4, "idle units"),
+    "all": (lambda m, x: torch.ones(8, dtype=torch.bool), "idle units"),
+    "none": (lambda m, x: [False] * 8, "idle units"),
+}
 
 
-def other_weights(model, x, progress):
-    model.load_state_dict(VAE(64, 64, 8).state_dict())
-    return plain(model, x, progress)
-
-
-def judges_itself(model, x, progress):
-    model.encode = lambda x: (torch.randn(len(x), 8), torch.zeros(len(x), 8))
-    model.elbo = lambda x, samples=1: torch.zeros(len(x))
-    return sum(p.square().sum() for p in model.parameters())
+@pytest.mark.parametrize(("answer", "case"), WRONG_USED.values(), ids=WRONG_USED)
+def test_units_that_only_seem_in_use_are_refused(ask, answer, case):
+    assert ask(exercise, "used", answer).startswith(f"○ used is open: wrong on {case}: it calls unit ")
 
 
 @pytest.mark.parametrize(
     ("answer", "message"),
     [
-        (weighted(pixels=1 / 64), "0 of 8 units are active on the test digits, wanted 4 or more"),
-        (weighted(pixels=1 / 64, beta=64**-2), r"\d of 8 units are active, but −ELBO"),
-        (weighted(beta=2), r"8 of 8 units are active, but −ELBO on the test digits is 26\.\d nats"),
-        (never_warm, "8 of 8 units are active, but −ELBO"),
-        (without_divergence, "8 of 8 units are active, but −ELBO"),
-        (without_noise, "8 of 8 units are active, but −ELBO"),
-        (weighted(pixels=-1.0), "after 10 epochs"),
-        (ignores_the_model, "0 of 8 units are active"),
-        (no_gradient, "the loss has no gradient"),
-        (infinite, "the loss is NaN or infinite"),
-        (shifts_the_mean, "it changes the weights itself"),
-        (other_weights, "it changes the weights itself"),
-        (judges_itself, "0 of 8 units are active"),
-        (lambda model, x, progress: -model.elbo(x).mean(), "write the two terms yourself"),
-        (lambda model, x, progress: -model.iwae(x, samples=1).mean(), "write the two terms yourself"),
-        (
-            lambda model, x, progress: per_image(model, x),
-            "expected the loss of the batch, one number in a tensor",
-        ),
-        (lambda model, x, progress: 3.0, "expected the loss of the batch, one number in a tensor, got float"),
-        (lambda model, x, progress: None, "it returns nothing yet"),
+        (lambda m, x: None, "it returns nothing yet"),
+        (lambda m, x: lost(m, x, codes(m, x), shuffled), "expected True or False for each unit, got numbers"),
+        (lambda m, x: 4, r"expected one truth value for each of 8 units, got the shape ()"),
+        (lambda m, x: codes(m, x) > 0, "expected one truth value for each of 8 units, got the shape (600, 8)"),
+        (lambda m, x: m.nothing, "it raises AttributeError"),
     ],
 )
-def test_what_does_not_revive_it_is_refused(ask, answer, message):
-    assert re.match(f"○ revive is open: .*({message})", ask(exercise, "revive", answer))
+def test_what_is_no_truth_value_for_each_unit_is_refused(ask, answer, message):
+    assert message in ask(exercise, "used", answer)
 
 
-def test_the_students_function_may_spoil_its_batch(ask):
-    def spoil(model, x, progress):
-        loss = plain(model, x.clone(), progress)
+def test_an_answer_may_spoil_its_model_and_images_but_wins_nothing(ask):
+    def spoil(model, x):
+        found = lecture13.used(model, x)
+        model.decoder[0].weight.zero_()
         x.zero_()
-        return loss
+        return found
 
-    assert ask(exercise, "revive", spoil).startswith("✓")
+    assert ask(exercise, "used", spoil).startswith("✓")
+    assert ask(exercise, "used", lambda m, x: (spoil(m, x), spoil(m, x))[1]).startswith("○ used is open: wrong on")
+
+
+def test_the_check_is_fast(ask):
+    lecture13._built()
+    start = time.process_time()
+    ask(exercise, "used", lecture13.used)
+    assert time.process_time() - start < 3

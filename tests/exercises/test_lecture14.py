@@ -127,6 +127,67 @@ def test_wrong_losses_are_open(ask, answer, message):
     assert message in ask(exercise, "gan_losses", answer)
 
 
+# --- the gradient penalty
+
+
+def by_grad(D, x, *, inner=lambda s: s.sum(), keep=True, squared=lambda slope: slope.square().sum(dim=1).mean() / 2):
+    x = x.clone().requires_grad_()
+    [slope] = torch.autograd.grad(inner(D(x)), x, create_graph=keep)
+    return squared(slope)
+
+
+def image_by_image(D, x):
+    rows = [row.clone().requires_grad_() for row in x]
+    slopes = [torch.autograd.grad(D(row), row, create_graph=True)[0] for row in rows]
+    return torch.stack(slopes).square().sum() / 2 / len(x)
+
+
+def by_vmap(D, x):
+    return torch.func.vmap(torch.func.grad(lambda row: D(row)[0]))(x).square().sum(dim=1).mean() / 2
+
+
+def by_jacobian(D, x):
+    whole = torch.autograd.functional.jacobian(lambda it: D(it)[:, 0], x, create_graph=True)  # (m, m, d)
+    return whole.diagonal().square().sum() / 2 / len(x)
+
+
+def of_the_mean_times_m(D, x):
+    return by_grad(D, x, inner=torch.mean) * len(x) ** 2
+
+
+@pytest.mark.parametrize("answer", [by_grad, image_by_image, by_vmap, by_jacobian, of_the_mean_times_m])
+def test_the_penalty_in_any_form(ask, answer):
+    assert ask(exercise, "steepness", answer) == "✓ steepness: right on a line and on a net, and D can learn from it"
+
+
+VALUE, NO_GRAPH = "on a line: expected 0.", "D cannot learn from it"
+WRONG_PENALTIES = {
+    "of the mean": (lambda D, x: by_grad(D, x, inner=torch.mean), "m times too small"),
+    "no ½": (lambda D, x: by_grad(D, x, squared=lambda it: it.square().sum(dim=1).mean()), VALUE),
+    "of D, not its logit": (lambda D, x: by_grad(lambda it: D(it).sigmoid(), x), VALUE),
+    "the norm without its square": (lambda D, x: by_grad(D, x, squared=lambda it: it.norm(dim=1).mean() / 2), VALUE),
+    "a mean over the pixels": (lambda D, x: by_grad(D, x, squared=lambda it: it.square().mean() / 2), VALUE),
+    "a sum over the images": (lambda D, x: by_grad(D, x, squared=lambda it: it.square().sum() / 2), VALUE),
+    "one number an image": (
+        lambda D, x: by_grad(D, x, squared=lambda it: it.square().sum(dim=1) / 2),
+        "expected one number",
+    ),
+    "no graph": (lambda D, x: by_grad(D, x, keep=False), NO_GRAPH),
+    "detached": (lambda D, x: by_grad(D, x).detach(), NO_GRAPH),
+    "a number": (lambda D, x: by_grad(D, x).item(), NO_GRAPH),
+    "another graph": (
+        lambda D, x: by_grad(D, x).detach() + 0 * D(x).sum(),
+        "its gradient by the weights of D is not",
+    ),
+    "nothing": (lambda D, x: None, "it returns nothing yet"),
+}
+
+
+@pytest.mark.parametrize(("answer", "message"), WRONG_PENALTIES.values(), ids=WRONG_PENALTIES)
+def test_a_wrong_penalty_is_open(ask, answer, message):
+    assert message in ask(exercise, "steepness", answer)
+
+
 # --- a generator
 
 
@@ -153,7 +214,7 @@ def test_honest_generators_are_accepted(ask, answer):
     praise = (
         "a classifier is certain of 50% of the samples or more, they cover 60% of the held-out digits or more, "
         "no digit is rarer than 3%, at most 75% are nearer to training digits, and at most 10% are copies, "
-        "moved by a pixel or not"
+        "also moved by a pixel or dimmed"
     )
     assert ask(exercise, "my_generator", answer) == f"✓ my_generator: {praise}"
 
@@ -202,13 +263,13 @@ def moved_by_a_pixel(rows):
     return each[torch.randint(4, (len(rows),)), torch.arange(len(rows))]
 
 
-def moved_copies_among_a_mixture(fraction):
-    """Copies moved by a pixel, which a comparison pixel by pixel lets pass, and honest samples."""
+def copies_among_a_mixture(fraction, change=moved_by_a_pixel):
+    """Copies that are changed, which a comparison pixel by pixel lets pass, and honest samples."""
 
     def generator(x, n):
         copies = round(fraction * n)
         honest = my_generator(x, n)[torch.randperm(n)[: n - copies]]
-        return torch.cat([moved_by_a_pixel(choose(x, copies)), honest])
+        return torch.cat([change(choose(x, copies)), honest])
 
     return generator
 
@@ -250,8 +311,11 @@ WRONG_GENERATORS = {
     "20 % copies among centres": (copies_among_centres(0.2), HIDDEN),
     "35 % copies with noise 0.05": (copies_among_centres(0.35, 0.05), HIDDEN),
     "35 % copies with noise 0.1": (copies_among_centres(0.35, 0.1), HIDDEN),
-    "20 % moved copies among a mixture": (moved_copies_among_a_mixture(0.2), HIDDEN),
-    "40 % moved copies among a mixture": (moved_copies_among_a_mixture(0.4), HIDDEN),
+    "20 % moved copies among a mixture": (copies_among_a_mixture(0.2), HIDDEN),
+    "40 % moved copies among a mixture": (copies_among_a_mixture(0.4), HIDDEN),
+    "30 % dimmed copies among a mixture": (copies_among_a_mixture(0.3, lambda it: 0.7 * it), HIDDEN),
+    "20 % dim copies among a mixture": (copies_among_a_mixture(0.2, lambda it: 0.5 * it), HIDDEN),
+    "30 % pale copies among a mixture": (copies_among_a_mixture(0.3, lambda it: 0.7 * it + 0.2), HIDDEN),
     "a mixture of the held-out digits": (ignores_x(slice(700, 1400)), "it does not learn from x"),
     "a mixture of all digits": (ignores_x(slice(0, 1400)), "it does not learn from x"),
     "the held-out digits": (held_out, "Learn from x alone"),

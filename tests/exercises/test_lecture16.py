@@ -34,6 +34,7 @@ WRONG_TV = {
     "without the half": lambda p, q: (p - q).abs().sum(),
     "the largest difference of one outcome": lambda p, q: (p - q).abs().max(),
     "the mean": lambda p, q: (p - q).abs().mean() / 2,
+    "only the events {1, …, k}": lambda p, q: (p - q).cumsum(0).abs().max(),
     "twice the mean, as if all laws had four outcomes": lambda p, q: 2 * (p - q).abs().mean(),
     "the root of squares": lambda p, q: (p - q).square().sum().sqrt() / 2,
     "the common mass": lambda p, q: torch.minimum(p, q).sum(),

@@ -2,9 +2,11 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
-from scipy.optimize import linear_sum_assignment
+from scipy.optimize import linear_sum_assignment, linprog
+from scipy.sparse import eye_array, hstack, kron
 from torch import nn
 
 from coursekit.distances import mmd2, rbf, sliced_wasserstein, wasserstein
@@ -32,7 +34,12 @@ def by_minimum_and_maximum(critic, optimizer, c):
     return critic
 
 
-@pytest.mark.parametrize("answer", [with_data, by_the_package, by_minimum_and_maximum])
+def and_clears_the_gradients(critic, optimizer, c):
+    by_the_package(critic, optimizer, c)
+    optimizer.zero_grad(set_to_none=False)
+
+
+@pytest.mark.parametrize("answer", [with_data, by_the_package, by_minimum_and_maximum, and_clears_the_gradients])
 def test_the_clipped_step_in_any_form(ask, answer):
     praise = "a step, and then all weights and biases in [−c, c], on small steps, large steps, another c, RMSprop"
     assert ask(exercise, "clip_weights", answer) == f"✓ clip_weights: {praise}"
@@ -274,6 +281,29 @@ def assigned(x, y):
     return apart[linear_sum_assignment(apart.numpy())].mean()
 
 
+def gain_of_the_best_potential(x, y):
+    """The linear program of the notebook, with a name imported before the exercise was asked."""
+    n, m = len(x), len(y)
+    pairs = hstack([kron(eye_array(n), np.ones((m, 1))), -kron(np.ones((n, 1)), eye_array(m))])
+    means = np.concatenate([np.full(n, -1 / n), np.full(m, 1 / m)])
+    return -linprog(means, A_ub=pairs.tocsr(), b_ub=torch.cdist(x, y).flatten().numpy(), bounds=(None, None)).fun
+
+
+def in_float32(x, y):
+    apart = torch.cdist(x, y)
+    return apart[linear_sum_assignment(apart.numpy())].mean()
+
+
+def by_sinkhorn(x, y, width=0.05, rounds=100):
+    """An entropic plan, without any critic."""
+    apart = torch.cdist(x, y)
+    a, b = torch.zeros(len(x)), torch.zeros(len(y))
+    for _ in range(rounds):
+        a = -width * torch.logsumexp((b - apart) / width - math.log(len(y)), dim=1)
+        b = -width * torch.logsumexp((a[:, None] - apart) / width - math.log(len(x)), dim=0)
+    return (((a[:, None] + b - apart) / width).exp() * apart).sum() / len(x) / len(y)
+
+
 def by_linear_critics(real, fakes):
     """The best direction of 64: the critics are of slope 1, and see one direction each."""
     angle = torch.arange(64) * math.pi / 64
@@ -303,9 +333,14 @@ def by_marginals(x, ys):
 
 TOO_FAR = "wanted at most 0.2"
 ASSIGNS = "that assigns points to points"
+UNTRAINED = "it took no gradient"
 
 WRONG_ESTIMATES = {
     "the exact distance": (lambda x, ys: [assigned(x, y) for y in ys], "that is W₁ itself"),
+    "the exact distance in float32": (lambda x, ys: [in_float32(x, y) for y in ys], "that is W₁ itself"),
+    "assigned, a part of each sample": (lambda x, ys: [in_float32(x[:200], y[:200]) for y in ys], UNTRAINED),
+    "the linear program": (lambda x, ys: [gain_of_the_best_potential(x[:30], y[:30]) for y in ys], ASSIGNS),
+    "Sinkhorn's iterations": (lambda x, ys: [by_sinkhorn(x, y) for y in ys], UNTRAINED),
     "by the package": (lambda x, ys: [wasserstein(x, y).distance for y in ys], ASSIGNS),
     "a part of each sample": (lambda x, ys: [wasserstein(x[:200], y[:200]).distance for y in ys], ASSIGNS),
     "sizes that differ": (lambda x, ys: [wasserstein(x[:30], y[:40]).distance for y in ys], ASSIGNS),

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from coursekit import distances
-from coursekit.exercises.lecture18 import choose_weight, exercise
+from coursekit.exercises.lecture18 import choose_weight, exercise, fitted_gaussian, new_codes
 
 # --- the kernel
 
@@ -182,3 +182,82 @@ def test_no_constant_fits_both_units(ask, power):
 @pytest.mark.parametrize(("answer", "message"), WRONG_WEIGHTS.values(), ids=WRONG_WEIGHTS)
 def test_a_wrong_weight_is_open(ask, answer, message):
     assert message in ask(exercise, "choose_weight", answer)
+
+
+# --- a density of the codes
+
+
+def kernel_density(codes, n, width=0.25):
+    return codes[torch.randint(len(codes), (n,))] + width * torch.randn(n, codes.shape[1])
+
+
+def in_double_precision(codes, n):
+    chosen = codes[torch.randint(len(codes), (n,))].double()
+    return chosen + 0.25 * torch.randn(n, codes.shape[1], dtype=torch.float64)
+
+
+def mixture(parts, spread=1.0):
+    """A mixture of Gaussians, fitted by k-means from centres far apart; ``spread`` scales their widths."""
+
+    def answer(codes, n):
+        centres = codes[:1]
+        for _ in range(parts - 1):
+            centres = torch.cat([centres, codes[torch.cdist(codes, centres).amin(dim=1).argmax()][None]])
+        for _ in range(10):
+            part = torch.cdist(codes, centres).argmin(dim=1)
+            centres = torch.stack([codes[part == i].mean(dim=0) for i in range(parts)])
+        roots = torch.stack([torch.linalg.cholesky(codes[part == i].T.cov()) for i in range(parts)])
+        chosen = part[torch.randint(len(codes), (n,))]
+        return centres[chosen] + spread * (roots[chosen] @ torch.randn(n, codes.shape[1], 1))[:, :, 0]
+
+    return answer
+
+
+RIGHT_DENSITIES = {
+    "a kernel density": kernel_density,
+    "in double precision": in_double_precision,
+    "a narrow kernel": lambda codes, n: kernel_density(codes, n, 0.15),
+    "five parts": mixture(5),
+    "eight parts": mixture(8),
+    "the course's": lambda codes, n: new_codes(codes, n),
+}
+
+
+@pytest.mark.parametrize("answer", RIGHT_DENSITIES.values(), ids=RIGHT_DENSITIES)
+def test_a_density_in_any_form(ask, answer):
+    assert ask(exercise, "new_codes", answer).endswith("of the fitted Gaussian's, and the codes are no copies")
+
+
+def fixed(codes, n):
+    generator = torch.Generator().manual_seed(0)
+    noise = torch.randn(n, codes.shape[1], generator=generator)
+    return codes[torch.randint(len(codes), (n,), generator=generator)] + 0.25 * noise
+
+
+TOO_FAR, COPIES = "wanted at most a third", "copies, not draws"
+
+WRONG_DENSITIES = {
+    "one Gaussian": (fitted_gaussian, TOO_FAR),
+    "the prior": (lambda codes, n: torch.randn(n, codes.shape[1]), TOO_FAR),
+    "a box": (lambda codes, n: codes.amin(dim=0) + torch.rand(n, 2) * (codes.amax(dim=0) - codes.amin(dim=0)), TOO_FAR),
+    "two parts": (mixture(2), TOO_FAR),
+    "the means of the parts": (mixture(5, 0.0), TOO_FAR),
+    "nearly the means": (mixture(5, 0.05), TOO_FAR),
+    "a wide kernel": (lambda codes, n: kernel_density(codes, n, 1.2), TOO_FAR),
+    "between two codes": (
+        lambda codes, n: torch.lerp(*codes[torch.randint(len(codes), (2, n))], torch.rand(n, 1)),
+        TOO_FAR,
+    ),
+    "one cluster": (lambda codes, n: kernel_density(codes[torch.cdist(codes[:1], codes)[0] < 1.5], n), TOO_FAR),
+    "resampled": (lambda codes, n: codes[torch.randint(len(codes), (n,))], COPIES),
+    "nearly copies": (lambda codes, n: kernel_density(codes, n, 0.02), COPIES),
+    "always the same": (fixed, "two calls return the same codes"),
+    "as many as given": (lambda codes, n: kernel_density(codes, len(codes)), "shape (1000, 2), got (400, 2)"),
+    "not finite": (lambda codes, n: kernel_density(codes, n) * math.nan, "a code is not finite"),
+    "nothing": (lambda codes, n: None, "it returns nothing yet"),
+}
+
+
+@pytest.mark.parametrize(("answer", "message"), WRONG_DENSITIES.values(), ids=WRONG_DENSITIES)
+def test_a_wrong_density_is_open(ask, answer, message):
+    assert message in ask(exercise, "new_codes", answer)
