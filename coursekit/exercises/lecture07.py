@@ -23,6 +23,7 @@ REVIEWS = {
     "no sentence": ([], 3),
     "a sentence twice": ([["so", "good"], ["so", "good"]], 2),
     "groups of up to eight": ([["all", "in", "all", "it", "is", "not", "at", "all"]], 8),
+    "words inside words": ([["in", "no", "no", "no", "way", "boring", "acting", "in"]], 2),  # "no no" overlaps itself
 }
 SCRIPTS = {  # the sentences that a decoder says, and the limit of words
     "one sentence": ([[2, 3, END]], 6),

@@ -83,9 +83,14 @@ def _hint(mu: Tensor, Lambda: Tensor, start: Tensor, got: Tensor, expected: Tens
     return differs(expected, got, TOLERANCE)
 
 
-def normal_gamma(x: Tensor) -> tuple[float, float, float, float]:
-    """m, ℓ, a and b of q(μ) = N(m, 1/ℓ) and q(τ) = Gamma(a, b), at convergence, for observations x (n,)."""
-    q = mean_field_normal_gamma(x)
+def normal_gamma(
+    x: Tensor, mu0: float = 0.0, lambda0: float = 0.0, a0: float = 0.0, b0: float = 0.0
+) -> tuple[float, float, float, float]:
+    """m, ℓ, a and b of q(μ) = N(m, 1/ℓ) and q(τ) = Gamma(a, b), at convergence, for observations x (n,).
+
+    The prior is N(μ₀, 1/(λ₀τ)) for the mean and Gamma(a₀, b₀) for the precision; the zeros stand for the vague one.
+    """
+    q = mean_field_normal_gamma(x, mu0=mu0, lambda0=lambda0, a0=a0, b0=b0)
     return q.mean, q.precision, q.shape, q.rate
 
 
@@ -198,14 +203,20 @@ def _elbo(points: tuple[float, ...], K: int, seed: int) -> float:
     )
 
 
+TEN = torch.tensor([4.1, 5.3, 8.8, 2.2, 6.0, 5.1, 3.9, 7.4, 4.6, 5.5], dtype=torch.float64)
 OBSERVATIONS = {
     "three observations": (torch.tensor([1.0, 2.0, 6.0], dtype=torch.float64),),
-    "ten observations": (torch.tensor([4.1, 5.3, 8.8, 2.2, 6.0, 5.1, 3.9, 7.4, 4.6, 5.5], dtype=torch.float64),),
+    "ten observations": (TEN,),
     "observations far from 0": (torch.tensor([-100.5, -99.0, -101.5, -100.0], dtype=torch.float64),),
+    "a prior": (TEN, 3.0, 2.0, 4.0, 5.0),
+}
+HINTS = {
+    "three observations": "the values are m, ℓ, a, b; p(μ | τ) brings √τ, hence the 1 in a",
+    "a prior": "the prior of μ also enters b, through λ₀ E(μ − μ₀)²",
 }
 
 exercise = Exercises(
     Exercise(cavi_step, check_cavi_step),
-    by_cases(normal_gamma, OBSERVATIONS),
+    by_cases(normal_gamma, OBSERVATIONS, HINTS),
     Exercise(choose_components, check_choose_components),
 )

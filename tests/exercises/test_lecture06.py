@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import nn
 
+from coursekit.exercises import lecture06
 from coursekit.exercises.lecture06 import exercise
 
 # --- the bias of a forget gate
@@ -276,6 +277,25 @@ def test_a_start_that_remembers_is_accepted(ask, answer):
     assert ask(exercise, "my_start", answer) == (
         "✓ my_start: from this start an LSTM reaches a mean squared error of at most 0.017 at 100 steps"
     )
+
+
+def test_an_answer_does_not_choose_the_readout(ask, monkeypatch):
+    """Whatever an answer does with the generator, the check goes on from the same place."""
+    places = []
+
+    def seen(layer, seed):
+        places.append(torch.get_rng_state())
+        return 0.0
+
+    def lucky(layer):
+        torch.manual_seed(7)
+        chrono(layer)
+
+    monkeypatch.setattr(lecture06, "_error_after_training", seen)
+    for answer in (other_times, chrono, lucky):
+        assert ask(exercise, "my_start", answer).startswith("✓")
+    assert all(place.equal(places[k % 2]) for k, place in enumerate(places))  # two seeds each
+    assert len(places) == 6
 
 
 def orthogonal(layer):

@@ -202,6 +202,16 @@ def joined(review, n):
     return by_zip([[word for words in review for word in words]], n)
 
 
+def by_text(review, n, space=""):
+    """Looks for each group in the text of a sentence."""
+    bag = Counter()
+    for k, words in itertools.product(range(1, n + 1), review):
+        text = f" {' '.join(words)} "
+        for group in set(groups(words, k)):
+            bag[group] += text.count(space + " ".join(group) + space)
+    return bag
+
+
 def emptying(review, n):
     bag = by_zip(review, n)
     for words in review:
@@ -239,6 +249,11 @@ WRONG_BAGS = {
     "up to four words": (
         lambda review, n: by_zip(review, min(n, 4)),
         "groups of up to eight: .* occurs 1 times, not 0",
+    ),
+    "letters inside words": (by_text, "words inside words: 'in' occurs 2 times, not 4"),
+    "groups may not overlap": (
+        lambda review, n: by_text(review, n, space=" "),
+        "words inside words: 'no' occurs 3 times, not 2",
     ),
     "skips words": (
         lambda review, n: Counter(

@@ -140,64 +140,131 @@ def test_a_wrong_sweep_is_named(ask, answer, message):
 # --- mean and precision
 
 
-def iterated(x, a=None, sweeps=200):
-    n, squares, expected = len(x), ((x - x.mean()) ** 2).sum().item(), 1.0
-    a = (n + 1) / 2 if a is None else a
+def moments(x, mu0, lambda0):
+    """n, n + λ₀, m, and the squares about m, those of the prior included."""
+    n, total = len(x), len(x) + lambda0
+    m = (lambda0 * mu0 + x.sum()) / total
+    return n, total, m, ((x - m) ** 2).sum() + lambda0 * (m - mu0) ** 2
+
+
+def iterated(x, mu0=0.0, lambda0=0.0, a0=0.0, b0=0.0, one=1, sweeps=200):
+    n, total, m, squares = moments(x, mu0, lambda0)
+    a, expected = a0 + (n + one) / 2, 1.0
     for _ in range(sweeps):
-        precision = n * expected
-        b = (squares + n / precision) / 2
+        precision = total * expected
+        b = b0 + (squares + total / precision) / 2
         expected = a / b
-    return x.mean().item(), precision, a, b
+    return m, precision, a, b
 
 
-def on_paper(x):
-    """E[τ] = N/S at the fixed point."""
-    n, squares = len(x), ((x - x.mean()) ** 2).sum()
-    a = (n + 1) / 2
-    return x.mean(), n * n / squares, a, a * squares / n
+def on_paper(x, mu0=0.0, lambda0=0.0, a0=0.0, b0=0.0):
+    """E[τ] = (2a₀ + N)/(2b₀ + squares) at the fixed point."""
+    n, total, m, squares = moments(x, mu0, lambda0)
+    a, expected = a0 + (n + 1) / 2, (2 * a0 + n) / (2 * b0 + squares)
+    return m, total * expected, a, a / expected
 
 
 @pytest.mark.parametrize("answer", [iterated, on_paper])
 def test_mean_and_precision_are_accepted_in_any_form(ask, answer):
-    assert ask(exercise, "normal_gamma", answer).startswith("✓ normal_gamma: right on three observations, ten")
+    told = "✓ normal_gamma: right on three observations, ten observations, observations far from 0, a prior"
+    assert ask(exercise, "normal_gamma", answer) == told
 
 
-def variance_for_precision(x):
-    m, precision, a, b = iterated(x)
+def variance_for_precision(x, *prior):
+    m, precision, a, b = iterated(x, *prior)
     return m, 1 / precision, a, b
 
 
-def scale_for_rate(x):
-    m, precision, a, b = iterated(x)
+def scale_for_rate(x, *prior):
+    m, precision, a, b = iterated(x, *prior)
     return m, precision, a, 1 / b
 
 
-def about_zero(x):
+def about_zero(x, *prior):
     n, squares = len(x), (x**2).sum()
     return x.mean(), n * n / squares, (n + 1) / 2, (n + 1) / 2 * squares / n
 
 
-def without_uncertainty_of_mu(x):
+def without_uncertainty_of_mu(x, *prior):
     n, squares = len(x), ((x - x.mean()) ** 2).sum()
     return x.mean(), n * (n + 1) / squares, (n + 1) / 2, squares / 2
 
 
 WRONG_MOMENTS = {
-    "a = N/2": (lambda x: iterated(x, a=len(x) / 2), "value 3: expected 2, got 1.5"),
-    "one sweep": (lambda x: iterated(x, sweeps=1), "wrong on three observations: value 2"),
-    "not yet converged": (lambda x: iterated(x, sweeps=4), "wrong on three observations: value 2"),
-    "1/ℓ for ℓ": (variance_for_precision, "value 2"),
+    "a = N/2": (
+        lambda x, *prior: iterated(x, *prior, one=0),
+        "value 3: expected 2, got 1.5",
+    ),
+    "one sweep": (lambda x, *prior: iterated(x, *prior, sweeps=1), "wrong on three observations: value 2"),
+    "not yet converged": (lambda x, *prior: iterated(x, *prior, sweeps=4), "wrong on three observations: value 2"),
+    "1/ℓ for ℓ": (variance_for_precision, "the values are m, ℓ, a, b; p(μ | τ) brings √τ"),
     "1/b for b": (scale_for_rate, "value 4"),
     "squares about 0": (about_zero, "value 2"),
     "μ taken as known": (without_uncertainty_of_mu, "value 2"),
-    "three values": (lambda x: iterated(x)[:3], "expected 4 values"),
-    "nothing": (lambda x: None, "it returns nothing yet"),
+    "three values": (lambda x, *prior: iterated(x)[:3], "expected 4 values"),
+    "nothing": (lambda x, *prior: None, "it returns nothing yet"),
 }
 
 
 @pytest.mark.parametrize(("answer", "message"), WRONG_MOMENTS.values(), ids=WRONG_MOMENTS)
 def test_wrong_mean_or_precision_is_named(ask, answer, message):
     assert message in ask(exercise, "normal_gamma", answer)
+
+
+def prior_of_mu_not_in_b(x, mu0=0.0, lambda0=0.0, a0=0.0, b0=0.0):
+    n, total, m, _ = moments(x, mu0, lambda0)
+    expected = 1.0
+    for _ in range(200):
+        precision = total * expected
+        b = b0 + (((x - m) ** 2).sum() + n / precision) / 2
+        expected = (a0 + (n + 1) / 2) / b
+    return m, precision, a0 + (n + 1) / 2, b
+
+
+def prior_of_mu_without_its_spread(x, mu0=0.0, lambda0=0.0, a0=0.0, b0=0.0):
+    """The mean is uncertain under the observations only: λ₀ (m − μ₀)² for λ₀ E(μ − μ₀)²."""
+    n, total, m, squares = moments(x, mu0, lambda0)
+    expected = 1.0
+    for _ in range(200):
+        precision = total * expected
+        b = b0 + (squares + n / precision) / 2
+        expected = (a0 + (n + 1) / 2) / b
+    return m, precision, a0 + (n + 1) / 2, b
+
+
+def prior_not_scaled_by_tau(x, mu0=0.0, lambda0=0.0, a0=0.0, b0=0.0):
+    """With μ ~ N(μ₀, 1/λ₀), independent of τ, which a √τ from the prior contradicts."""
+    n, squares, average = len(x), ((x - x.mean()) ** 2).sum(), x.mean()
+    a, expected = a0 + (n + 1) / 2, 1.0
+    for _ in range(200):
+        precision = lambda0 + n * expected
+        m = (lambda0 * mu0 + n * expected * average) / precision
+        b = b0 + (squares + n * ((average - m) ** 2 + 1 / precision)) / 2
+        expected = a / b
+    return m, precision, a, b
+
+
+WRONG_PRIORS = {
+    "prior ignored": (lambda x, *prior: iterated(x), "value 1"),
+    "μ₀ ignored": (lambda x, mu0=0, *prior: iterated(x, 0.0, *prior), "value 1"),
+    "λ₀ ignored": (lambda x, mu0=0, lambda0=0, *prior: iterated(x, mu0, 0.0, *prior), "value 1"),
+    "a₀ ignored": (lambda x, mu0=0, lambda0=0, a0=0, b0=0: iterated(x, mu0, lambda0, 0.0, b0), "value 2"),
+    "b₀ ignored": (lambda x, mu0=0, lambda0=0, a0=0, b0=0: iterated(x, mu0, lambda0, a0), "value 2"),
+    "prior of μ not in b": (prior_of_mu_not_in_b, "value 2"),
+    "(m − μ₀)² for E(μ − μ₀)²": (prior_of_mu_without_its_spread, "value 2"),
+    "μ independent of τ": (prior_not_scaled_by_tau, "value 1"),
+}
+
+
+@pytest.mark.parametrize(("answer", "value"), WRONG_PRIORS.values(), ids=WRONG_PRIORS)
+def test_a_wrong_prior_is_named(ask, answer, value):
+    told = ask(exercise, "normal_gamma", answer)
+    assert f"wrong on a prior: {value}" in told
+    assert "the prior of μ also enters b" in told
+
+
+def test_an_answer_without_a_prior_is_told_so(ask):
+    assert "on a prior" in ask(exercise, "normal_gamma", lambda x: iterated(x))
 
 
 # --- the number of components

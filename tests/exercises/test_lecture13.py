@@ -252,6 +252,11 @@ WRONG_USED = {
         lambda m, x: varies(m, x) & (slopes(m, x, codes(m, x)).mean(0) > 1e-3),
         "a code on a small scale",
     ),
+    "varies at all, and any slope": (
+        lambda m, x: (codes(m, x).var(0) > 0) & (slopes(m, x, codes(m, x)).mean(0) > 0),
+        "a whisper",
+    ),
+    "any loss": (lambda m, x: lost(m, x, codes(m, x), lambda column: column.roll(1)) > 0, "a whisper"),
     "KL, and a slope": (
         lambda m, x: (kl_of_units(m, x) > 0.1) & (slopes(m, x, codes(m, x)).mean(0) > 1e-3),
         "constant means",

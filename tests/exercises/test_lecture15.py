@@ -212,11 +212,18 @@ def mixed(slopes, g, d, eta):
     return g - eta * (by_g + 0.3 * by_d), d + eta * (by_d - 0.3 * by_g)
 
 
+def penalized(slopes, g, d, eta):
+    """A penalty that pulls d to 0, wherever the solution is."""
+    by_g, by_d = slopes(g, d)
+    return g - eta * by_g, d + eta * (by_d - d)
+
+
 WRONG_GAMES = {
     "straight to where a bilinear game ends": (straight, "of a Dirac game is"),
     "the slope of the other player": (played(swapped), "of a Dirac game is"),
     "the slopes of both": (played(mixed), "of a Dirac game is"),
     "simultaneous": (played(simultaneous), "the distance from the solution"),
+    "the R₁ penalty of the text": (played(penalized), "a step has"),
     "alternating": (played(alternating), "ask for the slopes 1000 times; wanted once a step"),
     "extragradient": (played(extragradient), "ask for the slopes 1000 times; wanted once a step"),
     "second player answers": (played(second_player_answers), "wanted once a step"),
