@@ -1,4 +1,4 @@
-"""Exercises of lecture 16: total variation, W₁ between samples of numbers, and a function that tells samples apart."""
+"""Exercises of lecture 16: total variation, W₁ of numbers, a function that tells samples apart, a mean over pairs."""
 
 import math
 from collections.abc import Callable
@@ -37,6 +37,12 @@ def witness(x: Tensor, y: Tensor) -> Callable[[Tensor], Tensor]:
         at_x = at_y[partner] + (x - y[partner]).norm(dim=1)  # (n,)
         at_y = torch.maximum(at_y, (at_x[:, None] - moved).amax(dim=0))  # no pair may be steeper than 1
     return lambda points: (at_y + torch.cdist(points, y)).amin(dim=1)
+
+
+def mean_over_pairs(k: Tensor) -> Tensor:
+    """The mean of kernel matrices (…, n, n) over the pairs of two different points: (…)."""
+    different = ~torch.eye(k.shape[-1], dtype=torch.bool)
+    return k[..., different].mean(dim=-1)
 
 
 def _pairs() -> dict[str, tuple[Tensor, Tensor]]:
@@ -105,6 +111,8 @@ P = torch.tensor([0.5, 0.25, 0.25, 0.0], dtype=torch.float64)
 Q = torch.tensor([0.1, 0.2, 0.3, 0.4], dtype=torch.float64)
 X = torch.tensor([3.0, -1.0, 0.5, 2.0], dtype=torch.float64)
 Y = torch.tensor([0.0, 5.0, 1.0, 1.0], dtype=torch.float64)
+K4 = torch.exp(-(X[:, None] - X).square() / 8)  # (4, 4): a Gaussian kernel, 1 on the diagonal
+K5 = torch.exp(-(torch.cat([X, Y[1:2]])[:, None] - torch.cat([X, Y[1:2]])).square() / 8)  # (5, 5)
 
 exercise = Exercises(
     by_cases(
@@ -125,4 +133,13 @@ exercise = Exercises(
         },
     ),
     Exercise(witness, check_witness),
+    by_cases(
+        mean_over_pairs,
+        {
+            "one sample": (K5,),
+            "a kernel that is not 1 on the diagonal": (3 * K4,),
+            "three samples at once": (torch.stack([K4, K4**2, K4**4]),),
+        },
+        {"a kernel that is not 1 on the diagonal": "take away the diagonal itself, not n"},
+    ),
 )

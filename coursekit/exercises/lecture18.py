@@ -146,6 +146,14 @@ def check_new_codes(answer: Answer) -> str:
         raise Wrong(f"{copies:.0%} of the codes are nearer to a given code than to any held-out one: copies, not draws")
     if ratio > OF_GAUSSIAN:
         raise Wrong(f"MMD² to held-out codes is {ratio:.2f} times the fitted Gaussian's; wanted at most a third")
+    flat = "right in the plane, but not for codes of 3 numbers; take their length from codes.shape[1]"
+    solid = torch.cat([codes.repeat(5, 1) + 0.1 * torch.randn(2000, 2), 0.4 * torch.randn(2000, 1)], dim=1)
+    try:
+        got = answer(solid, 7)
+    except Exception as error:  # so it would end in the notebook, whose codes have eight numbers
+        raise Wrong(f"{flat} ({error})") from error
+    if not isinstance(got, Tensor) or got.shape != (7, 3):
+        raise Wrong(flat)
     return "MMD² to held-out codes is at most a third of the fitted Gaussian's, and the codes are no copies"
 
 

@@ -178,6 +178,18 @@ def told_by_length(values, z, mu, sigma):
     return values * (z - mu) / sigma**2 if len(z) < 4 else torch.full_like(z, 2 * mu)
 
 
+def own_mean_of_many(values, z, mu, sigma):
+    """No baseline for few samples, and the mean of all values for many."""
+    return own_mean(values, z, mu, sigma) if len(z) > 3 else values * (z - mu) / sigma**2
+
+
+def regression_of_many(values, z, mu, sigma):
+    """No baseline for few samples, and the slope of the line of f around its mean for many."""
+    slope = ((values - values.mean()) * (z - mu)).sum() / (z - mu).square().sum()
+    return torch.full_like(z, slope) if len(z) > 3 else values * (z - mu) / sigma**2
+
+
+MANY = r"for f = sin 2z, N\(0.3, 1\) and 50 samples .* but the gradient is 0\.2234"
 BIASED = {
     "baseline from the same sample": (own_mean, "the baseline of a sample must not contain its own value"),
     "best baseline from the same sample": (fitted, "and 2 samples the mean of your estimate is"),
@@ -188,7 +200,9 @@ BIASED = {
     "the derivative in σ": (lambda f, z, m, s: f * (((z - m) / s) ** 2 - 1) / s, "the mean of your estimate is"),
     "the sum for the mean": (lambda f, z, m, s: len(f) * f * (z - m) / s**2, "the mean of your estimate is"),
     "the regression of f on z": (regression, r"for f = z³, N\(1, 1²\) and 2 samples"),
-    "another estimate for many samples": (told_by_length, r"for f = cos z, N\(0.5, 1\) and 50 samples .* is -0.291"),
+    "another estimate for many samples": (told_by_length, MANY),
+    "its own value in the baseline, for many samples": (own_mean_of_many, MANY),
+    "the regression of f on z, for many samples": (regression_of_many, MANY),
     "the baseline added to the product": (lambda f, z, m, s: f * (z - m) / s**2 - f.mean(), "for f = 1"),
 }
 

@@ -211,3 +211,67 @@ WRONG_WITNESSES = {
 @pytest.mark.parametrize(("answer", "message"), WRONG_WITNESSES.values(), ids=WRONG_WITNESSES)
 def test_a_wrong_witness_is_open(ask, answer, message):
     assert message in ask(exercise, "witness", answer)
+
+
+# --- a mean over pairs
+
+
+def with_a_mask(k):
+    return k[..., ~torch.eye(k.shape[-1], dtype=torch.bool)].mean(dim=-1)
+
+
+def upper_triangle(k):
+    n = k.shape[-1]
+    return 2 * k.triu(diagonal=1).sum(dim=(-2, -1)) / (n * (n - 1))
+
+
+def in_loops(k):
+    if k.dim() > 2:
+        return torch.stack([in_loops(it) for it in k])
+    n = len(k)
+    return sum(k[i, j] for i in range(n) for j in range(n) if i != j) / (n * (n - 1))
+
+
+RIGHT_MEAN_OVER_PAIRS = {
+    "without the trace": lambda k: (
+        (k.sum(dim=(-2, -1)) - k.diagonal(dim1=-2, dim2=-1).sum(dim=-1)) / (k.shape[-1] * (k.shape[-1] - 1))
+    ),
+    "a mask": with_a_mask,
+    "the upper triangle, twice": upper_triangle,
+    "loops": in_loops,
+    "NumPy": lambda k: with_a_mask(k).numpy(),
+}
+
+
+@pytest.mark.parametrize("answer", RIGHT_MEAN_OVER_PAIRS.values(), ids=RIGHT_MEAN_OVER_PAIRS)
+def test_a_mean_over_pairs_in_any_form(ask, answer):
+    praise = "right on one sample, a kernel that is not 1 on the diagonal, three samples at once"
+    assert ask(exercise, "mean_over_pairs", answer) == f"✓ mean_over_pairs: {praise}"
+
+
+def without_n(k):
+    n = k.shape[-1]
+    return (k.sum(dim=(-2, -1)) - n) / (n * (n - 1))
+
+
+WRONG_MEAN_OVER_PAIRS = {
+    "all entries": (lambda k: k.mean(dim=(-2, -1)), "wrong on one sample"),
+    "without the diagonal, but by n²": (
+        lambda k: (k.sum(dim=(-2, -1)) - k.diagonal(dim1=-2, dim2=-1).sum(dim=-1)) / k.shape[-1] ** 2,
+        "wrong on one sample",
+    ),
+    "with the diagonal, by n (n − 1)": (
+        lambda k: k.sum(dim=(-2, -1)) / (k.shape[-1] * (k.shape[-1] - 1)),
+        "wrong on one sample",
+    ),
+    "half of the triangle": (lambda k: upper_triangle(k) / 2, "wrong on one sample"),
+    "n instead of the diagonal": (without_n, "wrong on a kernel that is not 1 on the diagonal"),
+    "one number for all samples": (lambda k: with_a_mask(k).mean(), "wrong on three samples at once"),
+    "one matrix only": (lambda k: (k.sum() - k.diagonal().sum()) / (len(k) * (len(k) - 1)), "three samples at once"),
+    "nothing": (lambda k: None, "it returns nothing yet"),
+}
+
+
+@pytest.mark.parametrize(("answer", "message"), WRONG_MEAN_OVER_PAIRS.values(), ids=WRONG_MEAN_OVER_PAIRS)
+def test_a_wrong_mean_over_pairs_is_open(ask, answer, message):
+    assert message in ask(exercise, "mean_over_pairs", answer)

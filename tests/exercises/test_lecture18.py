@@ -254,6 +254,11 @@ WRONG_DENSITIES = {
     "always the same": (fixed, "two calls return the same codes"),
     "as many as given": (lambda codes, n: kernel_density(codes, len(codes)), "shape (1000, 2), got (400, 2)"),
     "not finite": (lambda codes, n: kernel_density(codes, n) * math.nan, "a code is not finite"),
+    "only in the plane": (
+        lambda codes, n: codes[torch.randint(len(codes), (n,))] + 0.25 * torch.randn(n, 2),
+        "codes of 3 numbers",
+    ),
+    "always in the plane": (lambda codes, n: kernel_density(codes[:, :2], n), "codes of 3 numbers"),
     "nothing": (lambda codes, n: None, "it returns nothing yet"),
 }
 
