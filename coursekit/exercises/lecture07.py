@@ -46,6 +46,7 @@ FILMS = {  # directions (t, n), and whether each step was in view; the first one
         torch.randint(4, (12, 5), generator=_DICE),
         torch.rand(12, 5, generator=_DICE) < torch.eye(12)[:, :1] + 0.4,
     ),
+    "a long film": (torch.tensor([[2]] + [[0]] * 19), torch.arange(20)[:, None] == 0),  # only the first step is in view
 }
 HELD = "the direction wanted is that of the last step in view, of the same film and before, however long ago"
 MOST_CALLS = 50  # of the decoder, for an answer that never stops

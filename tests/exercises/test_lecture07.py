@@ -509,7 +509,10 @@ RIGHT_HOLDS = {
 
 @pytest.mark.parametrize("answer", RIGHT_HOLDS.values(), ids=RIGHT_HOLDS)
 def test_a_direction_held_is_accepted_in_any_form(ask, answer):
-    assert ask(exercise, "hold", answer) == "✓ hold: right on one film, three films that hide nothing, five films"
+    assert (
+        ask(exercise, "hold", answer)
+        == "✓ hold: right on one film, three films that hide nothing, five films, a long film"
+    )
 
 
 def next_in_view(given, seen, held, t):
@@ -544,6 +547,12 @@ WRONG_HOLDS = {
         "wrong on one film: .*" + LAST_STEP,
     ),
     "the next step in view": (hold_with(next_in_view), "wrong on one film: .*" + LAST_STEP),
+    "seven steps back at most": (
+        hold_with(
+            lambda given, seen, held, t: next((given[s] for s in range(t - 1, max(t - 8, -1), -1) if seen[s]), given[t])
+        ),
+        "right on one film, .*; wrong on a long film: .*" + LAST_STEP,
+    ),
     "the first direction": (hold_with(lambda given, seen, held, t: given[0]), "wrong on one film: .*" + LAST_STEP),
     "the most frequent so far": (
         hold_with(lambda given, seen, held, t: given[:t][seen[:t]].mode().values),
