@@ -6,7 +6,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from coursekit.distances import wasserstein
+from coursekit.distances import rbf, wasserstein
 from coursekit.exercises.checking import Answer, Exercise, Exercises, Wrong, by_cases, require_result
 
 REACH = 0.9  # the least difference of means, as a multiple of W₁
@@ -111,8 +111,7 @@ P = torch.tensor([0.5, 0.25, 0.25, 0.0], dtype=torch.float64)
 Q = torch.tensor([0.1, 0.2, 0.3, 0.4], dtype=torch.float64)
 X = torch.tensor([3.0, -1.0, 0.5, 2.0], dtype=torch.float64)
 Y = torch.tensor([0.0, 5.0, 1.0, 1.0], dtype=torch.float64)
-K4 = torch.exp(-(X[:, None] - X).square() / 8)  # (4, 4): a Gaussian kernel, 1 on the diagonal
-K5 = torch.exp(-(torch.cat([X, Y[1:2]])[:, None] - torch.cat([X, Y[1:2]])).square() / 8)  # (5, 5)
+K4, K5 = (rbf(2.0)((z[:, None] - z).square()) for z in (X, torch.cat([X, Y[1:2]])))  # (4, 4) and (5, 5)
 
 exercise = Exercises(
     by_cases(

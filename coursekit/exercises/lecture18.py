@@ -124,7 +124,7 @@ def check_new_codes(answer: Answer) -> str:
     def distance(made: Tensor) -> float:
         return distances.mmd2(made, held_out, distances.imq(0.5)).item()  # notices more than the means of clusters
 
-    limit = OF_GAUSSIAN * distance(fitted_gaussian(codes, 1000))
+    of_gaussian = distance(fitted_gaussian(codes, 1000))
     drawn: list[Tensor] = []
     for seed in (1, 2):
         torch.manual_seed(seed)
@@ -140,7 +140,7 @@ def check_new_codes(answer: Answer) -> str:
             raise Wrong("a code is not finite: does a covariance come from too few codes?")
     if torch.equal(drawn[0], drawn[1]):
         raise Wrong("two calls return the same codes; draw new ones each time")
-    ratio = max(distance(made) for made in drawn) / limit * OF_GAUSSIAN
+    ratio = max(distance(made) for made in drawn) / of_gaussian
     copies = max(nearer_to_training(made, codes, held_out) for made in drawn)
     if copies > COPIES:
         raise Wrong(f"{copies:.0%} of the codes are nearer to a given code than to any held-out one: copies, not draws")

@@ -1,17 +1,9 @@
-import matplotlib.pyplot as plt
 import pytest
 
 from coursekit.datasets.sequences import REBER
 from coursekit.figures import automaton
 
 PLACES = [(0, 0), (1.3, 0), (2.6, 1), (2.6, -1), (4.6, 1), (4.6, -1), (5.9, 0), (7.2, 0)]
-
-
-@pytest.fixture
-def ax():
-    figure, ax = plt.subplots()
-    yield ax
-    plt.close(figure)
 
 
 def test_each_move_has_an_arrow_and_its_symbol(ax):

@@ -8,14 +8,6 @@ import torch
 from coursekit import figures
 
 
-@pytest.fixture
-def ax():
-    figures.use_style()
-    figure, ax = plt.subplots()
-    yield ax
-    plt.close(figure)
-
-
 def drawn(ax):
     return np.asarray(ax.images[-1].get_array())
 

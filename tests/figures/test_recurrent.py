@@ -23,13 +23,6 @@ FUNCTIONS = {
 }
 
 
-@pytest.fixture
-def ax():
-    figure, ax = plt.subplots()
-    yield ax
-    plt.close(figure)
-
-
 @pytest.mark.parametrize(("cell", "step"), [(cell, step) for cell in LIT_BOXES for step in LIT_BOXES[cell]])
 def test_the_gates_of_a_step_are_lit_and_no_others(ax, cell, step):
     assert cell(ax, step) is ax

@@ -1,16 +1,8 @@
-import matplotlib.pyplot as plt
 import pytest
 from matplotlib.colors import to_hex
 from matplotlib.text import Annotation
 
 from coursekit.figures import COLOURS, aligned, wiring
-
-
-@pytest.fixture
-def ax():
-    figure, ax = plt.subplots()
-    yield ax
-    plt.close(figure)
 
 
 def test_a_net_has_a_box_for_each_input_state_and_output(ax):
