@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 import tomllib
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -179,6 +180,12 @@ def test_no_file_names_a_machine():
     files = [path for name in listed.split("\0") if (path := ROOT / name).is_file()]
     forbidden = re.compile(rb"/(root|work|home/\w+|Users/\w+|tmp/bash)/")
     assert [path.name for path in files if forbidden.search(path.read_bytes())] == []
+
+
+def test_no_two_test_files_have_one_name():
+    """pytest imports a test file by its bare name, and refuses the second of two in one run."""
+    names = Counter(path.name for path in (ROOT / "tests").rglob("test_*.py"))
+    assert [name for name, count in names.items() if count > 1] == []
 
 
 def test_a_checked_number_is_used_as_checked():

@@ -1,4 +1,4 @@
-"""The pages of the site before Sphinx sees them; tests/browser/test_site.py looks at the site itself."""
+"""The pages of the site before Sphinx sees them; tests/browser/test_site_pages.py looks at the site itself."""
 
 import base64
 import io
