@@ -32,7 +32,7 @@ MIXTURES = {
 
 def elbo(log_joint: Tensor, q: Tensor, dz: float) -> Tensor:
     """∫ q log(p/q) from log p(x, z) (n,) and q(z) (n,) on a grid of spacing dz: E_q[log p] plus the entropy of q."""
-    return dz * (torch.dot(q, log_joint) + torch.special.entr(q).sum())
+    return dz * (torch.where(q > 0, q * log_joint, 0).sum() + torch.special.entr(q).sum())
 
 
 def sigma_terms(slope: Density, noise: Tensor, mu: float, sigma: float) -> Tensor:

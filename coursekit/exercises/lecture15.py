@@ -92,8 +92,8 @@ def check_damped_game(answer: Answer) -> str:
         for ratio in (ratios.min().item(), ratios.max().item()):
             if not SHORTEST <= ratio <= LONGEST:
                 raise Wrong(
-                    f"a step has {ratio:.3g} times the length η · √(∂v/∂g² + ∂v/∂d²); a step of another size is no "
-                    "remedy: a smaller one only slows the spiral down"
+                    f"a step has {ratio:.3g} times the length η · √(∂v/∂g² + ∂v/∂d²); wanted {SHORTEST} to {LONGEST}. "
+                    "A smaller one only slows the spiral down; a pull toward 0 misses a solution that lies elsewhere"
                 )
         require_nearer(radius, MOST_LEFT, f"the solution ({a}, {b})")
     radius, _ = radii(answer, dirac(2.0, -1.5), (3.0, -1.5), (2.0, -1.5))

@@ -61,6 +61,11 @@ def test_zero_times_minus_infinity_is_told(ask):
     assert said == f"○ elbo is open: {right}; wrong on a q that is 0 in places: the result holds NaN"
 
 
+def test_the_courses_bound_leaves_out_where_q_is_zero_and_nothing_is_possible():
+    log_joint, q = torch.tensor([-math.inf, -1.0, -3.0]), torch.tensor([0.0, 0.5, 0.5])
+    assert lecture10.elbo(log_joint, q, 1.0).item() == pytest.approx(math.log(2) - 2)
+
+
 def test_a_constant_spacing_is_wrong_on_another_grid(ask):
     said = ask(exercise, "elbo", lambda log_p, q, dz: integrand(log_p, q, 0.025))
     assert "right on a Gaussian q, the posterior; wrong on another grid" in said

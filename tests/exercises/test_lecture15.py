@@ -223,7 +223,7 @@ WRONG_GAMES = {
     "the slope of the other player": (played(swapped), "of a Dirac game is"),
     "the slopes of both": (played(mixed), "of a Dirac game is"),
     "simultaneous": (played(simultaneous), "the distance from the solution"),
-    "the R₁ penalty of the text": (played(penalized), "a step has"),
+    "the R₁ penalty of the text": (played(penalized), "a pull toward 0 misses a solution"),
     "alternating": (played(alternating), "ask for the slopes 1000 times; wanted once a step"),
     "extragradient": (played(extragradient), "ask for the slopes 1000 times; wanted once a step"),
     "second player answers": (played(second_player_answers), "wanted once a step"),
