@@ -25,6 +25,7 @@ def run(*arguments: str) -> int:
 def main() -> int:
     os.environ.update(OMP_NUM_THREADS="1", MPLBACKEND="agg")
     parallel = ["-n", str(min(os.cpu_count() or 1, 4)), "--dist", "loadfile", "--no-loadscope-reorder"]
+    parallel += ["--durations=40", "--durations-min=10"]  # CI has little time: the slowest are named
     run("coverage", "erase")
     codes = [
         run("coverage", "run", "-m", "pytest", *parallel, "tests", "--ignore=tests/browser", *sys.argv[1:]),
