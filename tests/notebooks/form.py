@@ -148,6 +148,10 @@ def figures(nb: Any, path: Path) -> Iterator[str]:
     for number, (_, alt) in enumerate(shown, start=1):
         if len(alt.split()) < 4:
             yield f"figure {number} has no alternative text that says what it shows"
+    for index, output in files.outputs(nb):
+        data = output.get("data", {})
+        if "image/png" in data and data.get("text/plain") != f"<figure: {files.alt(output.get('metadata', {}))}>":
+            yield f"cell {nb.cells[index].id} shows a figure and prints another alternative text"
 
 
 def execution(nb: Any, path: Path) -> Iterator[str]:

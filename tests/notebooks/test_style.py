@@ -45,6 +45,12 @@ def drop_alt(nb):
             output.metadata["image/png"].alt = ""
 
 
+def change_alt(nb):
+    for output in first(nb, with_figure).outputs:
+        if "image/png" in output.get("data", {}):
+            output.metadata["image/png"].alt += " And more."
+
+
 def drop_parameters_tag(nb):
     cell_tagged(nb, "parameters").metadata.tags = []
 
@@ -165,6 +171,7 @@ def renumber_section(nb):
     ("spoil", "complaint"),
     [
         (drop_alt, "has no alternative text"),
+        (change_alt, "shows a figure and prints another alternative text"),
         (drop_parameters_tag, "does not begin with cells tagged opening, colab, imports, parameters, setup"),
         (tag_twice, "more than one cell is tagged setup"),
         (move_references, "does not end with cells tagged summary, claims-table, references, links"),
@@ -223,8 +230,9 @@ def record(kind, content):
 
 
 def picture(**more):
-    alt = {"image/png": {"alt": "A curve that rises steeply"}}
-    return new_output("display_data", data=PIXELS | more, metadata=alt)
+    alt = "A curve that rises steeply"
+    data = PIXELS | {"text/plain": f"<figure: {alt}>"} | more
+    return new_output("display_data", data=data, metadata={"image/png": {"alt": alt}})
 
 
 def claimed(number):
