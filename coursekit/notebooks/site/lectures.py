@@ -20,7 +20,7 @@ from coursekit.notebooks.slides.deck import CAPTION, without_records
 from coursekit.notebooks.student import without_solutions
 
 HERE = Path(__file__).parent
-SMALL = 40_000  # bytes of a PNG
+SMALL = 35_000  # bytes of a PNG
 SETTING_UP = ("imports", "parameters", "setup")  # tags of cells that become one
 ERRATUM = re.compile(r"^(> \*\*Erratum (E\d+)\.?\*\*)", re.MULTILINE)
 READING = re.compile(r"\*\*Reading\*\* takes about (\d+ minutes)")
