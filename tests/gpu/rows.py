@@ -283,7 +283,7 @@ def occlusion_of_many() -> Result:
 
 
 def notebook() -> Result:
-    """Notebook 03, whose data come with the packages at every profile; its claims must hold."""
+    """Notebook 03, whose data come with the packages at every profile; its claims must hold. A dry run takes 00."""
     lecture, profile = ("00", "smoke") if DRY_RUN else ("03", "full")  # 03 at smoke is tested elsewhere
     settings = ["--profile", profile, "--device", DEVICE, "--jobs", "1"]
     with tempfile.TemporaryDirectory() as folder:
@@ -295,7 +295,7 @@ def notebook() -> Result:
     summary = re.findall("^1 notebook: (.*)", done.stdout, re.MULTILINE)  # "1 ok. 22 claims held. 41 s"
     if done.returncode:
         raise RuntimeError(summary[-1] if summary else f"coursekit run ended with {done.returncode}")
-    return Result(f"{seconds:.0f} s", notes=f"profile {profile}: {summary[-1]}")
+    return Result(f"{seconds:.0f} s", notes=f"notebook {lecture}, profile {profile}: {summary[-1]}")
 
 
 def _seconds(run: Callable[[], Any]) -> tuple[float, Any]:
