@@ -13,7 +13,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 install_import_hook("coursekit", "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))")
 
 
-SLOWEST = ("tests/notebooks/test_student_edition.py", "tests/notebooks/test_execution.py")  # they run every notebook
+SLOWEST = ("tests/notebooks/test_student_edition.py", "tests/notebooks/test_execution.py")  # they run notebooks
 
 
 def pytest_collection_modifyitems(items):

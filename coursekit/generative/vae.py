@@ -22,7 +22,14 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.distributions import LowRankMultivariateNormal
 
-from coursekit.nets.blocks import convolutional_decoder, convolutional_encoder, fully_connected, require_widths
+from coursekit.nets.blocks import (
+    Activation,
+    convolutional_decoder,
+    convolutional_encoder,
+    fully_connected,
+    made_by,
+    require_widths,
+)
 from coursekit.validation import (
     require_choice,
     require_floating,
@@ -201,16 +208,17 @@ class LatentGaussianModel(nn.Module):
 
 
 class VAE(LatentGaussianModel):
-    """Fully connected nets with ReLU. The heads for mean and log-variance share all hidden layers of the encoder.
+    """Fully connected nets. The heads for mean and log-variance share all hidden layers of the encoder.
 
     Args:
         input_dim: the length d of a row of x.
         hidden: the width of the hidden layer, or the widths of several: the decoder has them in reverse.
         latent: the length of z.
         likelihood: "bernoulli" or "gaussian".
+        activation: makes the layer that follows each hidden one, in both nets.
 
     Raises:
-        TypeError: a width is not an integer, or the likelihood is not a text.
+        TypeError: a width is not an integer, the likelihood is not a text, or ``activation`` does not make modules.
         ValueError: there is no width, or one is < 1; the likelihood is unknown.
 
     >>> model = VAE(784, hidden=400, latent=20)
@@ -219,7 +227,12 @@ class VAE(LatentGaussianModel):
     """
 
     def __init__(
-        self, input_dim: int, hidden: int | Sequence[int], latent: int, likelihood: Likelihood = "bernoulli"
+        self,
+        input_dim: int,
+        hidden: int | Sequence[int],
+        latent: int,
+        likelihood: Likelihood = "bernoulli",
+        activation: Activation = nn.ReLU,
     ) -> None:
         d = require_integer(input_dim, "input_dim", low=1)
         widths = hidden if isinstance(hidden, Sequence) else [require_integer(hidden, "hidden", low=1)]
@@ -227,9 +240,10 @@ class VAE(LatentGaussianModel):
         latent = require_integer(latent, "latent", low=1)
         require_choice(likelihood, "likelihood", get_args(Likelihood))
         first, last = widths[0], widths[-1]
-        encoder = nn.Sequential(*fully_connected([d, *widths], last=nn.ReLU()), _TwoHeads(last, latent))
+        body, start = [d, *widths], [latent, *reversed(widths)]
+        encoder = nn.Sequential(*fully_connected(body, activation, last=made_by(activation)), _TwoHeads(last, latent))
         output = nn.Linear(first, d) if likelihood == "bernoulli" else _TwoHeads(first, d)
-        decoder = nn.Sequential(*fully_connected([latent, *reversed(widths)], last=nn.ReLU()), output)
+        decoder = nn.Sequential(*fully_connected(start, activation, last=made_by(activation)), output)
         super().__init__(encoder, decoder, (d,), latent, likelihood)
 
 

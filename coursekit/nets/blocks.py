@@ -57,7 +57,7 @@ def fully_connected(
     widths = require_widths(widths, least=2)
     layers: list[nn.Module] = []
     for inputs, outputs in pairwise(widths):
-        layers += [nn.Linear(inputs, outputs), _made_by(activation)]
+        layers += [nn.Linear(inputs, outputs), made_by(activation)]
     layers.pop()  # no activation after the output
     return nn.Sequential(*layers, *([] if last is None else [last]))
 
@@ -83,7 +83,7 @@ def convolutional_encoder(
     layers: list[nn.Module] = []
     for inputs, outputs in pairwise([channels, *widths]):
         # (n, inputs, s, s) → (n, outputs, s/2, s/2)
-        layers += [nn.Conv2d(inputs, outputs, kernel_size=4, stride=2, padding=1), _made_by(activation)]
+        layers += [nn.Conv2d(inputs, outputs, kernel_size=4, stride=2, padding=1), made_by(activation)]
     return nn.Sequential(*layers, nn.Flatten(), nn.Linear(widths[-1] * side**2, features))
 
 
@@ -101,15 +101,16 @@ def convolutional_decoder(
     widths = require_widths(widths, least=1)
     side = _side_of_the_last_map(channels, size, widths, features)
     first, shape = nn.Linear(features, widths[-1] * side**2), (widths[-1], side, side)
-    layers: list[nn.Module] = [first, _made_by(activation), nn.Unflatten(1, shape)]
+    layers: list[nn.Module] = [first, made_by(activation), nn.Unflatten(1, shape)]
     for inputs, outputs in pairwise([*reversed(widths), channels]):
         # (n, inputs, s, s) → (n, outputs, 2s, 2s)
-        layers += [nn.ConvTranspose2d(inputs, outputs, kernel_size=4, stride=2, padding=1), _made_by(activation)]
+        layers += [nn.ConvTranspose2d(inputs, outputs, kernel_size=4, stride=2, padding=1), made_by(activation)]
     layers.pop()  # no activation after the pixels
     return nn.Sequential(*layers)
 
 
-def _made_by(activation: Activation) -> nn.Module:
+def made_by(activation: Activation) -> nn.Module:
+    """A new layer from ``activation``, which must make modules."""
     return require_instance(require_function(activation, "activation")(), "activation()", nn.Module)
 
 

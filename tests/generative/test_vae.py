@@ -159,6 +159,13 @@ def test_several_hidden_layers_are_mirrored_in_the_decoder():
     assert model.elbo(BITS.float()).shape == (len(BITS),)
 
 
+def test_the_activation_follows_every_hidden_layer_of_both_nets():
+    model = VAE(12, hidden=[8, 5], latent=3, activation=nn.SiLU)
+    for net in (model.encoder, model.decoder):
+        assert [type(layer) for layer in net[:-1]] == [nn.Linear, nn.SiLU] * 2
+    assert not any(isinstance(module, nn.ReLU) for module in model.modules())
+
+
 def test_generated_images_are_probabilities():
     images = ConvolutionalVAE(4, size=8).generate(3)
     assert images.shape == (3, 1, 8, 8)
@@ -276,6 +283,7 @@ def test_numbers_of_samples_that_make_no_sense_are_refused(without_annotations, 
         (lambda: VAE(4, [], 2), "widths: expected at least 1, got 0"),
         (lambda: VAE(4, 4, 0), "latent: expected an integer from 1 on, got 0"),
         (lambda: VAE(4, 4, 2, "bernouli"), "unknown likelihood 'bernouli': did you mean bernoulli"),
+        (lambda: VAE(4, 4, 2, activation="relu"), "activation: expected a function, got str"),
         (lambda: LinearVAE(4, 4), "latent: expected an integer from 1 to 3, got 4"),
         (lambda: ConvolutionalVAE(2, size=30), "size: expected a multiple of 4, got 30"),
         (lambda: LinearVAE(6, 4).set_to_ppca(points(4)), "x: expected more than 4 rows, got 4"),

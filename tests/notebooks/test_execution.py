@@ -1,4 +1,7 @@
-"""Every notebook runs at smoke, and a spoilt copy of one does not pass."""
+"""Every notebook runs at smoke as students get it, without solutions, and a spoilt copy of one does not pass.
+
+The notebooks as they are committed, with solutions, run at quick under nbval.
+"""
 
 import json
 import os
@@ -25,18 +28,26 @@ def course_run(*arguments, cwd):
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_the_notebook_runs_at_smoke(path, tmp_path):
-    done, record = course_run(path.resolve(), "--profile", "smoke", cwd=tmp_path)
+def test_the_notebook_runs_at_smoke(path, handed_out, tmp_path):
+    done, record = course_run(handed_out / path.name, "--profile", "smoke", cwd=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
     assert 0 < record["notebooks"][0]["peak_bytes"] < PROMISED_BYTES["smoke"]
-    nb = files.read(tmp_path / "out" / "notebooks" / path.name)
+    committed, nb = files.read(path), files.read(tmp_path / "out" / "notebooks" / path.name)
     assert find_problems(nb) == []
     assert files.records(nb, "setup")[0]["profile"] == "smoke"
-    verdicts = [claim["verdict"] for claim in files.records(nb, "claim")]
-    assert verdicts
-    assert "fails" not in verdicts
-    judged = verdicts + [check["verdict"] for check in files.checks(nb)]
-    assert "holds" in judged  # at smoke claims about trained models are not judged, checks are
+
+    exercises = files.records(nb, "exercise")
+    assert [it["name"] for it in exercises] == [it["name"] for it in files.records(committed, "exercise")]
+    assert len(exercises) >= 3
+    assert {(it["verdict"], it["message"]) for it in exercises} == {("open", "not written yet")}
+    assert files.records(nb, "score") == [{"solved": 0, "exercises": len(exercises)}]
+
+    claims, wanted = (files.records(it, "claim") for it in (nb, committed))
+    assert [claim["statement"] for claim in claims] == [claim["statement"] for claim in wanted]
+    verdicts = [claim["verdict"] for claim in claims]
+    assert set(verdicts) <= {"holds", "not judged"}
+    # At smoke claims about trained models are not judged, checks are.
+    assert "holds" in verdicts + [check["verdict"] for check in files.checks(nb)]
 
 
 @pytest.fixture(scope="module")

@@ -1,37 +1,22 @@
-"""The student edition in use: a notebook runs to its end, says which exercises are open, and they can be solved.
+"""The student edition in use: exercises are open, and when their cells are filled in and run again, they are solved.
 
-Every notebook is executed only once; then the cells of its exercises are filled in and run again.
+That every notebook of the edition runs to its end is for `test_execution` to see.
 """
 
 import os
 import re
-import zipfile
 
 import pytest
 from jupyter_client import AsyncKernelManager
 from jupyter_client.kernelspec import NATIVE_KERNEL_NAME, KernelSpecManager
 from nbclient import NotebookClient
-from typer.testing import CliRunner
 
-from coursekit import cli
 from coursekit.notebooks import files
 from coursekit.notebooks.problems import find_problems
 
-COURSE = [path.resolve() for path in files.find_notebooks()]
 CHECK = re.compile(r"^exercise\.score\(\)|\bexercise\(\w+\)", re.MULTILINE)
 STUB = re.compile(r" *# your code here\n *raise NotImplementedError")
 SOLUTION = re.compile(r" *### BEGIN SOLUTION\n(.*?)\n *### END SOLUTION", re.DOTALL)
-
-
-@pytest.fixture(scope="module")
-def handed_out(tmp_path_factory):
-    """The edition of the whole course, unpacked in an empty folder."""
-    folder = tmp_path_factory.mktemp("handed_out")
-    made = CliRunner().invoke(cli.app, ["student", *map(str, COURSE), "--out", str(folder / "edition")])
-    assert made.exit_code == 0, made.output
-    with zipfile.ZipFile(folder / "edition" / "student.zip") as archive:
-        archive.extractall(folder)
-    return folder / "student"
 
 
 @pytest.fixture
@@ -62,24 +47,18 @@ def verdicts(nb):
     return [(record["name"], record["verdict"]) for record in files.records(nb, "exercise")]
 
 
-@pytest.mark.parametrize("source", COURSE, ids=lambda path: path.stem)
-def test_the_edition_runs_to_its_end_and_every_exercise_can_be_solved(source, handed_out, kernel):
+@pytest.mark.parametrize("number", ["00", "16"])
+def test_open_exercises_can_be_solved_in_the_same_kernel(number, handed_out, kernel):
+    [source] = files.find_notebooks([number])
     committed, nb = files.read(source), files.read(handed_out / source.name)
     solved = {cell.id: cell.source for cell in committed.cells}
     names = [record["name"] for record in files.records(committed, "exercise")]
-    assert len(names) >= 3
     client, started = kernel(nb)
     with started:
         for index, cell in enumerate(nb.cells):
             client.execute_cell(cell, index)
         client.set_widgets_metadata()
-        assert find_problems(nb) == []
         assert verdicts(nb) == [(name, "open") for name in names]
-        assert {record["message"] for record in files.records(nb, "exercise")} == {"not written yet"}
-        assert files.records(nb, "score") == [{"solved": 0, "exercises": len(names)}]
-        claims, wanted = (files.records(it, "claim") for it in (nb, committed))
-        assert [claim["statement"] for claim in claims] == [claim["statement"] for claim in wanted]
-        assert {claim["verdict"] for claim in claims} <= {"holds", "not judged"}
 
         for index, cell in enumerate(nb.cells):
             stub = cell.cell_type == "code" and STUB.search(cell.source)
