@@ -1,6 +1,7 @@
 """Exercises of lecture 2: perplexity, Q of a map, maps that keep neighbours together, and P between groups."""
 
 import math
+import time
 from types import CodeType, FunctionType
 from typing import Any
 
@@ -90,9 +91,30 @@ def _positive_number(beta: Any, case: str) -> float:
 
 def map_probabilities(y: Tensor) -> Tensor:
     """Q of a map: (n, 2) → (n, n)."""
-    squared = (y[:, None] - y).square().sum(dim=2)  # (n, n)
-    w = (1 - torch.eye(len(y), dtype=y.dtype)) / (1 + squared)
+    w = (1 / (1 + torch.cdist(y, y).square())).fill_diagonal_(0)
     return w / w.sum()
+
+
+LONGEST = 0.5  # CPU seconds for 400 points: all pairs at once take milliseconds, one after the other a second or more
+
+
+def check_map_probabilities(answer: Answer) -> str:
+    """The answer's Q is right, and quick enough for a descent, which computes it at every step."""
+    praise = MAP_CASES.check(answer)
+    y = torch.randn(400, 2, generator=torch.Generator().manual_seed(0))
+    if (seconds := min(_seconds(answer, y) for _ in range(2))) > LONGEST:
+        raise Wrong(
+            f"{praise}; but for 400 points it takes {seconds:.1f} s, and every step of the descent calls it. "
+            "Compute all pairs at once, without a loop over them"
+        )
+    return praise
+
+
+def _seconds(answer: Answer, y: Tensor) -> float:
+    """CPU time, which does not count the seconds that other programs take."""
+    start = time.process_time()
+    answer(y)
+    return time.process_time() - start
 
 
 def my_embedding(x: Tensor) -> Tensor:
@@ -114,8 +136,9 @@ def _principal(x: Tensor) -> Tensor:
 
 
 # t-SNE, its parts, and maps ready to use; at the full profile these hold the 500 digits of the exercise too
-MAP_MAKERS = {"tsne", "TSNE", "descend", "gradient", "kl_gradient", "kl_loss", "gaussian_map", "mosaic"} | {
-    *("mine", "result", "rivals", "gaussians", "closer", "shown", "by_perplexity", "by_method", "ends", "ys")
+MAP_MAKERS = {"tsne", "TSNE", "descend", "gradient", "kl_gradient", "kl_loss", "mosaic"} | {
+    *("gaussian_gradient", "gaussian_map", "mine", "result", "rivals", "gaussians", "closer", "shown"),
+    *("by_perplexity", "by_method", "ends", "ys"),
 }
 
 WANTED = {  # of 500 digits: how many neighbours, the percentage to keep, and what to ask where a map keeps fewer
@@ -181,12 +204,48 @@ def mass_between(P: Tensor, group: Tensor) -> Tensor:
     return P.masked_fill(group[:, None] == group, 0).sum()
 
 
+def check_mass_between(answer: Answer) -> str:
+    """The answer adds up the pairs between the groups: what is left of 1 holds no tiny sum, only rounding errors."""
+    praise = MASS_CASES.check(answer)
+    group = torch.tensor([0, 1, 0, 1, 1, 0])
+    P = torch.where(group[:, None] == group, _uneven(6).double(), 1e-20 * _uneven(6).double())
+    P /= P.sum()
+    expected, got = mass_between(P, group).item(), float(answer(P.clone(), group.clone()))
+    if not abs(got / expected - 1) < 1e-4:
+        raise Wrong(
+            f"{praise}; wrong on groups far apart: expected {expected:.1e}, got {got:.1e}. "
+            "1 minus the rest loses a tiny sum in rounding: add up the pairs between the groups themselves"
+        )
+    return f"{praise}, groups far apart"
+
+
 def _uneven(n: int) -> Tensor:
     """A symmetric matrix with sum 1 and a zero diagonal, no two pairs of it alike: (n, n)."""
     i = torch.arange(1.0, n + 1)
     weights = (i[:, None] * i).fill_diagonal_(0)
     return weights / weights.sum()
 
+
+MAP_CASES = by_cases(
+    map_probabilities,
+    {
+        "three points": (torch.tensor([[0.0, 0.0], [1.0, 0.0], [0.0, 2.0]]),),
+        "two in one place": (torch.tensor([[0.0, 0.0], [0.0, 0.0], [3.0, 4.0]]),),
+        "five points": (torch.tensor([[0.0, 0.0], [1.0, 1.0], [2.0, -1.0], [5.0, 0.0], [-3.0, 2.0]]),),
+    },
+    hints={"three points": "q_ii = 0, and the sum runs over all pairs: erratum E01"},
+)
+
+MASS_CASES = by_cases(
+    mass_between,
+    {
+        "two groups": (_uneven(5), torch.tensor([0, 0, 0, 1, 1])),
+        "groups in mixed order": (_uneven(6), torch.tensor([2, 0, 1, 0, 2, 2])),
+        "groups of other names": (_uneven(4), torch.tensor([7, -3, 7, 90])),
+        "one group": (_uneven(3), torch.tensor([4, 4, 4])),
+    },
+    hints={"two groups": "P holds each pair twice, as ij and as ji, and both count"},
+)
 
 exercise = Exercises(
     by_cases(
@@ -199,26 +258,13 @@ exercise = Exercises(
             # Entries from 0.25 down to 2e-7, as in a row of P: together they count, and no bound may cut them off.
             "a long row with tiny entries": (torch.softmax(-torch.linspace(0, 14, 50), dim=0)[None],),
         },
+        hints={
+            "uniform rows": "four equal entries have perplexity 4: do the power and the logarithm have the same base, "
+            "and is the sum over each row?"
+        },
     ),
     Exercise(row_precision, check_row_precision),
-    by_cases(
-        map_probabilities,
-        {
-            "three points": (torch.tensor([[0.0, 0.0], [1.0, 0.0], [0.0, 2.0]]),),
-            "two in one place": (torch.tensor([[0.0, 0.0], [0.0, 0.0], [3.0, 4.0]]),),
-            "five points": (torch.tensor([[0.0, 0.0], [1.0, 1.0], [2.0, -1.0], [5.0, 0.0], [-3.0, 2.0]]),),
-        },
-        hints={"three points": "q_ii = 0, and the sum runs over all pairs: erratum E01"},
-    ),
+    Exercise(map_probabilities, check_map_probabilities),
     Exercise(my_embedding, check_my_embedding),
-    by_cases(
-        mass_between,
-        {
-            "two groups": (_uneven(5), torch.tensor([0, 0, 0, 1, 1])),
-            "groups in mixed order": (_uneven(6), torch.tensor([2, 0, 1, 0, 2, 2])),
-            "groups of other names": (_uneven(4), torch.tensor([7, -3, 7, 90])),
-            "one group": (_uneven(3), torch.tensor([4, 4, 4])),
-        },
-        hints={"two groups": "P holds each pair twice, as ij and as ji, and both count"},
-    ),
+    Exercise(mass_between, check_mass_between),
 )
