@@ -1,5 +1,6 @@
 """The exercises on what made a net decide accept what is right in any form, and say what is wrong."""
 
+import math
 import re
 
 import pytest
@@ -240,7 +241,7 @@ def test_the_saliency_of_another_class_points_well_and_is_told_that_it_tells_no_
 
 def test_two_light_shapes_are_of_two_classes():
     images, (left, right), masks = lecture03._two_classes()
-    assert len(images) > 50
+    assert len(images) >= 30  # which ones depends on the CPU that trains the net; so few still leave an error below 0.1
     assert (left != right).all()
     assert not (masks[0] & masks[1]).any()
 
@@ -288,12 +289,23 @@ EMPTY_MAPS = {
 }
 
 
+def half():
+    """What a map that ignores the net reaches at most, in %: half of the cases, and for a trace of the net one more.
+
+    Where what is near enough to the two shapes meets, one place is right for both nets.
+    """
+    images, _, masks = lecture03._judged_images()
+    near = [F.max_pool2d(mask.float(), 5, stride=1, padding=2) > 0 for mask in masks]
+    meet = (near[0] & near[1]).any(dim=(1, 2)).sum().item()
+    return 50 * (len(images) + meet + 1) / len(images)
+
+
 @pytest.mark.parametrize("answer", EMPTY_MAPS.values(), ids=EMPTY_MAPS)
 def test_maps_that_ignore_the_net_are_right_in_half_of_the_cases_at_most(ask, answer):
     said = ask(exercise, "my_saliency", answer)
     found = re.search(r"the shape that the net names in (\d+) % of the cases; wanted at least 60 %", said)
     assert found, said
-    assert int(found[1]) <= 51  # a trace of the net may win one more
+    assert int(found[1]) <= math.ceil(half()) < 60
 
 
 @pytest.mark.parametrize(
