@@ -95,7 +95,7 @@ def map_probabilities(y: Tensor) -> Tensor:
     return w / w.sum()
 
 
-LONGEST = 0.5  # CPU seconds for 400 points: all pairs at once take milliseconds, one after the other a second or more
+LONGEST = 0.5  # CPU seconds for 400 points: all pairs at once take milliseconds, a loop over pairs of tensors a second
 
 
 def check_map_probabilities(answer: Answer) -> str:

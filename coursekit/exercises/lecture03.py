@@ -66,9 +66,7 @@ def check_my_saliency(answer: Answer) -> str:
     for net, mask in zip(_nets(), masks, strict=True):
         maps = answer(copy.deepcopy(net), images.clone(), labels.clone())
         maps = require_result(maps, tuple(mask.shape), "one map for each image").float()
-        # Gradients are largest just outside an outline: two pixels beside the shape are near enough.
-        near = F.max_pool2d(mask.float(), 5, stride=1, padding=2) > 0  # (n, h, w)
-        fractions.append(pointing_game(maps, near).mean().item())
+        fractions.append(pointing_game(maps, _near(mask)).mean().item())
     fraction = sum(fractions) / len(fractions)
     if fraction < POINTING:
         raise Wrong(
@@ -82,6 +80,11 @@ def check_my_saliency(answer: Answer) -> str:
         f"it points at the shape that the net names in at least {100 * POINTING:.0f} % of the cases; "
         f"it {tells} two classes in one image apart"
     )
+
+
+def _near(mask: Tensor) -> Tensor:
+    """On a shape or two pixels beside it, because gradients are largest just outside an outline: (n, h, w)."""
+    return F.max_pool2d(mask.float(), 5, stride=1, padding=2) > 0
 
 
 def _on_the_asked(answer: Answer) -> float:

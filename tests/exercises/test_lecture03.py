@@ -295,8 +295,8 @@ def half():
     Where what is near enough to the two shapes meets, one place is right for both nets.
     """
     images, _, masks = lecture03._judged_images()
-    near = [F.max_pool2d(mask.float(), 5, stride=1, padding=2) > 0 for mask in masks]
-    meet = (near[0] & near[1]).any(dim=(1, 2)).sum().item()
+    light, dark = (lecture03._near(mask) for mask in masks)
+    meet = (light & dark).any(dim=(1, 2)).sum().item()
     return 50 * (len(images) + meet + 1) / len(images)
 
 
